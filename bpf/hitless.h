@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// What a BPF program of this project needs from its environment, and no more:
+// types, map and section macros, helper numbers, program contexts. Nothing
+// here comes from kernel or libc headers, so clang alone rebuilds the objects.
+#ifndef HITLESS_H
+#define HITLESS_H
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long s64;
+
+_Static_assert(sizeof(u16) == 2 && sizeof(u32) == 4 && sizeof(u64) == 8,
+	       "fixed-width types");
+
+// Sections and functions ------------------------------------------------------
+
+#define SEC(name) __attribute__((section(name), used))
+#define __noinline __attribute__((noinline))
+#define __always_inline inline __attribute__((always_inline))
+
+// The field carried the name `old` in an earlier version of this struct.
+// Recorded in BTF; the map migration pairs fields by it.
+#define WAS(old) __attribute__((btf_decl_tag("was:" #old)))
+
+// Maps: a variable in ".maps" whose type spells out the map's attributes ------
+
+#define __uint(name, val) int(*name)[val]
+#define __type(name, val) __typeof__(val) *name
+#define __array(name, val) __typeof__(val) *name[]
+
+enum { MAP_HASH = 1, MAP_ARRAY = 2 };
+
+enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2, BPF_F_LOCK = 4 };
+
+enum { ENOENT = 2, E2BIG = 7, EBUSY = 16, EEXIST = 17, EINVAL = 22 };
+
+// A lock inside a map value; only bpf_spin_lock/unlock may touch it.
+struct bpf_spin_lock {
+	u32 val;
+};
+
+// Helpers, by number ----------------------------------------------------------
+
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value,
+					 u64 flags) = (void *)2;
+static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static long (*const bpf_spin_lock)(struct bpf_spin_lock *lock) = (void *)93;
+static long (*const bpf_spin_unlock)(struct bpf_spin_lock *lock) = (void *)94;
+
+// XDP -------------------------------------------------------------------------
+
+struct xdp_md {
+	u32 data;
+	u32 data_end;
+	u32 data_meta;
+	u32 ingress_ifindex;
+	u32 rx_queue_index;
+	u32 egress_ifindex;
+};
+
+enum xdp_action { XDP_ABORTED = 0, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
+
+// Map tracing -----------------------------------------------------------------
+//
+// A program in section "map_trace/<map>/UPDATE_ELEM" runs when
+// bpf_map_update_elem is called on the map, one in "map_trace/<map>/DELETE_ELEM"
+// when bpf_map_delete_elem is. `key` points to the map's key_size bytes, `value`
+// to its value_size bytes; both are read-only.
+
+#define MAP_TRACE(map, kind) SEC("map_trace/" #map "/" #kind)
+
+struct bpf_map_trace_ctx__update_elem {
+	void *key;
+	void *value;
+	u64 flags;
+};
+
+struct bpf_map_trace_ctx__delete_elem {
+	void *key;
+};
+
+#endif
