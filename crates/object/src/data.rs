@@ -1,0 +1,135 @@
+//! Sections of global data, each of which becomes an array map with one element; and the license.
+
+use std::collections::HashMap;
+
+use hitless_btf::{Btf, Type, TypeId};
+
+use crate::elf::{Elf, Section};
+use crate::error::ObjectError;
+use crate::maps::{MAX_MAPS, spin_lock};
+use crate::spec::MapSpec;
+
+/// Largest section of global data, in bytes.
+pub const MAX_DATA_SIZE: u32 = 1 << 30;
+
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_F_RDONLY_PROG: u32 = 1 << 7;
+const BPF_F_MMAPABLE: u32 = 1 << 10;
+
+/// A map made of a section.
+pub(crate) struct DataMap {
+    /// Index of the section.
+    pub(crate) section: usize,
+    pub(crate) spec: MapSpec,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rodata,
+    Data,
+    Bss,
+}
+
+fn kind(section: &Section<'_>) -> Option<Kind> {
+    let is = |name: &str| {
+        section
+            .name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    match section {
+        Section { alloc: false, .. } | Section { executable: true, .. } | Section { size: 0, .. } => None,
+        _ if is(".rodata") => Some(Kind::Rodata),
+        _ if is(".data") => Some(Kind::Data),
+        _ if is(".bss") => Some(Kind::Bss),
+        _ => None,
+    }
+}
+
+/// The maps of all sections of global data.
+pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Vec<DataMap>, ObjectError> {
+    let mut maps: Vec<DataMap> = Vec::new();
+    let datasecs: HashMap<&str, TypeId> = btf
+        .into_iter()
+        .flat_map(Btf::types)
+        .filter_map(|(id, ty)| {
+            if let Type::Datasec(sec) = ty {
+                Some((sec.name.as_str(), id))
+            } else {
+                None
+            }
+        })
+        .collect();
+    for (index, section) in elf.sections.iter().enumerate() {
+        let Some(kind) = kind(section) else { continue };
+        let name = section.name.to_string();
+        let value_size = u32::try_from(section.size)
+            .ok()
+            .filter(|&size| size <= MAX_DATA_SIZE)
+            .ok_or_else(|| ObjectError::TooLarge {
+                what: format!("bytes in section {name}"),
+                found: section.size,
+                max: MAX_DATA_SIZE.into(),
+            })?;
+        if let Some(reloc) = section.relocs.first() {
+            let symbol = elf.symbol_name(&elf.symbols[reloc.symbol]);
+            let reason = format!(
+                "pointer to {symbol:?} at offset {}: pointers in global data are not supported",
+                reloc.offset
+            );
+            return Err(ObjectError::Section { section: name, reason });
+        }
+        if maps.iter().any(|map| map.spec.name == name) {
+            return Err(ObjectError::Section {
+                section: name,
+                reason: "is there twice".into(),
+            });
+        }
+        if maps.len() >= MAX_MAPS {
+            let what = "sections of global data".to_string();
+            return Err(ObjectError::TooLarge {
+                what,
+                found: maps.len() as u64 + 1,
+                max: MAX_MAPS as u64,
+            });
+        }
+        let value_type = datasecs.get(name.as_str()).copied();
+        let spin_lock = spin_lock(&name, btf, value_type)?;
+        maps.push(DataMap {
+            section: index,
+            spec: MapSpec {
+                name,
+                map_type: BPF_MAP_TYPE_ARRAY,
+                key_size: 4,
+                value_size,
+                max_entries: 1,
+                flags: BPF_F_MMAPABLE | if kind == Kind::Rodata { BPF_F_RDONLY_PROG } else { 0 },
+                value_type,
+                data: Some(section.data.to_vec()),
+                frozen: kind == Kind::Rodata,
+                spin_lock,
+                ..MapSpec::default()
+            },
+        });
+    }
+    Ok(maps)
+}
+
+/// The text of the `license` section.
+pub(crate) fn license(elf: &Elf<'_>) -> Result<String, ObjectError> {
+    const MAX: usize = 4096;
+    let Some((_, section)) = elf.section("license") else {
+        return Ok(String::new());
+    };
+    let bad = |reason: &str| ObjectError::Section {
+        section: "license".into(),
+        reason: reason.into(),
+    };
+    let data = &section.data[..section.data.len().min(MAX)];
+    let end = data
+        .iter()
+        .position(|&b| b == 0)
+        .ok_or_else(|| bad("does not end with a nul"))?;
+    let text = std::str::from_utf8(&data[..end]).map_err(|_| bad("is not UTF-8"))?;
+    Ok(text.to_string())
+}
