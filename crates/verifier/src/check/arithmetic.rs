@@ -1,0 +1,171 @@
+//! Arithmetic and comparisons: everything is defined on numbers, little on pointers.
+
+use hitless_isa::{AluOp, Cond, Operand, Reg, Width};
+
+use super::Context;
+use crate::domain::pointer::{MAX_OFFSET, Pointer, PointerKind};
+use crate::domain::scalar::Scalar;
+use crate::domain::value::Value;
+use crate::error::Failure;
+use crate::transfer::{offset_by, operand};
+
+/// The register holds a number.
+pub(super) fn number(cx: &Context<'_, '_>, reg: Reg) -> Result<(), Failure> {
+    use hitless_isa::Instruction;
+    let value = cx.state.reg(reg);
+    let Some(_) = value.as_pointer() else { return Ok(()) };
+    let index = reg.index();
+    let message = match cx.program.insn(cx.pc) {
+        Instruction::MovSx { .. } => format!("R{index} sign-extension part of pointer"),
+        Instruction::Atomic { .. } => format!("R{index} leaks addr into mem"),
+        _ => format!("R{index} pointer arithmetic prohibited"),
+    };
+    Err(Failure::new(value.to_string(), message))
+}
+
+/// Arithmetic is defined on the operands.
+pub(super) fn defined(cx: &Context<'_, '_>, width: Width, op: AluOp, dst: Reg, src: Operand) -> Result<(), Failure> {
+    let right = operand(cx.state, src);
+    let index = dst.index();
+    if op == AluOp::Mov {
+        let Operand::Reg(src) = src else { return Ok(()) };
+        if width == Width::W32 && right.as_pointer().is_some() {
+            return Err(Failure::new(
+                right.to_string(),
+                format!("R{} partial copy of pointer", src.index()),
+            ));
+        }
+        return Ok(());
+    }
+    let left = cx.state.reg(dst);
+    match (left.as_pointer(), right.as_pointer()) {
+        (None, None) => Ok(()),
+        (Some(a), Some(b)) => {
+            if op == AluOp::Sub && a.kind.is_packet_family() && b.kind.is_packet_family() {
+                return Ok(());
+            }
+            let message = format!("R{index} pointer {} pointer prohibited", symbol(op));
+            Err(Failure::new(format!("{left} and {right}"), message))
+        }
+        (Some(pointer), None) => with_number(width, op, index, pointer, &right, false),
+        (None, Some(pointer)) => with_number(width, op, index, pointer, &left, true),
+    }
+}
+
+/// A pointer and a number, which comes first if `reversed`.
+fn with_number(
+    width: Width,
+    op: AluOp,
+    index: usize,
+    pointer: &Pointer,
+    number: &Value,
+    reversed: bool,
+) -> Result<(), Failure> {
+    let fail = |message: String| Err(Failure::new(format!("{pointer} and {number}"), message));
+    let kind = pointer.kind;
+    let name = kind.name();
+    if width == Width::W32 {
+        return fail(format!("R{index} 32-bit pointer arithmetic prohibited"));
+    }
+    match kind {
+        PointerKind::MapValue { nullable: true, .. } => {
+            return fail(format!(
+                "R{index} pointer arithmetic on {name} prohibited, null-check it first"
+            ));
+        }
+        PointerKind::Map { .. } | PointerKind::PacketEnd => {
+            return fail(format!("R{index} pointer arithmetic on {name} prohibited"));
+        }
+        _ => {}
+    }
+    match op {
+        AluOp::Add => {}
+        AluOp::Sub if reversed => return fail(format!("R{index} tried to subtract pointer from scalar")),
+        AluOp::Sub if matches!(kind, PointerKind::Stack { .. }) => {
+            return fail(format!("R{index} subtraction from stack pointer prohibited"));
+        }
+        AluOp::Sub => {}
+        _ => {
+            return fail(format!(
+                "R{index} pointer arithmetic with {} operator prohibited",
+                symbol(op)
+            ));
+        }
+    }
+    let Some(scalar) = number.as_scalar() else {
+        return fail(format!("R{index} !read_ok"));
+    };
+    sane_offset(scalar, name).or_else(fail)?;
+    let result = offset_by(pointer, op, scalar, 0);
+    if result.fixed.abs() >= MAX_OFFSET {
+        return fail(format!("value {} makes {name} pointer be out of bounds", result.fixed));
+    }
+    sane_offset(&result.var, name).or_else(fail)
+}
+
+/// The kernel's limits on what may be added to a pointer.
+fn sane_offset(scalar: &Scalar, name: &str) -> Result<(), String> {
+    if let Some(constant) = scalar.as_constant() {
+        let constant = constant as i64;
+        if !(-MAX_OFFSET < constant && constant < MAX_OFFSET) {
+            return Err(format!("math between {name} pointer and {constant} is not allowed"));
+        }
+    }
+    match scalar.s64.min {
+        i64::MIN => Err(format!(
+            "math between {name} pointer and register with unbounded min value is not allowed"
+        )),
+        min if min <= -MAX_OFFSET => Err(format!("value {min} makes {name} pointer be out of bounds")),
+        _ => Ok(()),
+    }
+}
+
+/// The operands can be compared.
+pub(super) fn comparable(
+    cx: &Context<'_, '_>,
+    width: Width,
+    cond: Cond,
+    dst: Reg,
+    src: Operand,
+) -> Result<(), Failure> {
+    let (left, right) = (cx.state.reg(dst), operand(cx.state, src));
+    let null_check = |value: &Value| matches!(cond, Cond::Eq | Cond::Ne) && value.is_zero();
+    let allowed = match (left.as_pointer(), right.as_pointer()) {
+        (None, None) => true,
+        _ if width == Width::W32 => false,
+        (Some(_), None) => null_check(&right),
+        (None, Some(_)) => null_check(&left),
+        (Some(a), Some(b)) => cond != Cond::Set && a.kind.is_packet_family() && b.kind.is_packet_family(),
+    };
+    if allowed {
+        return Ok(());
+    }
+    let pointer = if left.as_pointer().is_some() { Some(dst) } else { None };
+    let index = match (pointer, src) {
+        (Some(reg), _) | (None, Operand::Reg(reg)) => reg.index(),
+        (None, Operand::Imm(_)) => dst.index(),
+    };
+    Err(Failure::new(
+        format!("{left} and {right}"),
+        format!("R{index} pointer comparison prohibited"),
+    ))
+}
+
+fn symbol(op: AluOp) -> &'static str {
+    match op {
+        AluOp::Add => "+=",
+        AluOp::Sub => "-=",
+        AluOp::Mul => "*=",
+        AluOp::Div => "/=",
+        AluOp::SDiv => "s/=",
+        AluOp::Or => "|=",
+        AluOp::And => "&=",
+        AluOp::Lsh => "<<=",
+        AluOp::Rsh => ">>=",
+        AluOp::Mod => "%=",
+        AluOp::SMod => "s%=",
+        AluOp::Xor => "^=",
+        AluOp::Mov => "=",
+        AluOp::Arsh => "s>>=",
+    }
+}

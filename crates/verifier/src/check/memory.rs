@@ -1,0 +1,360 @@
+//! Accesses to memory: by loads, stores and atomics, and by helpers on behalf of the program.
+
+use hitless_isa::{Reg, Size};
+
+use super::Context;
+use crate::domain::pointer::{MAX_OFFSET, Pointer, PointerKind};
+use crate::domain::stack::{FRAME_SIZE, StackFault};
+use crate::domain::tnum::Tnum;
+use crate::domain::value::Value;
+use crate::error::Failure;
+use crate::facts::{ContextFieldKind, Region};
+use crate::requirements::Access;
+
+/// Some bytes at a pointer: `len` of them from `off` on.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<'a> {
+    /// Number of the register with the pointer, for messages.
+    pub(super) reg: usize,
+    pub(super) pointer: &'a Pointer,
+    pub(super) off: i64,
+    pub(super) len: i64,
+    pub(super) write: bool,
+}
+
+impl Bytes<'_> {
+    fn fail<T>(&self, message: String) -> Result<T, Failure> {
+        Err(Failure::new(self.pointer.to_string(), message))
+    }
+}
+
+/// A load, store or atomic may access `size` bytes at `base + off`.
+pub(super) fn accessible(
+    cx: &mut Context<'_, '_>,
+    access: Access,
+    size: Size,
+    base: Reg,
+    off: i16,
+) -> Result<(), Failure> {
+    let value = cx.state.reg(base);
+    let reg = base.index();
+    let Some(pointer) = value.as_pointer() else {
+        return Err(Failure::new(
+            value.to_string(),
+            format!("R{reg} invalid mem access '{}'", value.type_name()),
+        ));
+    };
+    let bytes = Bytes {
+        reg,
+        pointer,
+        off: off.into(),
+        len: size.bytes() as i64,
+        write: access.writes(),
+    };
+    let atomic = matches!(access, Access::Atomic { .. });
+    let region = match pointer.kind {
+        PointerKind::Map { .. } | PointerKind::PacketEnd | PointerKind::MapValue { nullable: true, .. } => {
+            return bytes.fail(format!("R{reg} invalid mem access '{}'", value.type_name()));
+        }
+        PointerKind::Context
+        | PointerKind::Packet { .. }
+        | PointerKind::PacketMeta { .. }
+        | PointerKind::ContextMemory { .. }
+            if atomic =>
+        {
+            let direction = if access.writes() { "stores into" } else { "loads from" };
+            return bytes.fail(format!(
+                "BPF_ATOMIC {direction} R{reg} {} is not allowed",
+                value.type_name()
+            ));
+        }
+        PointerKind::Context => context_field(cx, &bytes, access)?,
+        PointerKind::Stack { frame } => {
+            aligned(&bytes, "stack ")?;
+            let (min, max) = stack_range(pointer, bytes.off, bytes.len, reg, bytes.write, "")?;
+            if access.reads() {
+                stack_load(cx, &bytes, frame, (min, max))?;
+            }
+            cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, min);
+            Region::Stack
+        }
+        PointerKind::MapValue { .. } => {
+            if atomic {
+                aligned(&bytes, "value ")?;
+            }
+            object(cx, &bytes)?
+        }
+        PointerKind::ContextMemory { .. } | PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => {
+            object(cx, &bytes)?
+        }
+    };
+    cx.recorder.access(cx.pc, region, bytes.write)
+}
+
+/// The address is certainly a multiple of the access size.
+fn aligned(bytes: &Bytes<'_>, what: &str) -> Result<(), Failure> {
+    let pointer = bytes.pointer;
+    let address = pointer.var.bits.add(Tnum::constant((pointer.fixed + bytes.off) as u64));
+    if address.is_aligned(bytes.len as u64) {
+        return Ok(());
+    }
+    let (var, fixed, off, len) = (pointer.var.bits, pointer.fixed, bytes.off, bytes.len);
+    bytes.fail(format!("misaligned {what}access off {var}+{fixed}+{off} size {len}"))
+}
+
+/// The least and the greatest offset at which an access of `len` bytes to the stack can start. All of it is in the frame.
+pub(crate) fn stack_range(
+    pointer: &Pointer,
+    off: i64,
+    len: i64,
+    reg: usize,
+    write: bool,
+    indirect: &str,
+) -> Result<(i64, i64), Failure> {
+    let direction = if write { " write to" } else { " read from" };
+    let fail = |message: String| Err(Failure::new(pointer.to_string(), message));
+    let Some((min, max)) = pointer.offsets() else {
+        return fail(format!(
+            "invalid unbounded variable-offset{indirect}{direction} stack R{reg}"
+        ));
+    };
+    let (min, max) = (min + off, max + off);
+    if -FRAME_SIZE <= min && max + len <= 0 && (len > 0 || max < 0) {
+        return Ok((min, max));
+    }
+    if min == max {
+        return fail(format!(
+            "invalid{indirect}{direction} stack R{reg} off={min} size={len}"
+        ));
+    }
+    let bits = pointer.var.bits;
+    fail(format!(
+        "invalid variable-offset{indirect}{direction} stack R{reg} var_off={bits} off={} size={len}",
+        pointer.fixed + off
+    ))
+}
+
+/// A load finds initialised bytes, or a spilled pointer as a whole.
+fn stack_load(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, (min, max): (i64, i64)) -> Result<(), Failure> {
+    let stack = cx.state.stack(frame);
+    let (size, reg) = (bytes.len, bytes.reg);
+    if min != max {
+        return match stack.readable(min, max - min + size) {
+            Ok(()) => Ok(()),
+            Err(fault) => {
+                let message = format!(
+                    "invalid read from stack R{reg} var_off {}+{} size {size}",
+                    bytes.pointer.var.bits,
+                    bytes.pointer.fixed + bytes.off
+                );
+                Err(Failure::new(found(fault), message))
+            }
+        };
+    }
+    // What is changed in place is a number.
+    let loaded = if bytes.write {
+        stack.readable(min, size)
+    } else {
+        stack.load(min, size as usize).map(drop)
+    };
+    match loaded {
+        Ok(()) => Ok(()),
+        Err(fault @ StackFault::Uninit { off }) => {
+            let message = format!("invalid read from stack off {min}+{} size {size}", off - min);
+            Err(Failure::new(found(fault), message))
+        }
+        Err(fault @ StackFault::Pointer { .. }) => {
+            let message = if min % 8 == 0 {
+                "invalid size of register fill"
+            } else {
+                "corrupted spill memory"
+            };
+            Err(Failure::new(found(fault), message))
+        }
+    }
+}
+
+/// What a fault found, in words.
+pub(super) fn found(fault: StackFault) -> String {
+    match fault {
+        StackFault::Uninit { off } => format!("nothing at stack offset {off}"),
+        StackFault::Pointer { off } => format!("part of a pointer at stack offset {off}"),
+    }
+}
+
+/// The context field that is accessed, if it may be accessed so.
+fn context_field(cx: &Context<'_, '_>, bytes: &Bytes<'_>, access: Access) -> Result<Region, Failure> {
+    let reg = bytes.reg;
+    match bytes.pointer.constant_offset() {
+        Some(0) => {}
+        Some(off) => return bytes.fail(format!("dereference of modified ctx ptr R{reg} off={off} disallowed")),
+        None => {
+            return bytes.fail(format!(
+                "variable ctx access var_off={} disallowed",
+                bytes.pointer.var.bits
+            ));
+        }
+    }
+    let (start, len) = (bytes.off, bytes.len);
+    let end = start + len;
+    let context = cx.program.input.context;
+    for (index, field) in context.fields.iter().enumerate() {
+        let (first, last) = (i64::from(field.off), i64::from(field.off) + i64::from(field.size));
+        if start < first || end > last {
+            continue;
+        }
+        let whole = start == first && end == last;
+        let allowed = match (field.kind, access) {
+            (ContextFieldKind::Scalar, Access::Load { .. }) => start % len == 0,
+            (ContextFieldKind::Scalar, _) => field.writable && whole,
+            (_, access) => whole && access == Access::Load { signed: false },
+        };
+        if allowed {
+            return Ok(Region::Context { field: index as u16 });
+        }
+    }
+    let found = format!("bytes {start} to {end} of {}", context.name);
+    Err(Failure::new(
+        found,
+        format!("invalid bpf_context access off={start} size={len}"),
+    ))
+}
+
+/// The bytes lie in the packet, a map value, or memory behind a context field; returns which.
+///
+/// The pointer is none to the context, the stack, a map or the packet's end, and is not NULL.
+pub(super) fn object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Result<Region, Failure> {
+    match bytes.pointer.kind {
+        PointerKind::Packet { id, range } | PointerKind::PacketMeta { id, range } => packet(cx, bytes, id, range),
+        PointerKind::MapValue {
+            map, nullable: false, ..
+        } => map_value(cx, bytes, map),
+        PointerKind::ContextMemory { field } => context_memory(cx, bytes, field),
+        kind => bytes.fail(format!("R{} invalid mem access '{}'", bytes.reg, kind.name())),
+    }
+}
+
+fn packet(cx: &Context<'_, '_>, bytes: &Bytes<'_>, id: u32, range: u32) -> Result<Region, Failure> {
+    let reg = bytes.reg;
+    if bytes.write && !cx.program.input.context.packet_writable {
+        return bytes.fail("cannot write into packet".to_owned());
+    }
+    if bytes.pointer.var.s64.min < 0 {
+        return bytes.fail(negative(reg));
+    }
+    // `range` counts from the start plus the unknown part, and that is not before the start.
+    let off = bytes.pointer.fixed + bytes.off;
+    if off < 0 || off + bytes.len > range.into() {
+        return bytes.fail(format!(
+            "invalid access to packet, off={off} size={}, R{reg}(id={id},off={off},r={range})",
+            bytes.len
+        ));
+    }
+    Ok(Region::Packet)
+}
+
+fn negative(reg: usize) -> String {
+    format!("R{reg} min value is negative, either use unsigned index or do a if (index >=0) check.")
+}
+
+fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<Region, Failure> {
+    let facts = cx.program.map(map);
+    let size = i64::from(facts.value_size);
+    let outside = |off: i64| {
+        format!(
+            "invalid access to map value, value_size={size} off={off} size={}",
+            bytes.len
+        )
+    };
+    let start = bytes.pointer.fixed + bytes.off;
+    let var = &bytes.pointer.var;
+    if bytes.write && facts.readonly_prog {
+        let message = format!(
+            "write into map forbidden, value_size={size} off={} size={}",
+            start, bytes.len
+        );
+        return bytes.fail(message);
+    }
+    let variable = var.as_constant().is_none();
+    if variable && (var.s64.min <= -MAX_OFFSET || start + var.s64.min < 0) {
+        return bytes.fail(negative(bytes.reg));
+    }
+    let Some((min, max)) = bytes.pointer.offsets() else {
+        return bytes.fail(format!(
+            "R{} unbounded memory access, make sure to bounds check any such access",
+            bytes.reg
+        ));
+    };
+    let (min, max) = (min + bytes.off, max + bytes.off);
+    if min < 0 {
+        return bytes.fail(outside(min));
+    }
+    if max + bytes.len > size {
+        return bytes.fail(outside(max));
+    }
+    if let Some(lock) = facts.spin_lock.map(i64::from)
+        && min < lock + 4
+        && lock < max + bytes.len
+    {
+        return bytes.fail("bpf_spin_lock cannot be accessed directly by load/store".to_owned());
+    }
+    Ok(Region::MapValue { map })
+}
+
+fn context_memory(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, field: u16) -> Result<Region, Failure> {
+    let reg = bytes.reg;
+    if bytes.write {
+        return bytes.fail(format!("R{reg} cannot write into rdonly_buf"));
+    }
+    let Some((min, max)) = bytes.pointer.offsets() else {
+        let bits = bytes.pointer.var.bits;
+        let off = bytes.pointer.fixed + bytes.off;
+        return bytes.fail(format!(
+            "R{reg} invalid variable buffer offset: off={off}, var_off={bits}"
+        ));
+    };
+    let (min, max) = (min + bytes.off, max + bytes.off);
+    if min < 0 {
+        return bytes.fail(format!(
+            "R{reg} invalid rdonly_buf buffer access: off={min}, size={}",
+            bytes.len
+        ));
+    }
+    cx.recorder.extent(field, max + bytes.len);
+    Ok(Region::ContextMemory { field })
+}
+
+/// The register may be stored at `base + off`, which is accessible.
+pub(super) fn storable(cx: &Context<'_, '_>, src: Reg, size: Size, base: Reg, off: i16) -> Result<(), Failure> {
+    let value = cx.state.reg(src);
+    let Value::Pointer(stored) = value else { return Ok(()) };
+    let fail = |message: String| Err(Failure::new(value.to_string(), message));
+    let destination = cx.state.reg(base);
+    let leak = |what: &str| fail(format!("R{} leaks addr into {what}", src.index()));
+    let Some(destination) = destination.as_pointer() else {
+        return leak("mem");
+    };
+    let frame = match destination.kind {
+        PointerKind::Stack { frame } => frame,
+        PointerKind::MapValue { .. } => return leak("map"),
+        PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => return leak("packet"),
+        PointerKind::Context => return leak("ctx"),
+        _ => return leak("mem"),
+    };
+    if size != Size::Dw {
+        return fail("invalid size of register spill".to_owned());
+    }
+    if destination.constant_offset().is_none() {
+        let bits = destination.var.bits;
+        return fail(format!(
+            "variable stack spill R{} var_off={bits} off={off}",
+            base.index()
+        ));
+    }
+    match stored.kind {
+        PointerKind::Stack { frame: pointee } if pointee > frame => {
+            fail("cannot spill pointers to stack into stack frame of the caller".to_owned())
+        }
+        _ => Ok(()),
+    }
+}

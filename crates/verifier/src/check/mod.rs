@@ -1,0 +1,201 @@
+//! Whether a requirement holds in a state.
+//!
+//! A check looks at the state and never changes it; what it learns about the instruction (which memory, which map) goes
+//! to the recorder. Checks of one instruction run in the order of its requirements and stop at the first that fails.
+
+mod arithmetic;
+mod call;
+mod memory;
+
+use hitless_isa::Reg;
+
+use crate::domain::pointer::PointerKind;
+use crate::domain::value::Value;
+use crate::error::Failure;
+use crate::program::Program;
+use crate::record::Recorder;
+use crate::requirements::Requirement;
+use crate::state::{MAX_FRAMES, State};
+use crate::tables::helpers;
+
+pub(crate) use call::{arg_reg, lock_at, map_argument, size_range};
+
+/// Where a requirement is to hold.
+pub(crate) struct Context<'a, 'p> {
+    pub(crate) program: &'a Program<'p>,
+    pub(crate) pc: usize,
+    pub(crate) state: &'a State,
+    pub(crate) recorder: &'a mut Recorder,
+}
+
+/// Fails if `requirement` may not hold.
+pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Result<(), Failure> {
+    match *requirement {
+        // Held since the program was found to be well-formed, or watched by the search itself.
+        Requirement::ProgramSize
+        | Requirement::Decodable
+        | Requirement::JumpTarget
+        | Requirement::CallTarget
+        | Requirement::SubprogEnd
+        | Requirement::StaticallyReachable
+        | Requirement::NoRecursion
+        | Requirement::CombinedStack
+        | Requirement::Termination
+        | Requirement::Complexity
+        | Requirement::PendingBranches => Ok(()),
+        Requirement::Supported => Err(unsupported(cx)),
+        Requirement::CallDepth => call_depth(cx.state),
+        Requirement::Initialized { reg } => match cx.state.reg(reg) {
+            Value::Uninit => Err(Failure::new("nothing", format!("R{} !read_ok", reg.index()))),
+            _ => Ok(()),
+        },
+        Requirement::WritableReg { reg } if reg == Reg::R10 => {
+            Err(Failure::new("the frame pointer", "frame pointer is read only"))
+        }
+        Requirement::WritableReg { .. } => Ok(()),
+        Requirement::ShiftCount { bits, count } => {
+            if u32::try_from(count).is_ok_and(|count| count < bits) {
+                Ok(())
+            } else {
+                Err(Failure::new(count.to_string(), format!("invalid shift {count}")))
+            }
+        }
+        Requirement::Arithmetic { width, op, dst, src } => arithmetic::defined(cx, width, op, dst, src),
+        Requirement::Number { reg } => arithmetic::number(cx, reg),
+        Requirement::Comparable { width, cond, dst, src } => arithmetic::comparable(cx, width, cond, dst, src),
+        Requirement::MapReference { map, value_off } => map_reference(cx, map, value_off),
+        Requirement::Accessible {
+            access,
+            size,
+            base,
+            off,
+        } => memory::accessible(cx, access, size, base, off),
+        Requirement::Storable { src, size, base, off } => memory::storable(cx, src, size, base, off),
+        Requirement::KnownHelper { id } => match cx.program.helper(id) {
+            Some(_) => Ok(()),
+            None => Err(Failure::new(format!("helper {id}"), unknown_helper(id))),
+        },
+        Requirement::GplCompatible { .. } => {
+            if cx.program.input.gpl_compatible {
+                return Ok(());
+            }
+            let message = "cannot call GPL-restricted function from non-GPL compatible program";
+            Err(Failure::new("another license", message))
+        }
+        Requirement::NoLockAtCall { .. } => no_lock(cx, "function calls are not allowed while holding a lock"),
+        Requirement::NoLockAtExit => no_lock(
+            cx,
+            "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region",
+        ),
+        Requirement::Argument { helper, index, ty } => call::argument(cx, helper, index, ty),
+        Requirement::SuitableMap { helper } => call::suitable_map(cx, helper),
+        Requirement::ReturnValue => return_value(cx),
+    }
+}
+
+fn unsupported(cx: &Context<'_, '_>) -> Failure {
+    use hitless_isa::{CallTarget, Imm64, Instruction};
+    let (found, message) = match cx.program.insn(cx.pc) {
+        Instruction::LoadImm64 {
+            imm: Imm64::MapFd(fd) | Imm64::MapValueFd { fd, .. },
+            ..
+        } => ("a map descriptor", format!("fd {fd} is not pointing to valid bpf_map")),
+        Instruction::LoadImm64 {
+            imm: Imm64::BtfId(id), ..
+        } => ("a kernel variable", format!("unknown BTF id {id}")),
+        Instruction::LoadImm64 { .. } => ("the address of a subprogram", "callbacks are not supported".to_owned()),
+        Instruction::Call(CallTarget::Kfunc(id)) => ("a kfunc", format!("calling kernel function {id} is not allowed")),
+        Instruction::Call(_) => ("a call through a register", "BPF_CALL uses reserved fields".to_owned()),
+        Instruction::LoadPacket { .. } => (
+            "a legacy packet access",
+            "BPF_LD_[ABS|IND] instructions not allowed for this program type".to_owned(),
+        ),
+        _ => ("an open-ended loop", "may_goto is not supported".to_owned()),
+    };
+    Failure::new(found, message)
+}
+
+fn unknown_helper(id: u32) -> String {
+    match helpers::name(id) {
+        Some(name) => format!("program of this type cannot use helper {name}#{id}"),
+        None => format!("invalid func unknown#{id}"),
+    }
+}
+
+fn call_depth(state: &State) -> Result<(), Failure> {
+    let frames = state.frames().len();
+    if frames < MAX_FRAMES {
+        return Ok(());
+    }
+    let message = format!("the call stack of {} frames is too deep", frames + 1);
+    Err(Failure::new(format!("{} frames", frames + 1), message))
+}
+
+fn no_lock(cx: &Context<'_, '_>, message: &str) -> Result<(), Failure> {
+    match cx.state.lock {
+        None => Ok(()),
+        Some(lock) => Err(Failure::new(
+            format!("the lock of map {}", cx.program.map(lock.map).name),
+            message,
+        )),
+    }
+}
+
+fn map_reference(cx: &Context<'_, '_>, map: u32, value_off: Option<u32>) -> Result<(), Failure> {
+    use crate::facts::MapKind;
+    let Some(facts) = cx.program.input.maps.get(map as usize) else {
+        let found = format!("map {map} of {}", cx.program.input.maps.len());
+        return Err(Failure::new(
+            found,
+            format!("fd_idx {map} is not pointing to valid bpf_map"),
+        ));
+    };
+    let Some(off) = value_off else { return Ok(()) };
+    if facts.kind != MapKind::Array || facts.max_entries != 1 {
+        let found = format!("map {} of {} elements", facts.name, facts.max_entries);
+        return Err(Failure::new(
+            found,
+            "invalid access to map value pointer, map has more than one element",
+        ));
+    }
+    if off >= facts.value_size {
+        let message = format!(
+            "invalid access to map value pointer, value_size={} off={off}",
+            facts.value_size
+        );
+        return Err(Failure::new(
+            format!("offset {off} in a value of {} bytes", facts.value_size),
+            message,
+        ));
+    }
+    Ok(())
+}
+
+fn return_value(cx: &Context<'_, '_>) -> Result<(), Failure> {
+    let value = cx.state.reg(Reg::R0);
+    if cx.state.depth() > 0 {
+        return match value.as_pointer().map(|pointer| pointer.kind) {
+            Some(PointerKind::Stack { frame }) if usize::from(frame) == cx.state.depth() => Err(Failure::new(
+                value.to_string(),
+                "cannot return stack pointer to the caller",
+            )),
+            _ => Ok(()),
+        };
+    }
+    let scalar = match value {
+        Value::Uninit => return Err(Failure::new("nothing", "R0 !read_ok")),
+        Value::Pointer(_) => return Err(Failure::new(value.to_string(), "R0 leaks addr as return value")),
+        Value::Scalar(scalar, _) => scalar,
+    };
+    let Some((min, max)) = cx.program.input.context.return_range else {
+        return Ok(());
+    };
+    if min <= scalar.s32.min && scalar.s32.max <= max {
+        return Ok(());
+    }
+    let message = format!(
+        "At program exit the register R0 has smin={} smax={} should have been in [{min}, {max}]",
+        scalar.s32.min, scalar.s32.max
+    );
+    Err(Failure::new(value.to_string(), message))
+}

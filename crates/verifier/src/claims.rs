@@ -1,0 +1,104 @@
+//! What the search claims of registers, for tests that run programs and compare. No part of the interface.
+
+use crate::domain::pointer::PointerKind;
+use crate::domain::scalar::Scalar;
+use crate::domain::value::Value;
+use crate::facts::{ProgramInput, Verified};
+use crate::{Rejection, explore};
+
+/// A set of numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Number(Scalar);
+
+impl Number {
+    /// Whether the set has this number.
+    #[must_use]
+    pub fn admits(&self, x: u64) -> bool {
+        let Scalar {
+            bits,
+            u64,
+            s64,
+            u32,
+            s32,
+        } = self.0;
+        x & !bits.mask == bits.value
+            && (u64.min..=u64.max).contains(&x)
+            && (s64.min..=s64.max).contains(&(x as i64))
+            && (u32.min..=u32.max).contains(&(x as u32))
+            && (s32.min..=s32.max).contains(&(x as i32))
+    }
+}
+
+/// What a pointer is claimed to point into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Object {
+    /// The context.
+    Context,
+    /// The stack of a frame.
+    Stack(u8),
+    /// The packet, or its metadata, with so many bytes behind the unknown offset.
+    Packet(u32),
+    /// The metadata, likewise.
+    PacketMeta(u32),
+    /// The packet's end.
+    PacketEnd,
+    /// A map.
+    Map(u32),
+    /// A value of a map; the flag says that it may be NULL.
+    MapValue(u32, bool),
+    /// Memory behind a context field.
+    ContextMemory(u16),
+}
+
+/// What is claimed of a register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// Nothing.
+    Nothing,
+    /// It is one of these numbers.
+    Number(Number),
+    /// It points to the start of the object, plus a constant, plus one of these numbers.
+    Pointer(Object, i64, Number),
+}
+
+fn claim(value: &Value) -> Claim {
+    let pointer = match value {
+        Value::Uninit => return Claim::Nothing,
+        Value::Scalar(scalar, _) => return Claim::Number(Number(*scalar)),
+        Value::Pointer(pointer) => pointer,
+    };
+    let object = match pointer.kind {
+        PointerKind::Context => Object::Context,
+        PointerKind::Stack { frame } => Object::Stack(frame),
+        PointerKind::Packet { range, .. } => Object::Packet(range),
+        PointerKind::PacketMeta { range, .. } => Object::PacketMeta(range),
+        PointerKind::PacketEnd => Object::PacketEnd,
+        PointerKind::Map { map } => Object::Map(map),
+        PointerKind::MapValue { map, nullable, .. } => Object::MapValue(map, nullable),
+        PointerKind::ContextMemory { field } => Object::ContextMemory(field),
+    };
+    Claim::Pointer(object, pointer.fixed, Number(pointer.var))
+}
+
+/// As [`verify`](crate::verify), showing each visited slot with what is claimed there of those of `r0` to `r9` that can still be read.
+///
+/// # Errors
+/// As for [`verify`](crate::verify).
+pub fn verify_watched(
+    input: &ProgramInput<'_>,
+    watch: &mut dyn FnMut(usize, [Claim; 10]),
+) -> Result<Verified, Rejection> {
+    explore::explore(
+        input,
+        Some(&mut |pc, state, live| {
+            let claim_of = |index: usize| {
+                if live & (1 << index) == 0 {
+                    Claim::Nothing
+                } else {
+                    claim(state.frame().reg(index))
+                }
+            };
+            watch(pc, std::array::from_fn(claim_of));
+        }),
+    )
+}

@@ -1,0 +1,153 @@
+//! Pointers: what they point into, and how far.
+//!
+//! A pointer's address is the start of its object, plus `fixed`, plus some member of `var`, modulo 2^64. The split is
+//! not canonical: `fixed` collects the constants added since `var` last changed, so that packet pointers with the same
+//! `id` have the same unknown part and can be compared by `fixed` alone.
+
+use std::fmt;
+
+use super::scalar::Scalar;
+
+/// Links copies of one unknown; 0 links nothing.
+pub(crate) type Id = u32;
+
+/// Constants and ranges beyond this distance are not tracked (the kernel's `BPF_MAX_VAR_OFF`).
+pub(crate) const MAX_OFFSET: i64 = 1 << 29;
+
+/// The greatest offset into a packet (the kernel's `MAX_PACKET_OFF`).
+pub(crate) const MAX_PACKET_OFFSET: i64 = 0xffff;
+
+/// What a pointer points into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PointerKind {
+    /// The context of the hook.
+    Context,
+    /// The stack of a frame; offsets count from its top, so they are negative.
+    Stack {
+        /// Index of the frame, 0 for the main program's.
+        frame: u8,
+    },
+    /// The packet.
+    Packet {
+        /// Names the unknown part of the offset; 0 if there is none.
+        id: Id,
+        /// That many bytes from `start + var` on are known to lie before the packet's end.
+        range: u32,
+    },
+    /// The metadata that ends where the packet starts.
+    PacketMeta {
+        /// As for the packet.
+        id: Id,
+        /// That many bytes from `start + var` on are known to lie before the packet's start.
+        range: u32,
+    },
+    /// The end of the packet.
+    PacketEnd,
+    /// A map itself.
+    Map {
+        /// Its index.
+        map: u32,
+    },
+    /// A value of a map.
+    MapValue {
+        /// Index of the map.
+        map: u32,
+        /// The lookup that it comes from; 0 for the only value of a map, addressed directly.
+        id: Id,
+        /// Whether it may be NULL instead.
+        nullable: bool,
+    },
+    /// Memory that a context field points to.
+    ContextMemory {
+        /// Index of the field.
+        field: u16,
+    },
+}
+
+impl PointerKind {
+    /// The kernel's name of the register type.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            PointerKind::Context => "ctx",
+            PointerKind::Stack { .. } => "fp",
+            PointerKind::Packet { .. } => "pkt",
+            PointerKind::PacketMeta { .. } => "pkt_meta",
+            PointerKind::PacketEnd => "pkt_end",
+            PointerKind::Map { .. } => "map_ptr",
+            PointerKind::MapValue { nullable: false, .. } => "map_value",
+            PointerKind::MapValue { nullable: true, .. } => "map_value_or_null",
+            PointerKind::ContextMemory { .. } => "rdonly_buf",
+        }
+    }
+
+    /// Whether it points to or into the packet, its metadata or its end.
+    pub(crate) fn is_packet_family(self) -> bool {
+        matches!(
+            self,
+            PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } | PointerKind::PacketEnd
+        )
+    }
+}
+
+/// A pointer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pointer {
+    pub(crate) kind: PointerKind,
+    /// The constant part of the offset; its magnitude is below [`MAX_OFFSET`].
+    pub(crate) fixed: i64,
+    /// The unknown part of the offset.
+    pub(crate) var: Scalar,
+}
+
+impl Pointer {
+    /// To the start of an object.
+    pub(crate) const fn to(kind: PointerKind) -> Pointer {
+        Pointer {
+            kind,
+            fixed: 0,
+            var: Scalar::constant(0),
+        }
+    }
+
+    /// The offset, if there is only one.
+    pub(crate) fn constant_offset(&self) -> Option<i64> {
+        self.var.as_constant().map(|var| self.fixed.wrapping_add(var as i64))
+    }
+
+    /// The least and the greatest offset, if both are bounded.
+    pub(crate) fn offsets(&self) -> Option<(i64, i64)> {
+        let (min, max) = (self.var.s64.min, self.var.s64.max);
+        (min > -MAX_OFFSET && max < MAX_OFFSET).then(|| (min + self.fixed, max + self.fixed))
+    }
+
+    /// Whether the address is certainly not zero: pointers into an object at a non-negative, bounded offset, and into a
+    /// frame of the stack. Objects do not lie at the very end of the address space.
+    pub(crate) fn is_certainly_not_null(&self) -> bool {
+        let from_start = self.offsets().is_some_and(|(min, _)| min >= 0);
+        match self.kind {
+            PointerKind::Stack { .. } => self.offsets().is_some_and(|(min, max)| min >= -512 && max <= 0),
+            PointerKind::MapValue { nullable, .. } => !nullable && from_start,
+            PointerKind::ContextMemory { .. } => false,
+            PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => from_start,
+            PointerKind::Context | PointerKind::PacketEnd | PointerKind::Map { .. } => from_start,
+        }
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.name())?;
+        match (self.constant_offset(), self.kind) {
+            (Some(off), PointerKind::Stack { frame }) => write!(f, "{off} (frame {frame})")?,
+            (Some(0), _) => {}
+            (Some(off), _) => write!(f, " at {off}")?,
+            (None, _) => write!(f, " at {} + {}", self.fixed, self.var)?,
+        }
+        match self.kind {
+            PointerKind::Packet { range, .. } | PointerKind::PacketMeta { range, .. } => {
+                write!(f, " with {range} bytes checked")
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What a register or a spilled slot holds.
+
+use std::fmt;
+
+use super::pointer::{Id, Pointer, PointerKind};
+use super::scalar::Scalar;
+
+/// A register's content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Value {
+    /// Nothing that may be read.
+    Uninit,
+    /// A number. Values with the same id, if it is not 0, are the same number.
+    Scalar(Scalar, Id),
+    /// A pointer.
+    Pointer(Pointer),
+}
+
+impl Value {
+    /// Any number.
+    pub(crate) const UNKNOWN: Value = Value::Scalar(Scalar::TOP, 0);
+
+    /// One number.
+    pub(crate) const fn constant(x: u64) -> Value {
+        Value::Scalar(Scalar::constant(x), 0)
+    }
+
+    /// The number, if it is one.
+    pub(crate) fn as_scalar(&self) -> Option<&Scalar> {
+        match self {
+            Value::Scalar(scalar, _) => Some(scalar),
+            _ => None,
+        }
+    }
+
+    /// The pointer, if it is one.
+    pub(crate) fn as_pointer(&self) -> Option<&Pointer> {
+        match self {
+            Value::Pointer(pointer) => Some(pointer),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the number zero.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.as_scalar().and_then(Scalar::as_constant) == Some(0)
+    }
+
+    /// The kernel's name of the register type.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Value::Uninit => "not_init",
+            Value::Scalar(..) => "scalar",
+            Value::Pointer(pointer) => pointer.kind.name(),
+        }
+    }
+
+    /// Whether `self` stands for no more states than `old`, where ids of `old` are renamed to ids of `self` by `ids`.
+    ///
+    /// What nothing could read in `old` may be anything in `self`.
+    pub(crate) fn leq(&self, old: &Value, ids: &mut IdMap) -> bool {
+        match (self, old) {
+            (_, Value::Uninit) => true,
+            (Value::Scalar(new, new_id), Value::Scalar(old, old_id)) => {
+                new.leq(old) && (*old_id == 0 || old.as_constant().is_some() || ids.rename(*old_id, *new_id))
+            }
+            (Value::Pointer(new), Value::Pointer(old)) => {
+                new.fixed == old.fixed && new.var.leq(&old.var) && kind_leq(new.kind, old.kind, ids)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
+    use PointerKind::{MapValue, Packet, PacketMeta};
+    match (new, old) {
+        (Packet { id: new_id, range: new }, Packet { id: old_id, range: old })
+        | (PacketMeta { id: new_id, range: new }, PacketMeta { id: old_id, range: old }) => {
+            new >= old && ids.rename_object(old_id, new_id)
+        }
+        (
+            MapValue {
+                map: new,
+                id: new_id,
+                nullable: new_nullable,
+            },
+            MapValue {
+                map: old,
+                id: old_id,
+                nullable: old_nullable,
+            },
+        ) => new == old && new_nullable == old_nullable && ids.rename_object(old_id, new_id),
+        _ => new == old,
+    }
+}
+
+/// A renaming of the ids of one state to those of another.
+///
+/// An id says that all its bearers share one unknown, and nothing about bearers of other ids. So the renaming has to be
+/// a function of the old id, and need not be injective.
+#[derive(Debug, Default)]
+pub(crate) struct IdMap {
+    pairs: Vec<(Id, Id)>,
+    /// Names given to numbers that are linked to nothing, counted downwards.
+    unlinked: Id,
+}
+
+impl IdMap {
+    /// Forgets all pairs.
+    pub(crate) fn clear(&mut self) {
+        self.pairs.clear();
+        self.unlinked = 0;
+    }
+
+    /// Renames the id of a linked number. A number that is linked to nothing counts as linked to itself alone.
+    fn rename(&mut self, old: Id, new: Id) -> bool {
+        let new = if new == 0 {
+            self.unlinked = self.unlinked.wrapping_sub(1);
+            self.unlinked
+        } else {
+            new
+        };
+        self.pair(old, new)
+    }
+
+    /// Renames the id of an object or of the unknown part of an offset; 0 names itself only.
+    pub(crate) fn rename_object(&mut self, old: Id, new: Id) -> bool {
+        if old == 0 || new == 0 {
+            old == new
+        } else {
+            self.pair(old, new)
+        }
+    }
+
+    fn pair(&mut self, old: Id, new: Id) -> bool {
+        match self.pairs.iter().find(|pair| pair.0 == old) {
+            Some(pair) => pair.1 == new,
+            None => {
+                self.pairs.push((old, new));
+                true
+            }
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Uninit => f.write_str("nothing"),
+            Value::Scalar(scalar, _) => write!(f, "{scalar}"),
+            Value::Pointer(pointer) => write!(f, "{pointer}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(id: Id, range: u32) -> Value {
+        Value::Pointer(Pointer::to(PointerKind::Packet { id, range }))
+    }
+
+    fn leq(new: Value, old: Value) -> bool {
+        new.leq(&old, &mut IdMap::default())
+    }
+
+    #[test]
+    fn more_known_is_less_or_equal() {
+        assert!(leq(Value::constant(3), Value::UNKNOWN));
+        assert!(!leq(Value::UNKNOWN, Value::constant(3)));
+        assert!(leq(packet(0, 14), packet(0, 10)));
+        assert!(!leq(packet(0, 10), packet(0, 14)));
+        assert!(leq(packet(0, 10), Value::Uninit));
+        assert!(!leq(Value::Uninit, Value::UNKNOWN));
+        assert!(!leq(packet(0, 10), Value::UNKNOWN));
+    }
+
+    #[test]
+    fn ids_are_renamed_consistently() {
+        let linked = |id| Value::Scalar(Scalar::loaded(1, false), id);
+        let mut ids = IdMap::default();
+        assert!(linked(8).leq(&linked(5), &mut ids));
+        assert!(linked(8).leq(&linked(5), &mut ids));
+        assert!(!linked(9).leq(&linked(5), &mut ids));
+        // Two unlinked numbers are not the same number.
+        ids.clear();
+        assert!(linked(0).leq(&linked(5), &mut ids));
+        assert!(!linked(0).leq(&linked(5), &mut ids));
+        // The start of the packet is not a pointer at an unknown offset.
+        ids.clear();
+        assert!(!packet(3, 0).leq(&packet(0, 0), &mut ids));
+        assert!(packet(3, 0).leq(&packet(4, 0), &mut ids));
+    }
+}

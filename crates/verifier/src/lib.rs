@@ -1,0 +1,90 @@
+//! Abstract interpretation of eBPF programs: accepts only what it can prove.
+//!
+//! [`verify`] takes a program and facts about its surroundings as data ([`ProgramInput`]) and follows every path through
+//! it with sets of values instead of values. The answer is what was proved about each instruction ([`Verified`]), or the
+//! instruction that cannot be accepted with what it requires and what was found ([`Rejection`]). Engines run accepted
+//! programs without checks, so the rule is: what is not proved is refused.
+//!
+//! Five questions have five places:
+//!
+//! | question | place |
+//! |---|---|
+//! | what is an instruction? | `hitless_isa` |
+//! | what does it *require*? | `requirements` |
+//! | does that hold in a state? | `check` |
+//! | what does it *do* to a state? | `transfer` |
+//! | in which order are states visited? | `explore`, with `prune` |
+//!
+//! Beneath them lie the abstract domains (`domain`), one file each. What is known of hooks and helpers is data too:
+//! [`tables`].
+//!
+//! # What it relies on
+//!
+//! The runtime keeps these promises; nothing here can check them.
+//!
+//! - Objects (the packet with its metadata, map values, memory behind context fields) do not lie at the ends of the
+//!   address space, and pointers in the context are not NULL.
+//! - `data_meta <= data <= data_end`, and the bytes between are one object.
+//! - Map values are aligned to 8 bytes.
+//! - Helpers do as their prototypes say: they read and write only the memory they are given, and fill all of an
+//!   [`ArgType::UninitMem`] of known size whether or not they succeed.
+//! - The bytes in [`MapFacts::frozen`] never change.
+#![forbid(unsafe_code)]
+
+mod check;
+#[doc(hidden)]
+pub mod claims;
+mod domain;
+mod error;
+mod explore;
+mod facts;
+mod liveness;
+mod program;
+mod prune;
+mod record;
+mod requirements;
+mod state;
+pub mod tables;
+mod transfer;
+mod visited;
+
+pub use error::{Rejection, VerifierError};
+pub use facts::{
+    ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, HelperProto, InsnFacts, MapFacts, MapKind,
+    ProgramInput, Region, RetType, SourceLine, Stats, Subprog, Verified,
+};
+pub use requirements::{Access, Requirement};
+
+/// Verifies a program.
+///
+/// # Errors
+/// [`Rejection`] if the program is malformed, or if some path leads to an instruction whose requirements are not proved
+/// to hold, or if the search takes more than its limits allow.
+///
+/// # Examples
+/// ```
+/// use hitless_verifier::{ProgramInput, tables, verify};
+///
+/// let insns = hitless_isa::asm::assemble(
+///     "r0 = *(u32 *)(r1 +0)
+///      r0 = *(u8 *)(r0 +0)
+///      exit",
+/// )?;
+/// let context = tables::program_types::xdp();
+/// let input = ProgramInput {
+///     name: "first_byte",
+///     insns: &insns,
+///     maps: &[],
+///     context: &context,
+///     helpers: tables::helpers::xdp(),
+///     gpl_compatible: true,
+///     lines: &[],
+/// };
+/// let refused = verify(&input).unwrap_err();
+/// assert_eq!(refused.errors[0].pc, 1);
+/// assert_eq!(refused.errors[0].message, "invalid access to packet, off=0 size=1, R0(id=0,off=0,r=0)");
+/// # Ok::<(), hitless_isa::asm::AsmError>(())
+/// ```
+pub fn verify(input: &ProgramInput<'_>) -> Result<Verified, Rejection> {
+    explore::explore(input, None)
+}

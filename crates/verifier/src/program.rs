@@ -1,0 +1,359 @@
+//! A program as the search sees it: decoded, divided into subprograms, each instruction with its requirements.
+//!
+//! Everything that can be said without following paths is said here: that slots decode, that jumps and calls go
+//! somewhere sensible, that nothing is unreachable for every path, that no subprogram calls itself. After this every `pc`
+//! that the search can come to holds an instruction.
+
+use hitless_isa::{CallTarget, Instruction, decode, disasm};
+
+use crate::error::{Failure, VerifierError};
+use crate::facts::{HelperProto, MapFacts, ProgramInput};
+use crate::liveness;
+use crate::requirements::{Requirement, requirements};
+
+/// The most instructions that a program may have, and that a verification may interpret.
+pub(crate) const COMPLEXITY_LIMIT: usize = 1_000_000;
+
+/// A well-formed program.
+#[derive(Debug)]
+pub(crate) struct Program<'a> {
+    pub(crate) input: &'a ProgramInput<'a>,
+    /// What is in each slot; `None` for the second slot of a wide immediate.
+    pub(crate) code: Vec<Option<Instruction>>,
+    /// First slot and end of the main program and of each subprogram, in slot order.
+    pub(crate) subprogs: Vec<(usize, usize)>,
+    /// What each instruction requires.
+    pub(crate) requirements: Vec<Vec<Requirement>>,
+    /// Registers (bits) that may be read from here on before they are written.
+    pub(crate) live: Vec<u16>,
+    /// Where states are compared with earlier ones: where paths can meet.
+    pub(crate) checkpoint: Vec<bool>,
+}
+
+/// An error at `pc`.
+pub(crate) fn error(input: &ProgramInput<'_>, pc: usize, requirement: Requirement, failure: Failure) -> VerifierError {
+    let name = |id| {
+        input
+            .helpers
+            .iter()
+            .find(|proto| proto.id == id)
+            .map(|proto| proto.name)
+    };
+    let insn = match decode(input.insns, pc) {
+        Ok(instruction) => disasm::text(&instruction, &name).to_string(),
+        Err(error) => error.to_string(),
+    };
+    let line = input.lines.partition_point(|line| line.pc <= pc);
+    let source = line.checked_sub(1).map(|line| input.lines[line].clone());
+    VerifierError {
+        pc,
+        insn,
+        requirement,
+        found: failure.found,
+        message: failure.message,
+        source,
+    }
+}
+
+/// The slot that a jump or call with this offset at `pc` goes to.
+pub(crate) fn target(pc: usize, off: i32) -> Option<usize> {
+    usize::try_from(i64::try_from(pc).ok()? + 1 + i64::from(off)).ok()
+}
+
+fn jump_offset(instruction: &Instruction) -> Option<i32> {
+    match *instruction {
+        Instruction::Jump { off, .. } | Instruction::Goto { off } | Instruction::MayGoto { off } => Some(off),
+        _ => None,
+    }
+}
+
+/// Whether the instruction after this one can be next.
+fn falls_through(instruction: &Instruction) -> bool {
+    !matches!(instruction, Instruction::Goto { .. } | Instruction::Exit)
+}
+
+impl<'a> Program<'a> {
+    /// Decodes a program and checks its structure.
+    pub(crate) fn new(input: &'a ProgramInput<'a>) -> Result<Program<'a>, Vec<VerifierError>> {
+        let fail = |pc, requirement, failure| vec![error(input, pc, requirement, failure)];
+        let len = input.insns.len();
+        if len == 0 || len > COMPLEXITY_LIMIT {
+            let message = if len == 0 {
+                "empty program".to_owned()
+            } else {
+                format!("program too large ({len} insns)")
+            };
+            return Err(fail(
+                0,
+                Requirement::ProgramSize,
+                Failure::new(format!("{len} instructions"), message),
+            ));
+        }
+        let mut program = Program {
+            input,
+            code: decode_all(input)?,
+            subprogs: Vec::new(),
+            requirements: Vec::new(),
+            live: Vec::new(),
+            checkpoint: vec![false; len],
+        };
+        program
+            .find_subprogs()
+            .map_err(|(pc, failure)| fail(pc, Requirement::CallTarget, failure))?;
+        for index in 0..program.subprogs.len() {
+            program
+                .check_subprog(index)
+                .map_err(|(pc, requirement, failure)| fail(pc, requirement, failure))?;
+        }
+        program
+            .check_reachable()
+            .map_err(|(pc, failure)| fail(pc, Requirement::StaticallyReachable, failure))?;
+        program
+            .check_recursion()
+            .map_err(|(pc, failure)| fail(pc, Requirement::NoRecursion, failure))?;
+        program.requirements = program
+            .code
+            .iter()
+            .map(|slot| {
+                slot.as_ref()
+                    .map_or_else(Vec::new, |insn| requirements(insn, input.helpers))
+            })
+            .collect();
+        program.live = liveness::live_registers(&program);
+        Ok(program)
+    }
+
+    /// The instruction at `pc`, which control can reach.
+    pub(crate) fn insn(&self, pc: usize) -> &Instruction {
+        self.code[pc]
+            .as_ref()
+            .expect("control reaches only slots that hold an instruction")
+    }
+
+    /// The prototype of a helper that the program may call.
+    pub(crate) fn helper(&self, id: u32) -> Option<&'a HelperProto> {
+        self.input.helpers.iter().find(|proto| proto.id == id)
+    }
+
+    /// A map that a [`Requirement::MapReference`] found to exist.
+    pub(crate) fn map(&self, map: u32) -> &'a MapFacts {
+        &self.input.maps[map as usize]
+    }
+
+    /// The subprogram that starts at `pc`.
+    pub(crate) fn subprog_at(&self, pc: usize) -> Option<usize> {
+        self.subprogs.binary_search_by_key(&pc, |subprog| subprog.0).ok()
+    }
+
+    /// The subprogram that `pc` is part of.
+    fn subprog_of(&self, pc: usize) -> usize {
+        self.subprogs.partition_point(|subprog| subprog.0 <= pc) - 1
+    }
+
+    /// Calls of subprograms: slot of the call and first slot of the callee.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.code.iter().enumerate().filter_map(|(pc, slot)| match slot {
+            Some(Instruction::Call(CallTarget::Subprog(off))) => Some((pc, target(pc, *off)?)),
+            _ => None,
+        })
+    }
+
+    /// Where control can go next inside the same subprogram.
+    pub(crate) fn successors(&self, pc: usize) -> impl Iterator<Item = usize> + use<> {
+        let insn = self.insn(pc);
+        let next = falls_through(insn).then_some(pc + insn.slots());
+        let jump = jump_offset(insn).and_then(|off| target(pc, off));
+        next.into_iter().chain(jump)
+    }
+
+    fn is_instruction(&self, pc: usize) -> bool {
+        self.code.get(pc).is_some_and(Option::is_some)
+    }
+
+    fn find_subprogs(&mut self) -> Result<(), (usize, Failure)> {
+        let mut starts = vec![0];
+        for (pc, slot) in self.code.iter().enumerate() {
+            let Some(Instruction::Call(CallTarget::Subprog(off))) = slot else {
+                continue;
+            };
+            match target(pc, *off).filter(|&start| self.is_instruction(start)) {
+                Some(start) => starts.push(start),
+                None => {
+                    let to = pc as i64 + 1 + i64::from(*off);
+                    return Err((
+                        pc,
+                        Failure::new(format!("a call to insn {to}"), "call to invalid destination"),
+                    ));
+                }
+            }
+        }
+        starts.sort_unstable();
+        starts.dedup();
+        let ends = starts[1..].iter().copied().chain([self.code.len()]);
+        self.subprogs = starts.iter().copied().zip(ends).collect();
+        Ok(())
+    }
+
+    /// Jumps stay inside, and control does not run out of the end.
+    fn check_subprog(&mut self, index: usize) -> Result<(), (usize, Requirement, Failure)> {
+        let (start, end) = self.subprogs[index];
+        let mut last = start;
+        for pc in start..end {
+            let Some(insn) = &self.code[pc] else { continue };
+            last = pc;
+            if matches!(insn, Instruction::Call(CallTarget::Subprog(_))) && pc + 1 < end {
+                self.checkpoint[pc + 1] = true;
+            }
+            let Some(off) = jump_offset(insn) else { continue };
+            let to = pc as i64 + 1 + i64::from(off);
+            let Some(to) = target(pc, off).filter(|to| (start..end).contains(to)) else {
+                let failure = Failure::new(
+                    format!("a jump to insn {to}"),
+                    format!("jump out of range from insn {pc} to {to}"),
+                );
+                return Err((pc, Requirement::JumpTarget, failure));
+            };
+            if !self.is_instruction(to) {
+                let message = format!("jump into the middle of ldimm64 insn {to}");
+                let failure = Failure::new(format!("a jump to the second slot of insn {}", to - 1), message);
+                return Err((pc, Requirement::JumpTarget, failure));
+            }
+            self.checkpoint[to] = true;
+        }
+        match self.insn(last) {
+            Instruction::Exit | Instruction::Goto { .. } => Ok(()),
+            _ => {
+                let failure = Failure::new("an instruction with a successor", "last insn is not an exit or jmp");
+                Err((last, Requirement::SubprogEnd, failure))
+            }
+        }
+    }
+
+    fn check_reachable(&self) -> Result<(), (usize, Failure)> {
+        let mut reached = vec![false; self.code.len()];
+        let mut todo = vec![0];
+        while let Some(pc) = todo.pop() {
+            if std::mem::replace(&mut reached[pc], true) {
+                continue;
+            }
+            if let Instruction::Call(CallTarget::Subprog(off)) = self.insn(pc) {
+                todo.extend(target(pc, *off));
+            }
+            todo.extend(self.successors(pc));
+        }
+        match (0..reached.len()).find(|&pc| !reached[pc] && self.code[pc].is_some()) {
+            Some(pc) => Err((pc, Failure::new("no path", format!("unreachable insn {pc}")))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_recursion(&self) -> Result<(), (usize, Failure)> {
+        let mut callees = vec![Vec::new(); self.subprogs.len()];
+        for (pc, start) in self.calls() {
+            if let Some(callee) = self.subprog_at(start) {
+                callees[self.subprog_of(pc)].push((pc, callee));
+            }
+        }
+        // Subprograms are finished in an order in which callees come first; a call to one that is begun but not finished
+        // closes a cycle.
+        #[derive(Clone, Copy, PartialEq)]
+        enum Mark {
+            New,
+            Begun,
+            Finished,
+        }
+        let mut marks = vec![Mark::New; self.subprogs.len()];
+        let mut path = vec![(0, 0)];
+        marks[0] = Mark::Begun;
+        while let Some((subprog, next)) = path.last_mut() {
+            let Some(&(pc, callee)) = callees[*subprog].get(*next) else {
+                marks[*subprog] = Mark::Finished;
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            match marks[callee] {
+                Mark::New => {
+                    marks[callee] = Mark::Begun;
+                    path.push((callee, 0));
+                }
+                Mark::Begun => {
+                    let (from, to) = (self.subprogs[*subprog].0, self.subprogs[callee].0);
+                    let message = format!("recursive call from insn {from}() to insn {to}()");
+                    return Err((
+                        pc,
+                        Failure::new(format!("a call to insn {to}, which is active"), message),
+                    ));
+                }
+                Mark::Finished => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the stack of each chain of calls, given how much each subprogram uses and which calls are ever made.
+    pub(crate) fn check_combined_stack(
+        &self,
+        depths: &[u32],
+        made: impl Fn(usize) -> bool,
+    ) -> Result<(), (usize, Failure)> {
+        let mut callees = vec![Vec::new(); self.subprogs.len()];
+        for (pc, start) in self.calls().filter(|call| made(call.0)) {
+            if let Some(callee) = self.subprog_at(start) {
+                callees[self.subprog_of(pc)].push((pc, callee));
+            }
+        }
+        /// Frames are rounded up as the kernel does.
+        fn rounded(depth: u32) -> u32 {
+            depth.max(1).next_multiple_of(32)
+        }
+        // There is no recursion, so each round fixes at least the chains one call longer; a chain has eight frames at most.
+        let mut below = vec![(0u32, 0u32); self.subprogs.len()];
+        let mut culprit = 0;
+        for _ in 0..self.subprogs.len().min(crate::state::MAX_FRAMES) {
+            for caller in 0..callees.len() {
+                for &(pc, callee) in &callees[caller] {
+                    let total = rounded(depths[callee]) + below[callee].0;
+                    if total > below[caller].0 {
+                        below[caller] = (total, below[callee].1 + 1);
+                        if caller == 0 {
+                            culprit = pc;
+                        }
+                    }
+                }
+            }
+        }
+        let total = rounded(depths[0]) + below[0].0;
+        if total > 512 {
+            let message = format!("combined stack size of {} calls is {total}. Too large", below[0].1 + 1);
+            return Err((culprit, Failure::new(format!("{total} bytes"), message)));
+        }
+        Ok(())
+    }
+}
+
+/// Decodes every slot; reports all that do not decode.
+fn decode_all(input: &ProgramInput<'_>) -> Result<Vec<Option<Instruction>>, Vec<VerifierError>> {
+    let mut code = Vec::with_capacity(input.insns.len());
+    let mut errors = Vec::new();
+    while code.len() < input.insns.len() {
+        let pc = code.len();
+        match decode(input.insns, pc) {
+            Ok(instruction) => {
+                code.push(Some(instruction));
+                code.resize(pc + instruction.slots(), None);
+            }
+            Err(cause) => {
+                let found = format!("opcode {:02x}", input.insns[pc].code);
+                errors.push(error(
+                    input,
+                    pc,
+                    Requirement::Decodable,
+                    Failure::new(found, cause.to_string()),
+                ));
+                code.push(None);
+            }
+        }
+    }
+    if errors.is_empty() { Ok(code) } else { Err(errors) }
+}

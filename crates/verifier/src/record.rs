@@ -1,0 +1,130 @@
+//! Collects what the paths show about each instruction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Failure;
+use crate::facts::{ArgMemory, ContextFieldKind, InsnFacts, ProgramInput, Region, Stats, Subprog, Verified};
+use crate::program::Program;
+
+/// Facts gathered so far.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    facts: Vec<InsnFacts>,
+    /// Bytes of stack used by each subprogram.
+    depths: Vec<u32>,
+    extents: BTreeMap<u16, u32>,
+    maps_updated: BTreeSet<u32>,
+    maps_stored: BTreeSet<u32>,
+}
+
+impl Recorder {
+    pub(crate) fn new(program: &Program<'_>) -> Recorder {
+        let memory = |(index, field): (usize, &crate::facts::ContextField)| {
+            (field.kind == ContextFieldKind::Memory).then_some((index as u16, 0))
+        };
+        Recorder {
+            facts: vec![InsnFacts::default(); program.code.len()],
+            depths: vec![0; program.subprogs.len()],
+            extents: program
+                .input
+                .context
+                .fields
+                .iter()
+                .enumerate()
+                .filter_map(memory)
+                .collect(),
+            maps_updated: BTreeSet::new(),
+            maps_stored: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn reached(&mut self, pc: usize) {
+        self.facts[pc].reachable = true;
+    }
+
+    pub(crate) fn is_reached(&self, pc: usize) -> bool {
+        self.facts[pc].reachable
+    }
+
+    pub(crate) fn depths(&self) -> &[u32] {
+        &self.depths
+    }
+
+    /// An access by a load, store or atomic. Context accesses are translated, so an instruction may not be one on one
+    /// path and something else on another.
+    pub(crate) fn access(&mut self, pc: usize, region: Region, write: bool) -> Result<(), Failure> {
+        let is_context = |region: &Region| matches!(region, Region::Context { .. });
+        let access = &mut self.facts[pc].access;
+        if access
+            .first()
+            .is_some_and(|known| is_context(known) != is_context(&region))
+        {
+            let found = "the context on one path and other memory on another";
+            return Err(Failure::new(found, "same insn cannot be used with different pointers"));
+        }
+        access.insert(region);
+        self.stored(region, write);
+        Ok(())
+    }
+
+    fn stored(&mut self, region: Region, write: bool) {
+        if let (Region::MapValue { map }, true) = (region, write) {
+            self.maps_stored.insert(map);
+        }
+    }
+
+    /// Memory given to a helper, or NULL.
+    pub(crate) fn argument(&mut self, pc: usize, index: u8, region: Option<Region>, write: bool) {
+        let memory = &mut self.facts[pc].memory[usize::from(index)];
+        let memory = memory.get_or_insert_with(|| ArgMemory {
+            regions: BTreeSet::new(),
+            write,
+        });
+        memory.regions.extend(region);
+        if let Some(region) = region {
+            self.stored(region, write);
+        }
+    }
+
+    /// The map given to a helper.
+    pub(crate) fn map_argument(&mut self, pc: usize, map: u32, updated: bool) -> Result<(), Failure> {
+        let known = self.facts[pc].map.get_or_insert(map);
+        if *known != map {
+            let found = format!("map {known} on one path and map {map} on another");
+            return Err(Failure::new(found, "same insn cannot be used with different maps"));
+        }
+        if updated {
+            self.maps_updated.insert(map);
+        }
+        Ok(())
+    }
+
+    /// A use of the stack of a frame of `subprog` from `off` (negative) on.
+    pub(crate) fn stack(&mut self, subprog: usize, off: i64) {
+        let depth = &mut self.depths[subprog];
+        *depth = (*depth).max(u32::try_from(-off).unwrap_or(0));
+    }
+
+    /// A read of memory behind a context field up to `end`.
+    pub(crate) fn extent(&mut self, field: u16, end: i64) {
+        let extent = self.extents.entry(field).or_insert(0);
+        *extent = (*extent).max(u32::try_from(end).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn finish(self, input: &ProgramInput<'_>, subprogs: &[(usize, usize)], stats: Stats) -> Verified {
+        let subprog = |(&(start, end), stack_depth)| Subprog {
+            start,
+            end,
+            stack_depth,
+        };
+        Verified {
+            insns: input.insns.to_vec(),
+            facts: self.facts,
+            subprogs: subprogs.iter().zip(self.depths).map(subprog).collect(),
+            maps_updated: self.maps_updated,
+            maps_stored: self.maps_stored,
+            extents: self.extents.into_iter().collect(),
+            stats,
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! What each instruction requires of the state in which it runs.
+//!
+//! [`requirements`] maps an instruction to a list; it looks at the program's surroundings (prototypes of helpers) but
+//! at no state, so it is asked once for each instruction. Whether a requirement holds in a state is the business of
+//! `check`.
+
+use std::fmt;
+
+use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, Imm64, Instruction, Operand, Reg, Size, Width};
+
+use crate::facts::{ArgType, HelperProto};
+
+/// What an instruction does to the memory it names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// It reads it.
+    Load {
+        /// Whether the value read is sign-extended.
+        signed: bool,
+    },
+    /// It writes it.
+    Store,
+    /// It reads and writes it in one step, or with acquire or release ordering.
+    Atomic {
+        /// Whether it reads.
+        read: bool,
+        /// Whether it writes.
+        write: bool,
+    },
+}
+
+impl Access {
+    /// Whether it reads the memory.
+    #[must_use]
+    pub const fn reads(self) -> bool {
+        matches!(self, Access::Load { .. } | Access::Atomic { read: true, .. })
+    }
+
+    /// Whether it writes the memory.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Access::Store | Access::Atomic { write: true, .. })
+    }
+}
+
+/// A condition for accepting an instruction, or the program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Requirement {
+    /// There is a program, and not more of it than can be verified.
+    ProgramSize,
+    /// The slot holds an instruction.
+    Decodable,
+    /// The verifier knows how to treat the instruction.
+    Supported,
+    /// A jump goes to an instruction of the same subprogram.
+    JumpTarget,
+    /// A call goes to an instruction.
+    CallTarget,
+    /// A subprogram ends with an exit or a jump.
+    SubprogEnd,
+    /// Some path of jumps leads to the instruction.
+    StaticallyReachable,
+    /// No subprogram calls itself, directly or through others.
+    NoRecursion,
+    /// At most eight frames are active at once.
+    CallDepth,
+    /// The frames active at once have at most 512 bytes of stack together.
+    CombinedStack,
+    /// Every path ends.
+    Termination,
+    /// The number of instructions interpreted over all paths stays below the limit.
+    Complexity,
+    /// The number of branches waiting to be followed stays below the limit.
+    PendingBranches,
+    /// The register has a value.
+    Initialized {
+        /// The register.
+        reg: Reg,
+    },
+    /// The register may be written: the frame pointer may not.
+    WritableReg {
+        /// The register.
+        reg: Reg,
+    },
+    /// Arithmetic on the operands is defined: on numbers, and within limits on pointers.
+    Arithmetic {
+        /// Operand width.
+        width: Width,
+        /// The operation.
+        op: AluOp,
+        /// First operand.
+        dst: Reg,
+        /// Second operand.
+        src: Operand,
+    },
+    /// The register holds a number.
+    Number {
+        /// The register.
+        reg: Reg,
+    },
+    /// A shift by a constant moves by less than the width.
+    ShiftCount {
+        /// Width in bits.
+        bits: u32,
+        /// The constant.
+        count: i32,
+    },
+    /// The operands can be compared: numbers, a pointer with NULL, or packet pointers.
+    Comparable {
+        /// Operand width.
+        width: Width,
+        /// The condition.
+        cond: Cond,
+        /// First operand.
+        dst: Reg,
+        /// Second operand.
+        src: Operand,
+    },
+    /// A map is named by an index that exists and, for an address in its value, has a single element.
+    MapReference {
+        /// Index of the map.
+        map: u32,
+        /// Offset into its value, if that is what is meant.
+        value_off: Option<u32>,
+    },
+    /// The memory is accessible in that way.
+    Accessible {
+        /// How it is accessed.
+        access: Access,
+        /// Access size.
+        size: Size,
+        /// Address register.
+        base: Reg,
+        /// Offset in bytes.
+        off: i16,
+    },
+    /// The register may be stored there: pointers only to the stack, whole, and not to a frame that outlives what they
+    /// point to.
+    Storable {
+        /// What is stored.
+        src: Reg,
+        /// Access size.
+        size: Size,
+        /// Address register.
+        base: Reg,
+        /// Offset in bytes.
+        off: i16,
+    },
+    /// The program type may call the helper.
+    KnownHelper {
+        /// The helper's number.
+        id: u32,
+    },
+    /// The program's license allows the helper.
+    GplCompatible {
+        /// The helper's number.
+        id: u32,
+    },
+    /// No lock is held, or the call releases it.
+    NoLockAtCall {
+        /// The helper, or `None` for a subprogram.
+        helper: Option<u32>,
+    },
+    /// No lock is held at the end of the program or of a subprogram.
+    NoLockAtExit,
+    /// An argument is of the type that the helper's prototype names.
+    Argument {
+        /// The helper's number.
+        helper: u32,
+        /// Index of the argument, from 0.
+        index: u8,
+        /// Its type.
+        ty: ArgType,
+    },
+    /// The map argument is of a type that the helper works on, may be written if the helper does that, and is the same on
+    /// every path.
+    SuitableMap {
+        /// The helper's number.
+        helper: u32,
+    },
+    /// The program returns a number, in the range of its hook; a subprogram does not return a pointer to its own stack.
+    ReturnValue,
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Requirement::ProgramSize => f.write_str("at least one instruction and at most a million"),
+            Requirement::Decodable => f.write_str("a valid instruction"),
+            Requirement::Supported => f.write_str("an instruction that can be verified"),
+            Requirement::JumpTarget => f.write_str("a jump to an instruction of the same subprogram"),
+            Requirement::CallTarget => f.write_str("a call to an instruction"),
+            Requirement::SubprogEnd => f.write_str("an exit or a jump at the end of each subprogram"),
+            Requirement::StaticallyReachable => f.write_str("a path to every instruction"),
+            Requirement::NoRecursion => f.write_str("no recursion"),
+            Requirement::CallDepth => f.write_str("at most 8 frames"),
+            Requirement::CombinedStack => f.write_str("at most 512 bytes of stack in all frames together"),
+            Requirement::Termination => f.write_str("every path to end"),
+            Requirement::Complexity => f.write_str("a program that can be verified in a million steps"),
+            Requirement::PendingBranches => f.write_str("at most 8192 branches that wait to be followed"),
+            Requirement::Initialized { reg } => write!(f, "{reg} to have a value"),
+            Requirement::WritableReg { .. } => f.write_str("a destination other than the frame pointer"),
+            Requirement::Arithmetic { .. } => f.write_str("numbers, or a pointer and a bounded number to add"),
+            Requirement::Number { reg } => write!(f, "a number in {reg}"),
+            Requirement::ShiftCount { bits, .. } => write!(f, "a shift by less than {bits}"),
+            Requirement::Comparable { .. } => f.write_str("numbers, a pointer and NULL, or packet pointers"),
+            Requirement::MapReference { value_off: None, .. } => f.write_str("a map of the program"),
+            Requirement::MapReference { .. } => f.write_str("an offset into the value of a map with one element"),
+            Requirement::Accessible {
+                access,
+                size,
+                base,
+                off,
+            } => {
+                let kind = match (access, access.writes()) {
+                    (Access::Atomic { .. }, true) => "atomically writable",
+                    (Access::Atomic { .. }, false) => "atomically readable",
+                    (_, true) => "writable",
+                    (_, false) => "readable",
+                };
+                write!(f, "{} {kind} bytes at {base}{off:+}", size.bytes())
+            }
+            Requirement::Storable { src, .. } => write!(f, "a number in {src}, or a pointer for the stack"),
+            Requirement::KnownHelper { .. } => f.write_str("a helper that this program type may call"),
+            Requirement::GplCompatible { .. } => f.write_str("a license compatible with the GPL"),
+            Requirement::NoLockAtCall { .. } | Requirement::NoLockAtExit => f.write_str("no lock held"),
+            Requirement::Argument { index, ty, .. } => write!(f, "r{} to be {}", index + 1, argument(*ty)),
+            Requirement::SuitableMap { .. } => f.write_str("one map that the helper works on"),
+            Requirement::ReturnValue => f.write_str("a return value that the caller can take"),
+        }
+    }
+}
+
+fn argument(ty: ArgType) -> &'static str {
+    match ty {
+        ArgType::None | ArgType::Anything => "initialised",
+        ArgType::Context => "the context",
+        ArgType::ConstMap => "a map",
+        ArgType::MapKey => "readable memory of the map's key size",
+        ArgType::MapValue => "readable memory of the map's value size",
+        ArgType::Mem => "readable memory of the size in the next argument",
+        ArgType::UninitMem => "writable memory of the size in the next argument",
+        ArgType::Size => "a bounded size that is not zero",
+        ArgType::SizeOrZero => "a bounded size",
+        ArgType::SpinLock => "a lock in a map value",
+    }
+}
+
+/// What `instruction` requires, in the order in which to check it: later requirements may rely on earlier ones.
+pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -> Vec<Requirement> {
+    let mut list = Vec::new();
+    match *instruction {
+        Instruction::Alu { width, op, dst, src } => {
+            list.extend(initialized(src));
+            if op != AluOp::Mov {
+                list.push(Requirement::Initialized { reg: dst });
+            }
+            list.push(Requirement::WritableReg { reg: dst });
+            if let (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, Operand::Imm(count)) = (op, src) {
+                let bits = if width == Width::W32 { 32 } else { 64 };
+                list.push(Requirement::ShiftCount { bits, count });
+            }
+            list.push(Requirement::Arithmetic { width, op, dst, src });
+        }
+        Instruction::MovSx { dst, src, .. } => {
+            list.push(Requirement::Initialized { reg: src });
+            list.push(Requirement::WritableReg { reg: dst });
+            list.push(Requirement::Number { reg: src });
+        }
+        Instruction::Neg { dst, .. } | Instruction::End { dst, .. } => {
+            list.push(Requirement::Initialized { reg: dst });
+            list.push(Requirement::WritableReg { reg: dst });
+            list.push(Requirement::Number { reg: dst });
+        }
+        Instruction::LoadImm64 { dst, imm } => {
+            list.push(Requirement::WritableReg { reg: dst });
+            list.push(match imm {
+                Imm64::Value(_) => return list,
+                Imm64::MapIdx(map) => Requirement::MapReference { map, value_off: None },
+                Imm64::MapValueIdx { index, off } => Requirement::MapReference {
+                    map: index,
+                    value_off: Some(off),
+                },
+                Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId(_) | Imm64::Func(_) => Requirement::Supported,
+            });
+        }
+        Instruction::Load {
+            size,
+            signed,
+            dst,
+            base,
+            off,
+        } => {
+            list.push(Requirement::Initialized { reg: base });
+            list.push(Requirement::WritableReg { reg: dst });
+            list.push(Requirement::Accessible {
+                access: Access::Load { signed },
+                size,
+                base,
+                off,
+            });
+        }
+        Instruction::Store { size, base, off, src } => {
+            list.extend(initialized(src));
+            list.push(Requirement::Initialized { reg: base });
+            list.push(Requirement::Accessible {
+                access: Access::Store,
+                size,
+                base,
+                off,
+            });
+            if let Operand::Reg(src) = src {
+                list.push(Requirement::Storable { src, size, base, off });
+            }
+        }
+        Instruction::Atomic {
+            size,
+            op,
+            base,
+            off,
+            src,
+        } => {
+            list.push(Requirement::Initialized { reg: src });
+            list.push(Requirement::Initialized { reg: base });
+            list.push(Requirement::Number { reg: src });
+            if op == AtomicOp::CmpXchg {
+                list.push(Requirement::Initialized { reg: Reg::R0 });
+                list.push(Requirement::Number { reg: Reg::R0 });
+            } else if op.fetches() {
+                list.push(Requirement::WritableReg { reg: src });
+            }
+            list.push(Requirement::Accessible {
+                access: Access::Atomic {
+                    read: true,
+                    write: true,
+                },
+                size,
+                base,
+                off,
+            });
+        }
+        Instruction::LoadAcquire { size, dst, base, off } => {
+            list.push(Requirement::Initialized { reg: base });
+            list.push(Requirement::WritableReg { reg: dst });
+            list.push(Requirement::Accessible {
+                access: Access::Atomic {
+                    read: true,
+                    write: false,
+                },
+                size,
+                base,
+                off,
+            });
+        }
+        Instruction::StoreRelease { size, base, off, src } => {
+            list.push(Requirement::Initialized { reg: src });
+            list.push(Requirement::Initialized { reg: base });
+            list.push(Requirement::Accessible {
+                access: Access::Atomic {
+                    read: false,
+                    write: true,
+                },
+                size,
+                base,
+                off,
+            });
+            list.push(Requirement::Storable { src, size, base, off });
+        }
+        Instruction::Jump {
+            width, cond, dst, src, ..
+        } => {
+            list.extend(initialized(src));
+            list.push(Requirement::Initialized { reg: dst });
+            list.push(Requirement::Comparable { width, cond, dst, src });
+        }
+        Instruction::Goto { .. } => {}
+        Instruction::Call(CallTarget::Subprog(_)) => {
+            list.push(Requirement::NoLockAtCall { helper: None });
+            list.push(Requirement::CallDepth);
+        }
+        Instruction::Call(CallTarget::Helper(id)) => call(&mut list, id, helpers),
+        Instruction::Exit => {
+            list.push(Requirement::NoLockAtExit);
+            list.push(Requirement::ReturnValue);
+        }
+        Instruction::Call(CallTarget::Kfunc(_) | CallTarget::Register(_))
+        | Instruction::LoadPacket { .. }
+        | Instruction::MayGoto { .. } => list.push(Requirement::Supported),
+    }
+    list
+}
+
+fn call(list: &mut Vec<Requirement>, id: u32, helpers: &[HelperProto]) {
+    list.push(Requirement::KnownHelper { id });
+    let Some(proto) = helpers.iter().find(|proto| proto.id == id) else {
+        return;
+    };
+    if proto.gpl_only {
+        list.push(Requirement::GplCompatible { id });
+    }
+    // A lock is an argument of exactly the helpers that take or release one; their own rule is that of the argument.
+    if !proto.args.contains(&ArgType::SpinLock) {
+        list.push(Requirement::NoLockAtCall { helper: Some(id) });
+    }
+    for (index, &ty) in (0..).zip(&proto.args) {
+        if ty == ArgType::None {
+            continue;
+        }
+        list.push(Requirement::Argument { helper: id, index, ty });
+        if ty == ArgType::ConstMap {
+            list.push(Requirement::SuitableMap { helper: id });
+        }
+    }
+}
+
+fn initialized(operand: Operand) -> Option<Requirement> {
+    match operand {
+        Operand::Reg(reg) => Some(Requirement::Initialized { reg }),
+        Operand::Imm(_) => None,
+    }
+}

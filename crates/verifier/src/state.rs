@@ -1,0 +1,150 @@
+//! What is known at one point of one path: the registers and stacks of all active frames, and the lock held.
+
+use std::rc::Rc;
+
+use hitless_isa::Reg;
+
+use crate::domain::pointer::{Id, Pointer, PointerKind};
+use crate::domain::scalar::Scalar;
+use crate::domain::stack::Stack;
+use crate::domain::value::Value;
+
+/// The most frames that may be active at once (the kernel's `MAX_CALL_FRAMES`).
+pub(crate) const MAX_FRAMES: usize = 8;
+
+/// One active subprogram.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    /// Its index in the list of subprograms.
+    pub(crate) subprog: usize,
+    /// Slot of the call that made the frame.
+    pub(crate) call_pc: usize,
+    /// `r0` to `r9`.
+    regs: [Value; 10],
+    /// Its stack.
+    pub(crate) stack: Rc<Stack>,
+}
+
+impl Frame {
+    pub(crate) fn new(subprog: usize, call_pc: usize) -> Frame {
+        Frame {
+            subprog,
+            call_pc,
+            regs: [Value::Uninit; 10],
+            stack: Rc::default(),
+        }
+    }
+
+    /// A register other than `r10`.
+    pub(crate) fn reg(&self, index: usize) -> &Value {
+        &self.regs[index]
+    }
+
+    /// Sets a register other than `r10`.
+    pub(crate) fn set(&mut self, reg: Reg, value: Value) {
+        self.regs[reg.index()] = value;
+    }
+
+    /// Forgets `r0` to `r5`, which calls clobber.
+    pub(crate) fn clobber_caller_saved(&mut self) {
+        self.regs[..6].fill(Value::Uninit);
+    }
+}
+
+/// A held `struct bpf_spin_lock`: that of one map value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HeldLock {
+    pub(crate) map: u32,
+    pub(crate) id: Id,
+}
+
+/// A set of machine states at one instruction. Clones share what neither has changed.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    frames: Vec<Rc<Frame>>,
+    pub(crate) lock: Option<HeldLock>,
+}
+
+impl State {
+    /// On entry to the program.
+    pub(crate) fn entry() -> State {
+        let mut main = Frame::new(0, 0);
+        main.set(Reg::R1, Value::Pointer(Pointer::to(PointerKind::Context)));
+        State {
+            frames: vec![Rc::new(main)],
+            lock: None,
+        }
+    }
+
+    pub(crate) fn frames(&self) -> &[Rc<Frame>] {
+        &self.frames
+    }
+
+    /// Index of the current frame.
+    pub(crate) fn depth(&self) -> usize {
+        self.frames.len() - 1
+    }
+
+    pub(crate) fn frame(&self) -> &Frame {
+        &self.frames[self.depth()]
+    }
+
+    pub(crate) fn frame_mut(&mut self) -> &mut Frame {
+        let depth = self.depth();
+        Rc::make_mut(&mut self.frames[depth])
+    }
+
+    pub(crate) fn push_frame(&mut self, frame: Frame) {
+        self.frames.push(Rc::new(frame));
+    }
+
+    /// Leaves the current frame, or returns `None` in the main program.
+    pub(crate) fn pop_frame(&mut self) -> Option<Rc<Frame>> {
+        if self.frames.len() > 1 { self.frames.pop() } else { None }
+    }
+
+    /// A register of the current frame.
+    pub(crate) fn reg(&self, reg: Reg) -> Value {
+        if reg == Reg::R10 {
+            return Value::Pointer(Pointer::to(PointerKind::Stack {
+                frame: self.depth() as u8,
+            }));
+        }
+        *self.frame().reg(reg.index())
+    }
+
+    pub(crate) fn set(&mut self, reg: Reg, value: Value) {
+        self.frame_mut().set(reg, value);
+    }
+
+    pub(crate) fn stack(&self, frame: u8) -> &Stack {
+        &self.frames[usize::from(frame)].stack
+    }
+
+    pub(crate) fn stack_mut(&mut self, frame: u8) -> &mut Stack {
+        Rc::make_mut(&mut Rc::make_mut(&mut self.frames[usize::from(frame)]).stack)
+    }
+
+    /// Applies `change` to every register and spilled value of every frame for which `concerns` holds.
+    pub(crate) fn for_each_value(&mut self, concerns: impl Fn(&Value) -> bool, mut change: impl FnMut(&mut Value)) {
+        for frame in &mut self.frames {
+            if frame.regs.iter().any(&concerns) {
+                Rc::make_mut(frame)
+                    .regs
+                    .iter_mut()
+                    .filter(|value| concerns(value))
+                    .for_each(&mut change);
+            }
+            if frame.stack.spills().any(&concerns) {
+                let stack = Rc::make_mut(&mut Rc::make_mut(frame).stack);
+                stack.spills_mut().filter(|value| concerns(value)).for_each(&mut change);
+            }
+        }
+    }
+
+    /// Gives every number linked by `id` the value `scalar`.
+    pub(crate) fn relink(&mut self, id: Id, scalar: &Scalar) {
+        let linked = |value: &Value| matches!(value, Value::Scalar(_, known) if *known == id);
+        self.for_each_value(linked, |value| *value = Value::Scalar(*scalar, id));
+    }
+}

@@ -1,0 +1,182 @@
+//! Conditional jumps: what each outcome tells, and which outcomes there are.
+
+use hitless_isa::{Cond, Operand, Reg, Width};
+
+use super::{Flow, operand};
+use crate::domain::pointer::{MAX_PACKET_OFFSET, Pointer, PointerKind};
+use crate::domain::scalar::assume;
+use crate::domain::value::Value;
+use crate::state::State;
+
+/// A conditional jump to `jump`; `next` is the following instruction.
+pub(super) fn jump(
+    state: &mut State,
+    width: Width,
+    cond: Cond,
+    dst: Reg,
+    src: Operand,
+    jump: usize,
+    next: usize,
+) -> Flow {
+    let mut taken = Box::new(state.clone());
+    let jumps = outcome(&mut taken, width, cond, true, dst, src);
+    let falls = outcome(state, width, cond, false, dst, src);
+    match (jumps, falls) {
+        (true, true) => Flow::Fork { jump, taken, next },
+        (true, false) => {
+            *state = *taken;
+            Flow::To(jump)
+        }
+        (false, true) => Flow::To(next),
+        (false, false) => Flow::End,
+    }
+}
+
+/// Restricts `state` to what it can be if the condition comes out so; returns whether it can be anything.
+fn outcome(state: &mut State, width: Width, cond: Cond, holds: bool, dst: Reg, src: Operand) -> bool {
+    let (left, right) = (state.reg(dst), operand(state, src));
+    match (left, right) {
+        (Value::Scalar(a, a_id), Value::Scalar(b, b_id)) => {
+            let Some((a, b)) = assume(width, cond, holds, &a, &b) else {
+                return false;
+            };
+            update(state, dst, Value::Scalar(a, a_id));
+            if let Operand::Reg(src) = src {
+                update(state, src, Value::Scalar(b, b_id));
+            }
+            true
+        }
+        (Value::Pointer(pointer), Value::Scalar(..)) | (Value::Scalar(..), Value::Pointer(pointer)) => {
+            null_check(state, &pointer, (cond == Cond::Eq) == holds)
+        }
+        (Value::Pointer(a), Value::Pointer(b)) => match limit(&a, &b) {
+            Limit::Right => packet(state, &a, cond, holds),
+            Limit::Left => packet(state, &b, mirrored(cond), holds),
+            Limit::Neither => true,
+        },
+        _ => true,
+    }
+}
+
+/// Sets a number and all its copies.
+fn update(state: &mut State, reg: Reg, value: Value) {
+    if reg == Reg::R10 || state.reg(reg) == value {
+        return;
+    }
+    match value {
+        Value::Scalar(scalar, id) if id != 0 => state.relink(id, &scalar),
+        value => state.set(reg, value),
+    }
+}
+
+/// The pointer is, or is not, NULL.
+fn null_check(state: &mut State, pointer: &Pointer, is_null: bool) -> bool {
+    let PointerKind::MapValue { id, nullable: true, .. } = pointer.kind else {
+        return !(is_null && pointer.is_certainly_not_null());
+    };
+    let same_lookup = |value: &Value| {
+        matches!(value, Value::Pointer(Pointer { kind: PointerKind::MapValue { id: known, nullable: true, .. }, .. })
+            if *known == id)
+    };
+    state.for_each_value(same_lookup, |value| {
+        if is_null {
+            *value = Value::constant(0);
+        } else if let Value::Pointer(Pointer {
+            kind: PointerKind::MapValue { nullable, .. },
+            ..
+        }) = value
+        {
+            *nullable = false;
+        }
+    });
+    true
+}
+
+/// Which of two compared packet pointers is the limit of the other.
+enum Limit {
+    Left,
+    Right,
+    Neither,
+}
+
+fn limit(a: &Pointer, b: &Pointer) -> Limit {
+    let limits = |pointer: &Pointer, limit: &Pointer| match (pointer.kind, limit.kind) {
+        (PointerKind::Packet { .. }, PointerKind::PacketEnd) => true,
+        (PointerKind::PacketMeta { .. }, PointerKind::Packet { .. }) => limit.constant_offset() == Some(0),
+        _ => false,
+    };
+    if limits(a, b) {
+        Limit::Right
+    } else if limits(b, a) {
+        Limit::Left
+    } else {
+        Limit::Neither
+    }
+}
+
+/// The condition with its operands exchanged.
+fn mirrored(cond: Cond) -> Cond {
+    match cond {
+        Cond::Gt => Cond::Lt,
+        Cond::Ge => Cond::Le,
+        Cond::Lt => Cond::Gt,
+        Cond::Le => Cond::Ge,
+        cond => cond,
+    }
+}
+
+/// `pointer cond limit` comes out as `holds`, where `limit` is the end of what `pointer` points into.
+fn packet(state: &mut State, pointer: &Pointer, cond: Cond, holds: bool) -> bool {
+    let (PointerKind::Packet { range, .. } | PointerKind::PacketMeta { range, .. }) = pointer.kind else {
+        return true;
+    };
+    let range = i64::from(range);
+    let known = |bytes: i64| range > 0 && 0 <= bytes && bytes <= range;
+    // Whether the pointer then lies before the limit, and whether it may also be equal.
+    let (before, inclusive) = match (cond, holds) {
+        (Cond::Lt, true) | (Cond::Ge, false) => (true, false),
+        (Cond::Le, true) | (Cond::Gt, false) => (true, true),
+        (Cond::Gt, true) | (Cond::Le, false) => (false, false),
+        (Cond::Ge, true) | (Cond::Lt, false) => (false, true),
+        _ => return true,
+    };
+    if before {
+        let end = if inclusive { pointer.fixed } else { pointer.fixed + 1 };
+        extend(state, pointer, end);
+        return true;
+    }
+    // `pointer > limit` and `pointer >= limit` are impossible where the opposite is known.
+    !known(if inclusive { pointer.fixed + 1 } else { pointer.fixed })
+}
+
+/// The first `end` bytes after the unknown part of `pointer` lie before the limit: so they do for all that share it.
+fn extend(state: &mut State, pointer: &Pointer, end: i64) {
+    // Offsets are small enough for the sum not to wrap.
+    let bounded = i64::try_from(pointer.var.u64.max).is_ok_and(|max| max.saturating_add(end) <= MAX_PACKET_OFFSET);
+    let Some(end) = u32::try_from(end).ok().filter(|_| bounded) else {
+        return;
+    };
+    let same_part = |value: &Value| range_of(value, pointer).is_some_and(|range| range < end);
+    state.for_each_value(same_part, |value| {
+        if let Value::Pointer(Pointer {
+            kind: PointerKind::Packet { range, .. } | PointerKind::PacketMeta { range, .. },
+            ..
+        }) = value
+        {
+            *range = end;
+        }
+    });
+}
+
+/// The range of `value`, if it is a pointer that has its unknown part in common with `pointer`.
+fn range_of(value: &Value, pointer: &Pointer) -> Option<u32> {
+    match (value.as_pointer()?.kind, pointer.kind) {
+        (PointerKind::Packet { id, range }, PointerKind::Packet { id: other, .. })
+        | (PointerKind::PacketMeta { id, range }, PointerKind::PacketMeta { id: other, .. })
+            if id == other =>
+        {
+            Some(range)
+        }
+        _ => None,
+    }
+}

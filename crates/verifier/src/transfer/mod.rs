@@ -1,0 +1,225 @@
+//! What an instruction does to a state in which everything that it requires holds.
+//!
+//! Nothing is checked here. Where the requirements leave no doubt about a pointer's kind or offset, this relies on them.
+
+mod branch;
+mod call;
+mod memory;
+
+use hitless_isa::{AluOp, CallTarget, Imm64, Instruction, Operand, Reg, Width};
+
+use crate::domain::pointer::{Id, Pointer, PointerKind};
+use crate::domain::scalar::{Scalar, arithmetic, byte_order, negate, sign_extend};
+use crate::domain::value::Value;
+use crate::program::{Program, target};
+use crate::state::State;
+
+/// Where control goes from an instruction.
+#[derive(Debug)]
+pub(crate) enum Flow {
+    /// On at one place.
+    To(usize),
+    /// On at two: the state that was passed in goes on at `next`, the other one at `jump`.
+    Fork {
+        /// Where the jump goes.
+        jump: usize,
+        /// The state in which it does.
+        taken: Box<State>,
+        /// The following instruction.
+        next: usize,
+    },
+    /// Nowhere: the program ends, or no machine state gets here.
+    End,
+}
+
+/// Names things apart; a name is never used twice in a verification.
+#[derive(Debug, Default)]
+pub(crate) struct Ids(Id);
+
+impl Ids {
+    fn fresh(&mut self) -> Id {
+        self.0 += 1;
+        self.0
+    }
+}
+
+/// Runs the instruction at `pc`.
+pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids: &mut Ids) -> Flow {
+    let insn = program.insn(pc);
+    let next = pc + insn.slots();
+    match *insn {
+        Instruction::Alu { width, op, dst, src } => alu(state, ids, width, op, dst, src),
+        Instruction::MovSx { width, bits, dst, src } => {
+            let extended = match state.reg(src) {
+                Value::Scalar(scalar, _) => sign_extend(&scalar, bits.into()),
+                _ => Scalar::TOP,
+            };
+            let result = if width == Width::W32 {
+                extended.truncated(32)
+            } else {
+                extended
+            };
+            state.set(dst, Value::Scalar(result, 0));
+        }
+        Instruction::Neg { width, dst } => map_scalar(state, dst, |scalar| negate(width, scalar)),
+        Instruction::End { op, bits, dst } => map_scalar(state, dst, |scalar| byte_order(op, bits.into(), scalar)),
+        Instruction::LoadImm64 { dst, imm } => state.set(dst, wide_immediate(imm)),
+        Instruction::Load {
+            size,
+            signed,
+            dst,
+            base,
+            off,
+        } => memory::load(program, state, size, signed, dst, base, off),
+        Instruction::LoadAcquire { size, dst, base, off } => {
+            memory::load(program, state, size, false, dst, base, off);
+        }
+        Instruction::Store { size, base, off, src } => memory::store(state, ids, size, base, off, src),
+        Instruction::StoreRelease { size, base, off, src } => {
+            memory::store(state, ids, size, base, off, Operand::Reg(src));
+        }
+        Instruction::Atomic {
+            size,
+            op,
+            base,
+            off,
+            src,
+        } => memory::atomic(state, size, op, base, off, src),
+        Instruction::Jump {
+            width,
+            cond,
+            dst,
+            src,
+            off,
+        } => {
+            let jump = target(pc, off).expect("jump targets were checked");
+            return branch::jump(state, width, cond, dst, src, jump, next);
+        }
+        Instruction::Goto { off } => return Flow::To(target(pc, off).expect("jump targets were checked")),
+        Instruction::Call(CallTarget::Subprog(off)) => {
+            let start = target(pc, off).expect("call targets were checked");
+            let subprog = program.subprog_at(start).expect("call targets start subprograms");
+            call::enter(state, subprog, pc);
+            return Flow::To(start);
+        }
+        Instruction::Call(CallTarget::Helper(id)) => {
+            if let Some(proto) = program.helper(id) {
+                call::helper(proto, state, ids);
+            }
+        }
+        Instruction::Exit => return call::exit(state),
+        // Never accepted.
+        Instruction::Call(CallTarget::Kfunc(_) | CallTarget::Register(_))
+        | Instruction::LoadPacket { .. }
+        | Instruction::MayGoto { .. } => return Flow::End,
+    }
+    Flow::To(next)
+}
+
+/// The second operand. Immediates are sign-extended; 32-bit operations look at the low half only.
+pub(crate) fn operand(state: &State, operand: Operand) -> Value {
+    match operand {
+        Operand::Reg(reg) => state.reg(reg),
+        Operand::Imm(imm) => Value::constant(i64::from(imm) as u64),
+    }
+}
+
+fn map_scalar(state: &mut State, reg: Reg, f: impl FnOnce(&Scalar) -> Scalar) {
+    let result = state.reg(reg).as_scalar().map_or(Scalar::TOP, f);
+    state.set(reg, Value::Scalar(result, 0));
+}
+
+fn wide_immediate(imm: Imm64) -> Value {
+    match imm {
+        Imm64::Value(value) => Value::constant(value),
+        Imm64::MapIdx(map) => Value::Pointer(Pointer::to(PointerKind::Map { map })),
+        Imm64::MapValueIdx { index, off } => {
+            let kind = PointerKind::MapValue {
+                map: index,
+                id: 0,
+                nullable: false,
+            };
+            Value::Pointer(Pointer {
+                kind,
+                fixed: off.into(),
+                var: Scalar::constant(0),
+            })
+        }
+        Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId(_) | Imm64::Func(_) => Value::Uninit,
+    }
+}
+
+/// Links a number to its copies before it is copied. Constants need no link.
+fn linked(state: &mut State, reg: Reg, ids: &mut Ids) -> Value {
+    match state.reg(reg) {
+        Value::Scalar(scalar, 0) if scalar.as_constant().is_none() => {
+            let value = Value::Scalar(scalar, ids.fresh());
+            state.set(reg, value);
+            value
+        }
+        value => value,
+    }
+}
+
+fn alu(state: &mut State, ids: &mut Ids, width: Width, op: AluOp, dst: Reg, src: Operand) {
+    if op == AluOp::Mov {
+        let value = moved(state, ids, width, src);
+        state.set(dst, value);
+        return;
+    }
+    let result = match (state.reg(dst), operand(state, src)) {
+        (Value::Pointer(pointer), Value::Scalar(scalar, _)) | (Value::Scalar(scalar, _), Value::Pointer(pointer)) => {
+            let id = if scalar.as_constant().is_some() { 0 } else { ids.fresh() };
+            Value::Pointer(offset_by(&pointer, op, &scalar, id))
+        }
+        // The distance between two packet pointers.
+        (Value::Pointer(_), Value::Pointer(_)) => {
+            let distance = if width == Width::W32 {
+                Scalar::loaded(4, false)
+            } else {
+                Scalar::TOP
+            };
+            Value::Scalar(distance, 0)
+        }
+        (Value::Scalar(left, _), Value::Scalar(right, _)) => Value::Scalar(arithmetic(width, op, &left, &right), 0),
+        (Value::Uninit, _) | (_, Value::Uninit) => Value::Uninit,
+    };
+    state.set(dst, result);
+}
+
+/// The result of a move. A number that is not changed by it stays the same number.
+fn moved(state: &mut State, ids: &mut Ids, width: Width, src: Operand) -> Value {
+    let value = operand(state, src);
+    match (width, value, src) {
+        (Width::W32, Value::Scalar(scalar, _), _) if scalar.u64.max > u32::MAX.into() => {
+            Value::Scalar(scalar.truncated(32), 0)
+        }
+        (_, Value::Scalar(..), Operand::Reg(src)) => linked(state, src, ids),
+        (Width::W32, Value::Pointer(_), _) => Value::Uninit,
+        (_, value, _) => value,
+    }
+}
+
+/// `pointer + scalar` or `pointer - scalar`. Constants change the fixed part; anything else makes a new unknown part,
+/// named `id`, of which nothing is known to lie in the packet.
+pub(crate) fn offset_by(pointer: &Pointer, op: AluOp, scalar: &Scalar, id: Id) -> Pointer {
+    if let Some(constant) = scalar.as_constant() {
+        let constant = constant as i64;
+        let fixed = if op == AluOp::Sub {
+            pointer.fixed.wrapping_sub(constant)
+        } else {
+            pointer.fixed.wrapping_add(constant)
+        };
+        return Pointer { fixed, ..*pointer };
+    }
+    let kind = match pointer.kind {
+        PointerKind::Packet { .. } => PointerKind::Packet { id, range: 0 },
+        PointerKind::PacketMeta { .. } => PointerKind::PacketMeta { id, range: 0 },
+        kind => kind,
+    };
+    Pointer {
+        kind,
+        fixed: pointer.fixed,
+        var: arithmetic(Width::W64, op, &pointer.var, scalar),
+    }
+}

@@ -1,0 +1,553 @@
+//! A plain interpreter for checking what the verifier claims. It shares no code with it.
+//!
+//! Every object has an address range of its own, far from the others. Each step checks that the instruction was found
+//! reachable, and each access that it stays inside one object of a region that was claimed for the instruction.
+
+use std::collections::BTreeSet;
+
+use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Size, Width, decode};
+use hitless_verifier::claims::{Claim, Object};
+use hitless_verifier::tables::helpers;
+use hitless_verifier::{ArgType, ContextFieldKind, Region, Verified};
+
+use super::Case;
+use super::random::Random;
+
+const CONTEXT: u64 = 0x1_0000_0000;
+const MAPS: u64 = 0x2_0000_0000;
+const STACK_TOP: u64 = 0x10_0000_0000;
+const FRAME: u64 = 0x1_0000_0000;
+/// More steps than any accepted program takes.
+const STEPS: usize = 1_100_000;
+
+struct Memory {
+    region: Region,
+    base: u64,
+    bytes: Vec<u8>,
+}
+
+/// One run of one program.
+pub struct Machine<'a> {
+    case: &'a Case,
+    verified: &'a Verified,
+    claims: &'a [Vec<[Claim; 10]>],
+    random: &'a mut Random,
+    objects: Vec<Memory>,
+    packet: u64,
+    packet_end: u64,
+    packet_meta: u64,
+    regs: [u64; 11],
+    callers: Vec<([u64; 11], usize)>,
+    lock: Option<u64>,
+}
+
+type Step<T> = Result<T, String>;
+
+impl<'a> Machine<'a> {
+    pub fn new(
+        case: &'a Case,
+        verified: &'a Verified,
+        claims: &'a [Vec<[Claim; 10]>],
+        random: &'a mut Random,
+    ) -> Machine<'a> {
+        let mut machine = Machine {
+            case,
+            verified,
+            claims,
+            random,
+            objects: Vec::new(),
+            packet: 0,
+            packet_end: 0,
+            packet_meta: 0,
+            regs: [0; 11],
+            callers: Vec::new(),
+            lock: None,
+        };
+        let (meta, packet) = (machine.random.below(3) * 4, machine.random.below(90));
+        machine.packet_meta = 0x8_0000_0000;
+        machine.packet = machine.packet_meta + meta;
+        machine.packet_end = machine.packet + packet;
+        machine.add(Region::Packet, machine.packet_meta, (meta + packet) as usize);
+        for (index, map) in case.maps.iter().enumerate() {
+            for element in 0..2 {
+                let base = MAPS + ((index as u64) << 24) + (element << 16);
+                machine.add(Region::MapValue { map: index as u32 }, base, map.value_size as usize);
+                if let Some(frozen) = &map.frozen {
+                    machine.objects.last_mut().expect("just added").bytes.clone_from(frozen);
+                }
+            }
+        }
+        for &(field, extent) in &verified.extents {
+            machine.add(Region::ContextMemory { field }, context_memory(field), extent as usize);
+        }
+        machine.add(Region::Stack, STACK_TOP - 512, 512);
+        for reg in &mut machine.regs {
+            *reg = machine.random.next();
+        }
+        machine.regs[1] = CONTEXT;
+        machine.regs[10] = STACK_TOP;
+        machine
+    }
+
+    fn add(&mut self, region: Region, base: u64, len: usize) {
+        let bytes = (0..len).map(|_| self.random.number() as u8).collect();
+        self.objects.push(Memory { region, base, bytes });
+    }
+
+    /// Runs to the end; the error says which claim was wrong.
+    pub fn run(mut self) -> Step<()> {
+        let mut pc = 0;
+        for _ in 0..STEPS {
+            let facts = &self.verified.facts[pc];
+            if !facts.reachable {
+                return Err(format!("insn {pc} is reached"));
+            }
+            self.check_claims(pc)?;
+            match self.step(pc).map_err(|error| format!("insn {pc}: {error}"))? {
+                Some(next) => pc = next,
+                None => return Ok(()),
+            }
+        }
+        Err("does not end".to_owned())
+    }
+
+    fn check_claims(&self, pc: usize) -> Step<()> {
+        let states = &self.claims[pc];
+        if states.iter().any(|claims| {
+            claims
+                .iter()
+                .zip(self.regs)
+                .all(|(claim, value)| self.admits(claim, value))
+        }) {
+            return Ok(());
+        }
+        Err(format!(
+            "insn {pc}: no claim admits {:x?}; the last of {} is {:?}",
+            self.regs,
+            states.len(),
+            states.last()
+        ))
+    }
+
+    fn admits(&self, claim: &Claim, value: u64) -> bool {
+        let (object, fixed, var) = match claim {
+            Claim::Nothing => return true,
+            Claim::Number(number) => return number.admits(value),
+            Claim::Pointer(object, fixed, var) => (object, *fixed as u64, var),
+        };
+        let at = |base: u64| var.admits(value.wrapping_sub(base).wrapping_sub(fixed));
+        // Start plus unknown part plus range.
+        let checked = |range: &u32| value.wrapping_sub(fixed).wrapping_add(u64::from(*range));
+        match object {
+            Object::Context => at(CONTEXT),
+            Object::Stack(frame) => at(STACK_TOP + u64::from(*frame) * FRAME),
+            Object::Packet(range) => at(self.packet) && (*range == 0 || checked(range) <= self.packet_end),
+            Object::PacketMeta(range) => at(self.packet_meta) && (*range == 0 || checked(range) <= self.packet),
+            Object::PacketEnd => value == self.packet_end,
+            Object::Map(map) => value == map_address(*map),
+            Object::MapValue(map, nullable) => {
+                let region = Region::MapValue { map: *map };
+                let mut elements = self.objects.iter().filter(|object| object.region == region);
+                *nullable && value == 0 || elements.any(|object| at(object.base))
+            }
+            Object::ContextMemory(field) => at(context_memory(*field)),
+        }
+    }
+
+    fn step(&mut self, pc: usize) -> Step<Option<usize>> {
+        let insn = decode(&self.case.insns, pc).map_err(|error| error.to_string())?;
+        let next = pc + insn.slots();
+        let target = |off: i32| (pc as i64 + 1 + i64::from(off)) as usize;
+        match insn {
+            Instruction::Alu { width, op, dst, src } => {
+                let (x, y) = (self.regs[dst.index()], self.operand(src));
+                self.regs[dst.index()] = alu(width, op, x, y);
+            }
+            Instruction::MovSx { width, bits, dst, src } => {
+                let x = self.regs[src.index()];
+                let extended = sign_extend(x, u32::from(bits));
+                self.regs[dst.index()] = if width == Width::W32 {
+                    extended & 0xffff_ffff
+                } else {
+                    extended
+                };
+            }
+            Instruction::Neg { width, dst } => {
+                self.regs[dst.index()] = alu(width, AluOp::Sub, 0, self.regs[dst.index()]);
+            }
+            Instruction::End { op, bits, dst } => {
+                let bits = u32::from(bits);
+                let x = self.regs[dst.index()] & (u64::MAX >> (64 - bits));
+                self.regs[dst.index()] = if op == EndOp::ToLe {
+                    x
+                } else {
+                    x.swap_bytes() >> (64 - bits)
+                };
+            }
+            Instruction::LoadImm64 { dst, imm } => {
+                self.regs[dst.index()] = match imm {
+                    Imm64::Value(x) => x,
+                    Imm64::MapIdx(map) => map_address(map),
+                    Imm64::MapValueIdx { index, off } => MAPS + (u64::from(index) << 24) + u64::from(off),
+                    other => return Err(format!("{other:?}")),
+                };
+            }
+            Instruction::Load {
+                size,
+                signed,
+                dst,
+                base,
+                off,
+            } => {
+                let x = self.load(pc, self.address(base, off), size)?;
+                self.regs[dst.index()] = if signed {
+                    sign_extend(x, 8 * size.bytes() as u32)
+                } else {
+                    x
+                };
+            }
+            Instruction::LoadAcquire { size, dst, base, off } => {
+                self.regs[dst.index()] = self.load(pc, self.address(base, off), size)?;
+            }
+            Instruction::Store { size, base, off, src } => {
+                self.store(pc, self.address(base, off), size, self.operand(src))?;
+            }
+            Instruction::StoreRelease { size, base, off, src } => {
+                self.store(pc, self.address(base, off), size, self.regs[src.index()])?;
+            }
+            Instruction::Atomic {
+                size,
+                op,
+                base,
+                off,
+                src,
+            } => {
+                self.atomic(pc, size, op, self.address(base, off), src.index())?;
+            }
+            Instruction::Jump {
+                width,
+                cond,
+                dst,
+                src,
+                off,
+            } => {
+                if holds(width, cond, self.regs[dst.index()], self.operand(src)) {
+                    return Ok(Some(target(off)));
+                }
+            }
+            Instruction::Goto { off } => return Ok(Some(target(off))),
+            Instruction::Call(CallTarget::Subprog(off)) => {
+                self.callers.push((self.regs, next));
+                for index in [0, 6, 7, 8, 9] {
+                    self.regs[index] = self.random.next();
+                }
+                self.regs[10] += FRAME;
+                self.add(Region::Stack, self.regs[10] - 512, 512);
+                if self.callers.len() >= 8 {
+                    return Err("nine frames".to_owned());
+                }
+                return Ok(Some(target(off)));
+            }
+            Instruction::Call(CallTarget::Helper(id)) => self.helper(pc, id)?,
+            Instruction::Exit => {
+                if self.lock.is_some() {
+                    return Err("exit with a lock".to_owned());
+                }
+                let Some((saved, next)) = self.callers.pop() else {
+                    return self.check_result().map(|()| None);
+                };
+                let result = self.regs[0];
+                self.objects.pop();
+                self.regs = saved;
+                self.regs[0] = result;
+                for index in 1..6 {
+                    self.regs[index] = self.random.next();
+                }
+                return Ok(Some(next));
+            }
+            other => return Err(format!("{other:?}")),
+        }
+        Ok(Some(next))
+    }
+
+    fn check_result(&self) -> Step<()> {
+        match self.case.context.return_range {
+            Some((min, max)) if !(min..=max).contains(&(self.regs[0] as i32)) => {
+                Err(format!("returns {:#x}", self.regs[0]))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn operand(&self, operand: Operand) -> u64 {
+        match operand {
+            Operand::Reg(reg) => self.regs[reg.index()],
+            Operand::Imm(imm) => imm as u64,
+        }
+    }
+
+    fn address(&self, base: hitless_isa::Reg, off: i16) -> u64 {
+        self.regs[base.index()].wrapping_add(off as u64)
+    }
+
+    /// The bytes at an address, if they lie in one object of one of the regions.
+    fn find(&mut self, regions: &BTreeSet<Region>, address: u64, len: usize, write: bool) -> Step<&mut [u8]> {
+        let case = self.case;
+        let Some(object) =
+            self.objects.iter_mut().rev().find(|object| {
+                address >= object.base && address - object.base + len as u64 <= object.bytes.len() as u64
+            })
+        else {
+            return Err(format!("{len} bytes at {address:#x} are nowhere"));
+        };
+        if !regions.contains(&object.region) {
+            return Err(format!(
+                "{len} bytes at {address:#x} are in {:?}, not in {regions:?}",
+                object.region
+            ));
+        }
+        let start = (address - object.base) as usize;
+        match object.region {
+            Region::MapValue { map } => {
+                let facts = &case.maps[map as usize];
+                if facts.readonly_prog && write {
+                    return Err("write into a read-only map".to_owned());
+                }
+                if let Some(lock) = facts.spin_lock.map(|lock| lock as usize)
+                    && start < lock + 4
+                    && lock < start + len
+                {
+                    return Err("access to a lock".to_owned());
+                }
+            }
+            Region::ContextMemory { .. } if write => return Err("write into a key or value".to_owned()),
+            Region::Packet if write && !case.context.packet_writable => return Err("write into a packet".to_owned()),
+            _ => {}
+        }
+        Ok(&mut object.bytes[start..start + len])
+    }
+
+    fn load(&mut self, pc: usize, address: u64, size: Size) -> Step<u64> {
+        if let Some(off) = address.checked_sub(CONTEXT).filter(|off| *off < 4096) {
+            return self.load_context(pc, off as u32, size);
+        }
+        let regions = self.verified.facts[pc].access.clone();
+        let bytes = self.find(&regions, address, size.bytes(), false)?;
+        let mut number = [0; 8];
+        number[..bytes.len()].copy_from_slice(bytes);
+        Ok(u64::from_le_bytes(number))
+    }
+
+    fn load_context(&mut self, pc: usize, off: u32, size: Size) -> Step<u64> {
+        let len = size.bytes() as u32;
+        let fields = &self.case.context.fields;
+        let Some(index) = fields
+            .iter()
+            .position(|field| field.off <= off && off + len <= field.off + field.size)
+        else {
+            return Err(format!("no context field at {off}"));
+        };
+        if !self.verified.facts[pc]
+            .access
+            .contains(&Region::Context { field: index as u16 })
+        {
+            return Err(format!("field {index} was not claimed"));
+        }
+        Ok(match fields[index].kind {
+            ContextFieldKind::Scalar => self.random.number() & (u64::MAX >> (64 - 8 * len)),
+            ContextFieldKind::Packet => self.packet,
+            ContextFieldKind::PacketEnd => self.packet_end,
+            ContextFieldKind::PacketMeta => self.packet_meta,
+            ContextFieldKind::Memory => context_memory(index as u16),
+        })
+    }
+
+    fn store(&mut self, pc: usize, address: u64, size: Size, value: u64) -> Step<()> {
+        let regions = self.verified.facts[pc].access.clone();
+        if (CONTEXT..CONTEXT + 4096).contains(&address) {
+            let off = (address - CONTEXT) as u32;
+            let field = self
+                .case
+                .context
+                .fields
+                .iter()
+                .position(|field| field.off == off && field.writable);
+            return match field {
+                Some(field) if regions.contains(&Region::Context { field: field as u16 }) => Ok(()),
+                _ => Err(format!("store to context offset {off}")),
+            };
+        }
+        if let (Region::MapValue { map }, true) = (self.region_at(address), true)
+            && !self.verified.maps_stored.contains(&map)
+        {
+            return Err(format!("store to map {map} was not recorded"));
+        }
+        let bytes = self.find(&regions, address, size.bytes(), true)?;
+        let len = bytes.len();
+        bytes.copy_from_slice(&value.to_le_bytes()[..len]);
+        Ok(())
+    }
+
+    fn region_at(&self, address: u64) -> Region {
+        let inside = |object: &&Memory| address >= object.base && address - object.base < object.bytes.len() as u64;
+        self.objects
+            .iter()
+            .find(inside)
+            .map_or(Region::Stack, |object| object.region)
+    }
+
+    fn atomic(&mut self, pc: usize, size: Size, op: AtomicOp, address: u64, src: usize) -> Step<()> {
+        if !address.is_multiple_of(size.bytes() as u64) {
+            return Err("misaligned atomic".to_owned());
+        }
+        let old = self.load(pc, address, size)?;
+        let operand = self.regs[src];
+        let mask = u64::MAX >> (64 - 8 * size.bytes());
+        let new = match op {
+            AtomicOp::Add { .. } => old.wrapping_add(operand),
+            AtomicOp::Or { .. } => old | operand,
+            AtomicOp::And { .. } => old & operand,
+            AtomicOp::Xor { .. } => old ^ operand,
+            AtomicOp::Xchg => operand,
+            AtomicOp::CmpXchg if self.regs[0] & mask == old => operand,
+            AtomicOp::CmpXchg => old,
+        };
+        self.store(pc, address, size, new & mask)?;
+        match op {
+            AtomicOp::CmpXchg => self.regs[0] = old,
+            op if op.fetches() => self.regs[src] = old,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn helper(&mut self, pc: usize, id: u32) -> Step<()> {
+        let proto = self
+            .case
+            .helpers
+            .iter()
+            .find(|proto| proto.id == id)
+            .ok_or("no such helper")?;
+        let facts = self.verified.facts[pc].clone();
+        let map = facts.map.map(|map| (map, &self.case.maps[map as usize]));
+        if self.lock.is_some() && id != helpers::SPIN_UNLOCK {
+            return Err("a call under a lock".to_owned());
+        }
+        for (index, ty) in proto.args.iter().enumerate() {
+            let value = self.regs[index + 1];
+            let size = match ty {
+                ArgType::ConstMap => {
+                    match map {
+                        Some((map, _)) if value == map_address(map) => {}
+                        _ => return Err(format!("{value:#x} is not map {map:?}")),
+                    }
+                    continue;
+                }
+                ArgType::MapKey => map.map_or(0, |(_, map)| map.key_size as usize),
+                ArgType::MapValue => map.map_or(0, |(_, map)| map.value_size as usize),
+                ArgType::Mem | ArgType::UninitMem => self.regs[index + 2] as usize,
+                _ => continue,
+            };
+            if size == 0 {
+                continue;
+            }
+            let memory = facts.memory[index].as_ref().ok_or("memory was not claimed")?;
+            let write = *ty == ArgType::UninitMem;
+            if memory.write != write {
+                return Err("memory is used otherwise".to_owned());
+            }
+            let fill = self.random.next() as u8;
+            let bytes = self.find(&memory.regions, value, size, write)?;
+            if write {
+                bytes.fill(fill);
+            }
+        }
+        if let (Some((map, _)), true) = (map, proto.writes_map)
+            && !self.verified.maps_updated.contains(&map)
+        {
+            return Err("an update was not recorded".to_owned());
+        }
+        let result = match id {
+            helpers::MAP_LOOKUP_ELEM => match (map, self.random.below(3)) {
+                (Some((map, facts)), element @ 0..2) => {
+                    let element = if facts.frozen.is_some() { 0 } else { element };
+                    MAPS + (u64::from(map) << 24) + (element << 16)
+                }
+                _ => 0,
+            },
+            helpers::SPIN_LOCK => self.lock.replace(self.regs[1]).map_or(Ok(0), |_| Err("two locks"))?,
+            helpers::SPIN_UNLOCK => self
+                .lock
+                .take()
+                .filter(|lock| *lock == self.regs[1])
+                .map(|_| 0)
+                .ok_or("no lock")?,
+            _ => self.random.number(),
+        };
+        for index in 1..6 {
+            self.regs[index] = self.random.next();
+        }
+        self.regs[0] = result;
+        Ok(())
+    }
+}
+
+fn map_address(map: u32) -> u64 {
+    0x4_0000_0000 + u64::from(map) * 64
+}
+
+fn context_memory(field: u16) -> u64 {
+    0x6_0000_0000 + (u64::from(field) << 30)
+}
+
+fn sign_extend(x: u64, bits: u32) -> u64 {
+    ((x << (64 - bits)) as i64 >> (64 - bits)) as u64
+}
+
+fn alu(width: Width, op: AluOp, x: u64, y: u64) -> u64 {
+    let wide = width == Width::W64;
+    let (x, y, bits) = if wide {
+        (x, y, 64)
+    } else {
+        (x & 0xffff_ffff, y & 0xffff_ffff, 32)
+    };
+    let (sx, sy) = (sign_extend(x, bits) as i64, sign_extend(y, bits) as i64);
+    let count = (y % u64::from(bits)) as u32;
+    let result = match op {
+        AluOp::Add => x.wrapping_add(y),
+        AluOp::Sub => x.wrapping_sub(y),
+        AluOp::Mul => x.wrapping_mul(y),
+        AluOp::Div => x.checked_div(y).unwrap_or(0),
+        AluOp::Mod => x.checked_rem(y).unwrap_or(x),
+        AluOp::SDiv => sx.checked_div(sy).unwrap_or(if sy == 0 { 0 } else { sx }) as u64,
+        AluOp::SMod => sx.checked_rem(sy).unwrap_or(if sy == 0 { sx } else { 0 }) as u64,
+        AluOp::Or => x | y,
+        AluOp::And => x & y,
+        AluOp::Xor => x ^ y,
+        AluOp::Lsh => x << count,
+        AluOp::Rsh => x >> count,
+        AluOp::Arsh => (sx >> count) as u64,
+        AluOp::Mov => y,
+    };
+    if wide { result } else { result & 0xffff_ffff }
+}
+
+fn holds(width: Width, cond: Cond, x: u64, y: u64) -> bool {
+    let bits = if width == Width::W64 { 64 } else { 32 };
+    let mask = u64::MAX >> (64 - bits);
+    let (x, y) = (x & mask, y & mask);
+    let (sx, sy) = (sign_extend(x, bits) as i64, sign_extend(y, bits) as i64);
+    match cond {
+        Cond::Eq => x == y,
+        Cond::Ne => x != y,
+        Cond::Gt => x > y,
+        Cond::Ge => x >= y,
+        Cond::Lt => x < y,
+        Cond::Le => x <= y,
+        Cond::Sgt => sx > sy,
+        Cond::Sge => sx >= sy,
+        Cond::Slt => sx < sy,
+        Cond::Sle => sx <= sy,
+        Cond::Set => x & y != 0,
+    }
+}

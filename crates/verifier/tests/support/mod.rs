@@ -1,0 +1,168 @@
+//! Programs with their surroundings, from text.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod machine;
+pub mod random;
+
+use hitless_isa::{Insn, asm, decode};
+use hitless_verifier::tables::{helpers, program_types};
+use hitless_verifier::{
+    ContextFacts, ContextFieldKind, HelperProto, MapFacts, MapKind, ProgramInput, Rejection, Verified, verify,
+};
+
+/// A program as a case file describes it.
+pub struct Case {
+    pub name: String,
+    /// Line in the file, from 1, of the case's name.
+    pub line: usize,
+    pub maps: Vec<MapFacts>,
+    pub context: ContextFacts,
+    pub helpers: &'static [HelperProto],
+    pub gpl: bool,
+    pub insns: Vec<Insn>,
+    /// The errors expected: slot and message.
+    pub errors: Vec<(usize, String)>,
+}
+
+impl Case {
+    pub fn verify(&self) -> Result<Verified, Rejection> {
+        verify(&self.input())
+    }
+
+    pub fn input(&self) -> ProgramInput<'_> {
+        ProgramInput {
+            name: &self.name,
+            insns: &self.insns,
+            maps: &self.maps,
+            context: &self.context,
+            helpers: self.helpers,
+            gpl_compatible: self.gpl,
+            lines: &[],
+        }
+    }
+}
+
+/// The cases of a file. Each begins with `case: NAME`, then come header lines, then the program:
+///
+/// ```text
+/// map: NAME hash|array [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX]
+/// context: xdp | xdp readonly | update | delete | fields
+/// license: proprietary
+/// ```
+///
+/// An instruction that must be refused carries `; error: MESSAGE`.
+pub fn parse(text: &str) -> Vec<Case> {
+    let lines: Vec<&str> = text.lines().collect();
+    let starts: Vec<usize> = (0..lines.len()).filter(|&i| lines[i].starts_with("case: ")).collect();
+    let ends = starts.iter().skip(1).copied().chain([lines.len()]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(&start, end)| case(start + 1, &lines[start..end]))
+        .collect()
+}
+
+fn case(line: usize, lines: &[&str]) -> Case {
+    let mut case = Case {
+        name: lines[0]["case: ".len()..].to_owned(),
+        line,
+        maps: Vec::new(),
+        context: program_types::xdp(),
+        helpers: helpers::xdp(),
+        gpl: true,
+        insns: Vec::new(),
+        errors: Vec::new(),
+    };
+    let mut program = String::new();
+    for text in &lines[1..] {
+        if let Some(map) = text.strip_prefix("map: ") {
+            case.maps.push(map_facts(map));
+        } else if let Some(context) = text.strip_prefix("context: ") {
+            set_context(&mut case, context);
+        } else if *text == "license: proprietary" {
+            case.gpl = false;
+        } else {
+            program += text;
+        }
+        program.push('\n');
+    }
+    case.insns = asm::assemble(&program).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let mut pc = 0;
+    for text in program.lines() {
+        let (code, comment) = text.split_once(';').unwrap_or((text, ""));
+        let code = code.rsplit(':').next().unwrap_or_default().trim();
+        // `map[idx:0]` has a colon of its own.
+        if code.is_empty() {
+            continue;
+        }
+        if let Some(message) = comment.trim().strip_prefix("error: ") {
+            case.errors.push((pc, message.to_owned()));
+        }
+        pc += decode(&case.insns, pc).map_or(1, |insn| insn.slots());
+    }
+    case
+}
+
+fn map_facts(text: &str) -> MapFacts {
+    let mut words = text.split_whitespace();
+    let name = words.next().expect("a map has a name").to_owned();
+    let kind = match words.next() {
+        Some("hash") => MapKind::Hash,
+        Some("array") => MapKind::Array,
+        other => panic!("map {name}: kind {other:?}"),
+    };
+    let mut map = MapFacts {
+        name,
+        kind,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        readonly_prog: false,
+        frozen: None,
+        spin_lock: None,
+    };
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|n| n.parse().ok()).expect("a number");
+        match word {
+            "key" => map.key_size = number(),
+            "value" => map.value_size = number(),
+            "entries" => map.max_entries = number(),
+            "lock" => map.spin_lock = Some(number()),
+            "readonly" => map.readonly_prog = true,
+            "frozen" => {
+                let hex = words.next().expect("bytes");
+                let byte = |i: usize| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex digits");
+                map.frozen = Some((0..hex.len() / 2).map(byte).collect());
+                map.readonly_prog = true;
+            }
+            other => panic!("map {}: {other}", map.name),
+        }
+    }
+    map
+}
+
+fn set_context(case: &mut Case, text: &str) {
+    match text {
+        "xdp" => {}
+        "xdp readonly" => case.context.packet_writable = false,
+        "update" => case.context = program_types::map_trace_update(),
+        "delete" => case.context = program_types::map_trace_delete(),
+        // A context with a writable number of 8 bytes at 0 and a number of 4 bytes at 8.
+        "fields" => {
+            case.context = program_types::map_trace_update();
+            case.context.name = "fields".to_owned();
+            case.context.fields.truncate(2);
+            for field in &mut case.context.fields {
+                field.kind = ContextFieldKind::Scalar;
+            }
+            case.context.fields[0].writable = true;
+            case.context.fields[1].size = 4;
+            case.context.return_range = Some((-1, 1));
+        }
+        other => panic!("context {other}"),
+    }
+    if matches!(text, "update" | "delete") {
+        case.helpers = helpers::map_trace();
+    }
+}
