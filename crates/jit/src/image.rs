@@ -1,0 +1,130 @@
+//! What engines translate: a lowered program and its text.
+
+use std::fmt::Write as _;
+
+use hitless_isa::disasm::{self, HelperNames};
+use hitless_isa::{Instruction, Reg};
+use hitless_verifier::{ContextFacts, InsnFacts, Verified};
+
+/// Which of a program's two forms.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Variant {
+    /// The program as it is: no trace of tracing in it.
+    Plain,
+    /// With the calls of map tracing inserted.
+    Traced,
+}
+
+/// One operation of an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// An instruction of the program. Jump and call offsets count operations of the image, relative to the next one;
+    /// wide immediates take one operation and hold final addresses ([`hitless_isa::Imm64::Value`]).
+    Insn(Instruction),
+    /// `call bpf_map_trace_update_elem`; keeps every register.
+    TraceUpdate,
+    /// `call bpf_map_trace_delete_elem`; keeps every register.
+    TraceDelete,
+    /// `call bpf_map_trace_register_pointer` for `base + off`; keeps every register.
+    RegisterPointer {
+        /// Address register.
+        base: Reg,
+        /// Offset in bytes.
+        off: i16,
+    },
+    /// `call bpf_map_trace_pointer_update`; keeps every register.
+    FlushPointers,
+    /// Stands for an instruction that the verifier found unreachable: a trap.
+    Unreachable,
+}
+
+/// Where a map lies in this process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MapAddresses {
+    /// What a reference to the map (`BPF_PSEUDO_MAP_IDX`) loads: opaque to programs, given back to helpers.
+    pub handle: u64,
+    /// Address of the first element's value, for `BPF_PSEUDO_MAP_IDX_VALUE`; 0 if the map has no fixed one.
+    pub value: u64,
+}
+
+/// What [`lower`](crate::lower) is told.
+#[derive(Clone, Copy, Debug)]
+pub struct LowerInput<'a> {
+    /// The program.
+    pub verified: &'a Verified,
+    /// The context it was verified for.
+    pub context: &'a ContextFacts,
+    /// Addresses of the maps, in the order of the verifier's table.
+    pub maps: &'a [MapAddresses],
+    /// Which variant to make.
+    pub variant: Variant,
+}
+
+/// A lowered program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The operations; entry at 0.
+    pub ops: Vec<Op>,
+    /// For each operation, the slot in the verified program that it comes from.
+    pub pcs: Vec<usize>,
+    /// The verifier's facts, by slot.
+    pub facts: Vec<InsnFacts>,
+    /// Bytes of stack that each subprogram uses, keyed by its first operation.
+    pub frames: Vec<(usize, u32)>,
+    /// Where the runtime keeps each context field.
+    pub fields: Vec<HostField>,
+}
+
+/// Where the runtime keeps a context field, in its own context struct.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostField {
+    /// Offset of the first byte.
+    pub off: u32,
+    /// How many bytes it has.
+    pub len: u32,
+}
+
+impl Image {
+    /// The xlated dump: a line for each operation, `index: text ; insn pc`, where `pc` is the slot of the verified
+    /// program that it comes from. Offsets of jumps and calls count operations.
+    #[must_use]
+    pub fn disassemble(&self, helper_name: HelperNames<'_>) -> String {
+        let mut out = String::new();
+        for (index, (op, pc)) in self.ops.iter().zip(&self.pcs).enumerate() {
+            let text = match op {
+                Op::Insn(instruction) => disasm::text(instruction, helper_name).to_string(),
+                Op::TraceUpdate => "call bpf_map_trace_update_elem".to_owned(),
+                Op::TraceDelete => "call bpf_map_trace_delete_elem".to_owned(),
+                Op::RegisterPointer { base, off } => format!("call bpf_map_trace_register_pointer({base} {off:+})"),
+                Op::FlushPointers => "call bpf_map_trace_pointer_update".to_owned(),
+                Op::Unreachable => "unreachable".to_owned(),
+            };
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(out, "{index}: {text} ; insn {pc}");
+        }
+        out
+    }
+}
+
+/// Why a program could not be lowered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    /// A map index without an address.
+    #[error("insn {pc}: the program names map {index}, but only {count} were given")]
+    NoSuchMap {
+        /// Slot of the reference.
+        pc: usize,
+        /// The index.
+        index: u32,
+        /// How many maps there are.
+        count: usize,
+    },
+    /// An instruction that has no lowered form.
+    #[error("insn {pc}: {what} cannot be lowered")]
+    Unsupported {
+        /// Slot of the instruction.
+        pc: usize,
+        /// What it is.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,299 @@
+//! Lowering: from a verified program to an [`Image`].
+//!
+//! Two passes. The first emits the operations of each instruction in slot order, and notes where they start: what is
+//! inserted *before* an instruction belongs to it, so that a jump to the instruction runs it; what is inserted *after* a
+//! call belongs to nobody, so that a jump to the next instruction leaves it out. The second pass turns the offsets of
+//! jumps and calls from slots into operations.
+//!
+//! The plain variant takes the same way with the insertions left out; nothing of tracing is in it.
+
+use hitless_isa::{CallTarget, DecodeError, Imm64, Instruction, Reg, Size, decode};
+use hitless_verifier::{ContextFieldKind, InsnFacts, Region};
+
+use crate::{HostField, Image, LowerError, LowerInput, Op, Variant};
+
+/// `bpf_map_update_elem()`, followed by a call of its tracers.
+const MAP_UPDATE_ELEM: u32 = 2;
+/// `bpf_map_delete_elem()`, followed by a call of its tracers.
+const MAP_DELETE_ELEM: u32 = 3;
+/// `bpf_spin_lock()`: writes the map value that it is given, but not data.
+const SPIN_LOCK: u32 = 93;
+/// `bpf_spin_unlock()`: likewise.
+const SPIN_UNLOCK: u32 = 94;
+
+/// The registers that helpers take their arguments in.
+const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+
+/// Lowers one variant of a verified program.
+///
+/// # Errors
+/// See [`LowerError`]; none occurs for programs and tables that belong together.
+pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
+    let mut lowering = Lowering {
+        input,
+        ops: Vec::new(),
+        pcs: Vec::new(),
+        first: Vec::new(),
+    };
+    lowering.emit_all()?;
+    lowering.retarget_all()?;
+    let Lowering { ops, pcs, first, .. } = lowering;
+    let mut frames = Vec::with_capacity(input.verified.subprogs.len());
+    for subprog in &input.verified.subprogs {
+        let Some(&Some(op)) = first.get(subprog.start) else {
+            return Err(LowerError::Unsupported {
+                pc: subprog.start,
+                what: "a subprogram outside of the program",
+            });
+        };
+        frames.push((op, subprog.stack_depth));
+    }
+    let field = |field: &hitless_verifier::ContextField| HostField {
+        off: field.host_off,
+        len: u32::try_from(field.host_size.bytes()).expect("8 at the most"),
+    };
+    let fields = input.context.fields.iter().map(field).collect();
+    Ok(Image {
+        ops,
+        pcs,
+        facts: input.verified.facts.clone(),
+        frames,
+        fields,
+    })
+}
+
+struct Lowering<'a> {
+    input: LowerInput<'a>,
+    ops: Vec<Op>,
+    pcs: Vec<usize>,
+    /// The first operation of the instruction at each slot; `None` inside of wide immediates.
+    first: Vec<Option<usize>>,
+}
+
+impl Lowering<'_> {
+    fn emit_all(&mut self) -> Result<(), LowerError> {
+        let verified = self.input.verified;
+        let mut pc = 0;
+        while pc < verified.insns.len() {
+            self.first.push(Some(self.ops.len()));
+            let facts = verified.facts.get(pc);
+            let decoded = decode(&verified.insns, pc);
+            let slots = decoded.as_ref().map_or(1, Instruction::slots);
+            match facts {
+                Some(facts) if facts.reachable => self.emit(pc, facts, decoded)?,
+                _ => self.push(pc, Op::Unreachable),
+            }
+            self.first.extend((1..slots).map(|_| None));
+            pc += slots;
+        }
+        Ok(())
+    }
+
+    fn emit(
+        &mut self,
+        pc: usize,
+        facts: &InsnFacts,
+        decoded: Result<Instruction, DecodeError>,
+    ) -> Result<(), LowerError> {
+        let unsupported = |what| LowerError::Unsupported { pc, what };
+        let instruction = self.resolve(pc, facts, decoded.map_err(|_| unsupported("an undefined instruction"))?)?;
+        if self.input.variant == Variant::Plain {
+            self.push(pc, Op::Insn(instruction));
+            return Ok(());
+        }
+        self.trace_before(pc, facts, &instruction);
+        self.push(pc, Op::Insn(instruction));
+        match instruction {
+            Instruction::Call(CallTarget::Helper(MAP_UPDATE_ELEM)) => self.push(pc, Op::TraceUpdate),
+            Instruction::Call(CallTarget::Helper(MAP_DELETE_ELEM)) => self.push(pc, Op::TraceDelete),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, pc: usize, op: Op) {
+        self.ops.push(op);
+        self.pcs.push(pc);
+    }
+
+    /// What the traced variant does before an instruction.
+    fn trace_before(&mut self, pc: usize, facts: &InsnFacts, instruction: &Instruction) {
+        let in_map = |region: &Region| matches!(region, Region::MapValue { .. });
+        match *instruction {
+            Instruction::Store { base, off, .. }
+            | Instruction::Atomic { base, off, .. }
+            | Instruction::StoreRelease { base, off, .. }
+                if facts.access.iter().any(in_map) =>
+            {
+                self.push(pc, Op::RegisterPointer { base, off });
+            }
+            Instruction::Call(CallTarget::Helper(SPIN_LOCK | SPIN_UNLOCK)) => {}
+            Instruction::Call(CallTarget::Helper(_)) => {
+                for (base, memory) in ARGUMENTS.into_iter().zip(&facts.memory) {
+                    if memory
+                        .as_ref()
+                        .is_some_and(|memory| memory.write && memory.regions.iter().any(in_map))
+                    {
+                        self.push(pc, Op::RegisterPointer { base, off: 0 });
+                    }
+                }
+            }
+            Instruction::Exit if self.in_main(pc) => self.push(pc, Op::FlushPointers),
+            _ => {}
+        }
+    }
+
+    fn in_main(&self, pc: usize) -> bool {
+        self.input
+            .verified
+            .subprogs
+            .first()
+            .is_none_or(|main| (main.start..main.end).contains(&pc))
+    }
+
+    /// Replaces what only the runtime knows: addresses of maps, places of context fields.
+    fn resolve(&self, pc: usize, facts: &InsnFacts, instruction: Instruction) -> Result<Instruction, LowerError> {
+        let unsupported = |what| Err(LowerError::Unsupported { pc, what });
+        match instruction {
+            Instruction::LoadImm64 { dst, imm } => {
+                let value = match imm {
+                    Imm64::Value(value) => value,
+                    Imm64::MapIdx(index) => self.map(pc, index)?.handle,
+                    Imm64::MapValueIdx { index, off } => {
+                        let map = self.map(pc, index)?;
+                        if map.value == 0 {
+                            return unsupported("the address of a value of a map without a fixed one");
+                        }
+                        map.value.wrapping_add(off.into())
+                    }
+                    Imm64::MapFd(_) | Imm64::MapValueFd { .. } => return unsupported("a map by descriptor"),
+                    Imm64::BtfId(_) => return unsupported("the address of a kernel variable"),
+                    Imm64::Func(_) => return unsupported("the address of a subprogram"),
+                };
+                Ok(Instruction::LoadImm64 {
+                    dst,
+                    imm: Imm64::Value(value),
+                })
+            }
+            Instruction::LoadPacket { .. } => unsupported("legacy packet access"),
+            Instruction::Call(CallTarget::Kfunc(_)) => unsupported("a kfunc call"),
+            Instruction::Load {
+                size,
+                signed,
+                dst,
+                base,
+                off,
+            } => {
+                let (size, off) = self.host_access(pc, facts, size, off)?;
+                Ok(Instruction::Load {
+                    size,
+                    signed,
+                    dst,
+                    base,
+                    off,
+                })
+            }
+            Instruction::Store { size, base, off, src } => {
+                let (size, off) = self.host_access(pc, facts, size, off)?;
+                Ok(Instruction::Store { size, base, off, src })
+            }
+            Instruction::Atomic {
+                size,
+                op,
+                base,
+                off,
+                src,
+            } => {
+                let (size, off) = self.host_access(pc, facts, size, off)?;
+                Ok(Instruction::Atomic {
+                    size,
+                    op,
+                    base,
+                    off,
+                    src,
+                })
+            }
+            Instruction::LoadAcquire { size, dst, base, off } => {
+                let (size, off) = self.host_access(pc, facts, size, off)?;
+                Ok(Instruction::LoadAcquire { size, dst, base, off })
+            }
+            Instruction::StoreRelease { size, base, off, src } => {
+                let (size, off) = self.host_access(pc, facts, size, off)?;
+                Ok(Instruction::StoreRelease { size, base, off, src })
+            }
+            _ => Ok(instruction),
+        }
+    }
+
+    fn map(&self, pc: usize, index: u32) -> Result<crate::MapAddresses, LowerError> {
+        let maps = self.input.maps;
+        let found = usize::try_from(index).ok().and_then(|index| maps.get(index)).copied();
+        found.ok_or(LowerError::NoSuchMap {
+            pc,
+            index,
+            count: maps.len(),
+        })
+    }
+
+    /// Size and offset of an access in the runtime's layout. A context access moves by as much as its field does, so an
+    /// offset inside the field, or in the address register, stays what it is.
+    fn host_access(&self, pc: usize, facts: &InsnFacts, size: Size, off: i16) -> Result<(Size, i16), LowerError> {
+        let unsupported = |what| LowerError::Unsupported { pc, what };
+        let mut host = None;
+        for region in &facts.access {
+            let access = match region {
+                Region::Context { field } => {
+                    let facts = self.input.context.fields.get(usize::from(*field));
+                    let field = facts.ok_or(unsupported("access to an unknown context field"))?;
+                    let moved = i64::from(off) + i64::from(field.host_off) - i64::from(field.off);
+                    let off = i16::try_from(moved).map_err(|_| unsupported("access to a context field that far"))?;
+                    (
+                        if field.kind == ContextFieldKind::Scalar {
+                            size
+                        } else {
+                            field.host_size
+                        },
+                        off,
+                    )
+                }
+                _ => (size, off),
+            };
+            if host.is_some_and(|host| host != access) {
+                return Err(unsupported("access to different places of the context"));
+            }
+            host = Some(access);
+        }
+        Ok(host.unwrap_or((size, off)))
+    }
+
+    fn retarget_all(&mut self) -> Result<(), LowerError> {
+        for index in 0..self.ops.len() {
+            let pc = self.pcs[index];
+            let first = &self.first;
+            let Op::Insn(instruction) = &mut self.ops[index] else {
+                continue;
+            };
+            match instruction {
+                Instruction::Jump { off, .. }
+                | Instruction::Goto { off }
+                | Instruction::MayGoto { off }
+                | Instruction::Call(CallTarget::Subprog(off)) => *off = retarget(first, pc, index, *off)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The offset, in operations, from the operation at `index` to the instruction `off` slots behind the one at `pc`.
+fn retarget(first: &[Option<usize>], pc: usize, index: usize, off: i32) -> Result<i32, LowerError> {
+    let target = isize::try_from(off)
+        .ok()
+        .and_then(|off| (pc + 1).checked_add_signed(off));
+    let op = target.and_then(|target| first.get(target).copied().flatten());
+    let relative = op.and_then(|op| i32::try_from(op as i64 - index as i64 - 1).ok());
+    relative.ok_or(LowerError::Unsupported {
+        pc,
+        what: "a jump out of the program",
+    })
+}
