@@ -1,0 +1,33 @@
+//! An eBPF subsystem in user space whose stateful programs are replaced while they run.
+//!
+//! A [`Runtime`] loads the objects that clang makes ([`Runtime::load`]), verifies their programs as the Linux kernel does, and
+//! runs them at [`Hook`]s of this process. [`Runtime::trace_map`] attaches programs to the changes of a map. An
+//! [`upgrade::Upgrade`] replaces a running object by a new one whose maps may have another layout: while programs keep
+//! running, every change is mirrored into the new maps, and no update is lost, resurrected or counted twice.
+
+mod env;
+mod hook;
+mod link;
+mod load;
+mod map;
+#[cfg(hitless_model)]
+pub mod model;
+mod primitive;
+mod program;
+mod region;
+mod run;
+mod runtime;
+mod scratch;
+mod spin;
+mod sys;
+mod trace;
+pub mod upgrade;
+
+pub use hook::{Hook, Packet, RunError, XdpAction};
+pub use link::{AttachError, Link};
+pub use load::{Collection, LoadError};
+pub use map::{Entry, Map, MapCreateError, MapDef, MapError, UpdateFlags};
+pub use program::{BuildError, Program, ProgramType};
+pub use run::{Forked, SyncError};
+pub use runtime::{Options, Runtime};
+pub use trace::{MAX_TRACERS, TraceEvent};

@@ -1,0 +1,392 @@
+//! `BPF_MAP_TYPE_HASH`: everything in one flat region, readers without locks, elements that never move.
+//!
+//! ```text
+//! 0     magic, version, sizes                     written once
+//! 64    free list head: tag << 32 | index         one word, compare-and-swap
+//! 128   spare element of each slot                u32 each
+//! ...   buckets: {lock: u32, head: u32}           a power of two, at least max_entries
+//! ...   elements: {next, free_next, generation, -: u32; key; value}   max_entries + slots, 8-byte aligned
+//! ```
+//!
+//! A chain ends in a marker that names its bucket. A reader that follows an element which is deleted and recycled under
+//! its feet may be led into another chain; it then meets a foreign marker and starts again, so it never misses a
+//! key that was there throughout (the idea of Linux' `hlist_nulls`). `generation` is odd while an element is rewritten; a match
+//! counts only if it was even and the same before and after the comparison. A free element keeps its `next`.
+//!
+//! Writers hold the bucket's lock, which names the slot that holds it: a signal handler that interrupted that very holder
+//! fails with [`MapError::Busy`]. Each change becomes visible by one store: of the bucket's head (insert), of the
+//! predecessor's link (delete, and replace: the new element takes the old one's place in the chain). A value of at most
+//! eight bytes is replaced by one store into the element itself.
+//!
+//! Elements come from the free list, `max_entries` of them, which makes that limit exact. A replacement takes the slot's
+//! own spare and leaves the old element in its stead, so it needs no free element and works in a full map.
+//! As in Linux, a deleted element may be handed out again at once.
+
+use super::{Elem, Key, MapCreateError, MapDef, MapError, MapOps, key};
+use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::primitive::atomic::{AtomicU32, AtomicU64};
+use crate::primitive::relax;
+use crate::region::{Region, SharedBytes, round_up_8};
+use crate::run::Run;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"hitlesh1");
+const FREE_HEAD: usize = 64;
+const SPARES: usize = 128;
+const ELEMENT_HEADER: usize = 16;
+/// Links with this bit are no elements: an end marker, or "none".
+const END: u32 = 1 << 31;
+const NONE: u32 = u32::MAX;
+/// How often a nested operation looks for a lock that another thread holds.
+const NESTED_TRIES: u32 = 64;
+
+#[derive(Debug)]
+pub(super) struct Hash {
+    region: Region,
+    seed: u64,
+    key_size: usize,
+    key_words: usize,
+    value_size: usize,
+    max_entries: u32,
+    elements: u32,
+    bucket_mask: u32,
+    buckets_at: usize,
+    elements_at: usize,
+    stride: usize,
+    spin_lock: Option<usize>,
+}
+
+impl Hash {
+    pub(super) fn new(def: &MapDef, slots: usize) -> Result<Hash, MapCreateError> {
+        def.check(
+            (1..=key::MAX_KEY_SIZE).contains(&(def.key_size as usize)),
+            "key_size",
+            def.key_size.into(),
+            "1 to 512 for a hash",
+        )?;
+        def.check(def.value_size > 0, "value_size", def.value_size.into(), "at least 1")?;
+        def.check(def.max_entries > 0, "max_entries", def.max_entries.into(), "at least 1")?;
+        let key_words = (def.key_size as usize).div_ceil(8);
+        let stride = ELEMENT_HEADER + key_words * 8 + round_up_8(def.value_size as usize);
+        let elements = u64::from(def.max_entries) + slots as u64;
+        let buckets = u64::from(def.max_entries).next_power_of_two();
+        let buckets_at = round_up_8(SPARES + slots * 4);
+        let elements_at = buckets_at as u64 + buckets * 8;
+        if elements >= u64::from(END) || buckets >= u64::from(END) {
+            return Err(def.too_large(stride as u64));
+        }
+        let region = def.reserve(stride as u64, elements_at + elements * stride as u64)?;
+        let hash = Hash {
+            region,
+            seed: random_seed(),
+            key_size: def.key_size as usize,
+            key_words,
+            value_size: def.value_size as usize,
+            max_entries: def.max_entries,
+            elements: elements as u32,
+            bucket_mask: (buckets - 1) as u32,
+            buckets_at,
+            elements_at: elements_at as usize,
+            stride,
+            spin_lock: def.spin_lock.map(|off| off as usize),
+        };
+        hash.format(slots as u32);
+        Ok(hash)
+    }
+
+    fn format(&self, slots: u32) {
+        for bucket in 0..=self.bucket_mask {
+            self.head(bucket).store(END | bucket, Relaxed);
+        }
+        for slot in 0..slots {
+            self.spare(slot).store(self.max_entries + slot, Relaxed);
+        }
+        for index in 0..self.max_entries {
+            let next = if index + 1 < self.max_entries { index + 1 } else { NONE };
+            self.free_next(index).store(next, Relaxed);
+        }
+        self.free_head().store(0, Relaxed);
+        self.region.word64(8).store(u64::from(self.max_entries), Relaxed);
+        self.region
+            .word64(16)
+            .store((self.key_size as u64) << 32 | self.value_size as u64, Relaxed);
+        self.region.word64(0).store(MAGIC, Release);
+    }
+
+    fn free_head(&self) -> &AtomicU64 {
+        self.region.word64(FREE_HEAD)
+    }
+
+    fn spare(&self, slot: u32) -> &AtomicU32 {
+        self.region.word32(SPARES + slot as usize * 4)
+    }
+
+    fn lock_word(&self, bucket: u32) -> &AtomicU32 {
+        self.region.word32(self.buckets_at + bucket as usize * 8)
+    }
+
+    fn head(&self, bucket: u32) -> &AtomicU32 {
+        self.region.word32(self.buckets_at + bucket as usize * 8 + 4)
+    }
+
+    fn at(&self, index: u32) -> usize {
+        self.elements_at + index as usize * self.stride
+    }
+
+    fn next(&self, index: u32) -> &AtomicU32 {
+        self.region.word32(self.at(index))
+    }
+
+    fn free_next(&self, index: u32) -> &AtomicU32 {
+        self.region.word32(self.at(index) + 4)
+    }
+
+    fn generation(&self, index: u32) -> &AtomicU32 {
+        self.region.word32(self.at(index) + 8)
+    }
+
+    fn key_word(&self, index: u32, word: usize) -> &AtomicU64 {
+        self.region.word64(self.at(index) + ELEMENT_HEADER + word * 8)
+    }
+
+    fn value_at(&self, index: u32) -> usize {
+        self.at(index) + ELEMENT_HEADER + self.key_words * 8
+    }
+
+    fn bucket_of(&self, key: &Key) -> u32 {
+        (key.hash(self.seed) >> 32) as u32 & self.bucket_mask
+    }
+
+    fn key_equals(&self, index: u32, key: &Key) -> bool {
+        key.words()
+            .iter()
+            .enumerate()
+            .all(|(i, word)| self.key_word(index, i).load(Relaxed) == *word)
+    }
+
+    /// The element with this key and the link that leads to it, for a writer that holds the bucket's lock.
+    fn find_locked(&self, bucket: u32, key: &Key) -> Option<(u32, &AtomicU32)> {
+        let mut link = self.head(bucket);
+        loop {
+            let index = link.load(Relaxed);
+            if index & END != 0 {
+                return None;
+            }
+            if self.key_equals(index, key) {
+                return Some((index, link));
+            }
+            link = self.next(index);
+        }
+    }
+
+    fn lock(&self, run: &Run<'_>, bucket: u32) -> Result<BucketGuard<'_>, MapError> {
+        let word = self.lock_word(bucket);
+        let me = run.index() + 1;
+        let mut turn = 0;
+        loop {
+            match word.compare_exchange(0, me, Acquire, Relaxed) {
+                Ok(_) => return Ok(BucketGuard { word }),
+                Err(owner) if owner == me => return Err(MapError::Busy),
+                Err(_) if run.is_nested() && turn >= NESTED_TRIES => return Err(MapError::Busy),
+                Err(_) => relax(turn),
+            }
+            turn += 1;
+        }
+    }
+
+    fn pop_free(&self) -> Option<u32> {
+        loop {
+            let head = self.free_head().load(Acquire);
+            let index = head as u32;
+            if index == NONE {
+                return None;
+            }
+            let next = self.free_next(index).load(Relaxed);
+            // The tag changes with every pop, so that a head that was popped and pushed back meanwhile is not mistaken.
+            let tagged = ((head >> 32).wrapping_add(1) << 32) | u64::from(next);
+            if self.free_head().compare_exchange(head, tagged, AcqRel, Relaxed).is_ok() {
+                return Some(index);
+            }
+        }
+    }
+
+    fn push_free(&self, index: u32) {
+        loop {
+            let head = self.free_head().load(Relaxed);
+            self.free_next(index).store(head as u32, Relaxed);
+            let tagged = (head & !u64::from(u32::MAX)) | u64::from(index);
+            if self
+                .free_head()
+                .compare_exchange(head, tagged, Release, Relaxed)
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Fills an element that no chain links; readers that still stand on it see from the generation that they must not.
+    fn fill(&self, index: u32, key: &Key, value: SharedBytes<'_>) {
+        let generation = self.generation(index);
+        generation.store(generation.load(Relaxed).wrapping_add(1), Relaxed);
+        std::sync::atomic::fence(Release);
+        let target = self.region.bytes(self.value_at(index), self.value_size);
+        // SAFETY: memory of this map's region, which is writable.
+        unsafe {
+            match self.spin_lock {
+                None => target.write(value),
+                // The lock stays as it is: somebody who looked the element up before it was recycled may hold it, and will
+                // release it. It was zero when the map was made.
+                Some(off) => target.write_around(value, (off, 4)),
+            }
+        }
+        for (i, word) in key.words().iter().enumerate() {
+            self.key_word(index, i).store(*word, Relaxed);
+        }
+        generation.store(generation.load(Relaxed).wrapping_add(1), Release);
+    }
+
+    /// Gives an existing element a new value; returns the element that holds it.
+    fn replace(
+        &self,
+        run: &Run<'_>,
+        (old, link): (u32, &AtomicU32),
+        key: &Key,
+        value: SharedBytes<'_>,
+        in_place: bool,
+    ) -> Result<u32, MapError> {
+        let target = self.region.bytes(self.value_at(old), self.value_size);
+        if let Some(off) = self.spin_lock.filter(|_| in_place) {
+            // SAFETY: memory of this map's region, which is writable; the lock word is left alone.
+            crate::spin::with_lock(run, target.part(off, 4), || unsafe {
+                target.write_around(value, (off, 4))
+            })?;
+            return Ok(old);
+        }
+        if self.value_size <= 8 && self.spin_lock.is_none() {
+            let mut word = [0; 8];
+            value.read(&mut word[..self.value_size]);
+            self.region
+                .word64(self.value_at(old))
+                .store(u64::from_le_bytes(word), Release);
+            return Ok(old);
+        }
+        let spare = self.spare(run.index()).swap(NONE, Relaxed);
+        if spare == NONE {
+            return Err(MapError::Busy);
+        }
+        self.fill(spare, key, value);
+        self.next(spare).store(self.next(old).load(Relaxed), Relaxed);
+        link.store(spare, Release);
+        self.spare(run.index()).store(old, Relaxed);
+        Ok(spare)
+    }
+}
+
+impl MapOps for Hash {
+    fn lookup(&self, key: &Key) -> Option<Elem> {
+        let bucket = self.bucket_of(key);
+        'restart: loop {
+            let mut index = self.head(bucket).load(Acquire);
+            // A chain is never longer than the map; a longer walk has been led astray.
+            for _ in 0..=self.elements {
+                if index & END != 0 {
+                    if index == END | bucket {
+                        return None;
+                    }
+                    continue 'restart;
+                }
+                let before = self.generation(index).load(Acquire);
+                if self.key_equals(index, key) {
+                    std::sync::atomic::fence(Acquire);
+                    if before.is_multiple_of(2) && self.generation(index).load(Relaxed) == before {
+                        return Some(Elem(index));
+                    }
+                    continue 'restart;
+                }
+                index = self.next(index).load(Acquire);
+            }
+        }
+    }
+
+    fn update(
+        &self,
+        run: &Run<'_>,
+        key: &Key,
+        value: SharedBytes<'_>,
+        rule: u64,
+        in_place: bool,
+    ) -> Result<Elem, MapError> {
+        let bucket = self.bucket_of(key);
+        let _guard = self.lock(run, bucket)?;
+        match (self.find_locked(bucket, key), rule) {
+            (Some(_), 1) => Err(MapError::Exists),
+            (None, 2) => Err(MapError::NotFound),
+            (Some(found), _) => self.replace(run, found, key, value, in_place).map(Elem),
+            (None, _) => {
+                let index = self.pop_free().ok_or(MapError::Full {
+                    max_entries: self.max_entries,
+                })?;
+                self.fill(index, key, value);
+                self.next(index).store(self.head(bucket).load(Relaxed), Relaxed);
+                self.head(bucket).store(index, Release);
+                Ok(Elem(index))
+            }
+        }
+    }
+
+    fn delete(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError> {
+        let bucket = self.bucket_of(key);
+        let guard = self.lock(run, bucket)?;
+        let (index, link) = self.find_locked(bucket, key).ok_or(MapError::NotFound)?;
+        link.store(self.next(index).load(Relaxed), Release);
+        drop(guard);
+        self.push_free(index);
+        Ok(())
+    }
+
+    fn indices(&self) -> u32 {
+        self.elements
+    }
+
+    fn key_of(&self, elem: Elem) -> Option<Key> {
+        let before = self.generation(elem.0).load(Acquire);
+        let key = Key::from_words(self.key_size, |i| self.key_word(elem.0, i).load(Relaxed));
+        std::sync::atomic::fence(Acquire);
+        (before != 0 && before.is_multiple_of(2) && self.generation(elem.0).load(Relaxed) == before).then_some(key)
+    }
+
+    fn value(&self, elem: Elem) -> SharedBytes<'_> {
+        self.region.bytes(self.value_at(elem.0), self.value_size)
+    }
+
+    fn element_at(&self, address: u64, len: usize) -> Option<Elem> {
+        let off = self.region.offset_of(address)?.checked_sub(self.elements_at)?;
+        let index = u32::try_from(off / self.stride).ok()?;
+        let inside = (off % self.stride).checked_sub(ELEMENT_HEADER + self.key_words * 8)?;
+        (index < self.elements && inside + len <= self.value_size).then_some(Elem(index))
+    }
+
+    fn stripe_hash(&self, key: &Key) -> u64 {
+        key.hash(self.seed)
+    }
+}
+
+struct BucketGuard<'a> {
+    word: &'a AtomicU32,
+}
+
+impl Drop for BucketGuard<'_> {
+    fn drop(&mut self) {
+        self.word.store(0, Release);
+    }
+}
+
+/// A seed that an attacker who chooses keys does not know; fixed in the model, which replays schedules.
+fn random_seed() -> u64 {
+    let mut seed = [0; 8];
+    if !cfg!(hitless_model) {
+        // A short read or an error leaves zeros: a weaker seed, no failure.
+        let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::NONBLOCK);
+    }
+    u64::from_le_bytes(seed)
+}

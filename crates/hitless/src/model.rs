@@ -1,0 +1,30 @@
+//! For the model check only: faults that it puts in, to show that it would find their consequences.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A rule of the protocol that can be taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Fault {
+    /// None.
+    None = 0,
+    /// Stripes are not taken: neither by changes nor by the bulk copy.
+    NoStripes = 1,
+    /// The cutover does not wait for the runs that had begun.
+    NoGate = 2,
+    /// Attaching does not wait for runs of the plain variant.
+    NoAttachGrace = 3,
+    /// A flush does not look again whether the element is live once it has the stripe.
+    NoSecondLook = 4,
+}
+
+static FAULT: AtomicU32 = AtomicU32::new(0);
+
+/// Takes a rule out, for the whole process.
+pub fn set_fault(fault: Fault) {
+    FAULT.store(fault as u32, Ordering::Relaxed);
+}
+
+pub(crate) fn fault(fault: Fault) -> bool {
+    FAULT.load(Ordering::Relaxed) == fault as u32
+}

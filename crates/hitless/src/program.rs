@@ -1,0 +1,404 @@
+//! Programs: verified, lowered, compiled in up to two variants, and executed inside a run.
+//!
+//! The plain variant knows nothing of map tracing. The traced one, made when a map that the program writes is traced for
+//! the first time, registers pointer writes and runs tracers. Which one runs is a word of the program, switched by the
+//! runtime; a grace period later nobody runs the other.
+
+use std::sync::{Arc, OnceLock};
+
+use hitless_isa::{CallTarget, Instruction};
+use hitless_jit::{Code, CompileError, Engine, Image, LowerError, LowerInput, MapAddresses, Trap, Variant, lower};
+use hitless_verifier::{ContextFacts, Verified, tables};
+
+use crate::env::{Reach, RunEnv};
+use crate::map::Map;
+use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::atomic::{AtomicU32, AtomicU64};
+use crate::run::Run;
+use crate::trace::{Event, TraceEvent};
+
+/// What kind of program: where it may be attached and which context it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProgramType {
+    /// `BPF_PROG_TYPE_XDP`.
+    Xdp,
+    /// `BPF_PROG_TYPE_TRACING` with attach type `BPF_TRACE_MAP`.
+    MapTrace(TraceEvent),
+}
+
+impl ProgramType {
+    /// The context that programs of this type get.
+    pub(crate) fn context(&self) -> ContextFacts {
+        match self {
+            ProgramType::Xdp => tables::program_types::xdp(),
+            ProgramType::MapTrace(TraceEvent::UpdateElem) => tables::program_types::map_trace_update(),
+            ProgramType::MapTrace(TraceEvent::DeleteElem) => tables::program_types::map_trace_delete(),
+        }
+    }
+}
+
+/// A loaded program. Any number of threads may run it at once.
+pub struct Program {
+    id: u32,
+    name: String,
+    section: String,
+    program_type: ProgramType,
+    context: ContextFacts,
+    verified: Verified,
+    maps: Vec<Arc<Map>>,
+    engine: Arc<dyn Engine>,
+    plain: Compiled,
+    traced: OnceLock<Compiled>,
+    /// 1 if the traced variant is to run.
+    use_traced: AtomicU32,
+    uses_spin_lock: bool,
+    /// For each slot, how many executions are in progress: more than one only in signal handlers and tracers.
+    active: Box<[AtomicU32]>,
+    misses: AtomicU64,
+}
+
+struct Compiled {
+    image: Arc<Image>,
+    code: Box<dyn Code>,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A verified program could not be made executable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// Lowering failed.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// The engine refused the image.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+}
+
+/// Why an execution had no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The program is already running on this slot, or waits for a lock that the interrupted code may hold.
+    Missed,
+    /// A check of the engine failed.
+    Trap(Trap),
+}
+
+pub(crate) struct ProgramParts {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) section: String,
+    pub(crate) program_type: ProgramType,
+    pub(crate) verified: Verified,
+    /// In the order of the verifier's table.
+    pub(crate) maps: Vec<Arc<Map>>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) slots: usize,
+}
+
+impl Program {
+    pub(crate) fn new(parts: ProgramParts) -> Result<Program, BuildError> {
+        let ProgramParts {
+            id,
+            name,
+            section,
+            program_type,
+            verified,
+            maps,
+            engine,
+            slots,
+        } = parts;
+        let context = program_type.context();
+        let plain = compile(&verified, &context, &maps, engine.as_ref(), Variant::Plain)?;
+        let calls_spin_lock = |pc: usize| {
+            let helper = Instruction::Call(CallTarget::Helper(tables::helpers::SPIN_LOCK));
+            verified.facts[pc].reachable && hitless_isa::decode(&verified.insns, pc) == Ok(helper)
+        };
+        let uses_spin_lock = (0..verified.insns.len()).any(calls_spin_lock);
+        Ok(Program {
+            id,
+            name,
+            section,
+            program_type,
+            context,
+            verified,
+            maps,
+            engine,
+            plain,
+            traced: OnceLock::new(),
+            use_traced: AtomicU32::new(0),
+            uses_spin_lock,
+            active: (0..slots).map(|_| AtomicU32::new(0)).collect(),
+            misses: AtomicU64::new(0),
+        })
+    }
+
+    /// The program's id, unique in its runtime.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Its name: that of the C function.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The section of the object that it came from.
+    #[must_use]
+    pub fn section(&self) -> &str {
+        &self.section
+    }
+
+    /// Its type.
+    #[must_use]
+    pub fn program_type(&self) -> &ProgramType {
+        &self.program_type
+    }
+
+    /// What the verifier proved of it.
+    #[must_use]
+    pub fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
+    /// How often it was not run because it was already running on its slot: in signal handlers only.
+    #[must_use]
+    pub fn recursion_misses(&self) -> u64 {
+        self.misses.load(Relaxed)
+    }
+
+    /// The instructions that run now ("xlated"), with the calls of map tracing if the program is being traced.
+    #[must_use]
+    pub fn disassemble(&self) -> String {
+        let compiled = match self.traced.get() {
+            Some(traced) if self.is_traced() => traced,
+            _ => &self.plain,
+        };
+        compiled.image.disassemble(&tables::helpers::name)
+    }
+
+    /// Whether the traced variant is the one that runs.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.use_traced.load(Acquire) != 0
+    }
+
+    pub(crate) fn maps(&self) -> &[Arc<Map>] {
+        &self.maps
+    }
+
+    /// Ids of the maps that the program may change, by helpers or through pointers.
+    pub(crate) fn written_maps(&self) -> Vec<u32> {
+        let written = self.verified.maps_updated.union(&self.verified.maps_stored);
+        written.map(|index| self.maps[*index as usize].id()).collect()
+    }
+
+    /// How many bytes the program may read behind the context field with this name.
+    pub(crate) fn extent(&self, field: &str) -> u32 {
+        let index = self.context.fields.iter().position(|f| f.name == field);
+        let extent = self
+            .verified
+            .extents
+            .iter()
+            .find(|(i, _)| Some(usize::from(*i)) == index);
+        extent.map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Switches to the variant that the state of the program's maps asks for. The caller holds the runtime's control lock,
+    /// and waits for a grace period before it relies on the switch.
+    pub(crate) fn choose_variant(&self) -> Result<(), BuildError> {
+        let written = self.verified.maps_updated.union(&self.verified.maps_stored);
+        let traced = written
+            .filter_map(|index| self.maps[*index as usize].trace())
+            .any(super::trace::TraceState::is_armed);
+        if traced && self.traced.get().is_none() {
+            let compiled = compile(
+                &self.verified,
+                &self.context,
+                &self.maps,
+                self.engine.as_ref(),
+                Variant::Traced,
+            )?;
+            let _ = self.traced.set(compiled);
+        }
+        self.use_traced.store(traced.into(), Release);
+        Ok(())
+    }
+
+    /// Executes the program on a context.
+    ///
+    /// # Safety
+    /// `context` is a context of the program's type in its host layout, valid and unaliased for the call, as is the memory
+    /// that its pointer fields name; `reach` describes that memory.
+    pub(crate) unsafe fn execute<C>(&self, run: &Run<'_>, context: &mut C, reach: Reach<'_>) -> Result<u64, Failure> {
+        let active = &self.active[run.index() as usize];
+        let depth = active.load(Relaxed);
+        if run.is_nested() && (depth > 0 || (self.uses_spin_lock && run.slot().spin_locked.load(Relaxed) > 0)) {
+            self.misses.fetch_add(1, Relaxed);
+            return Err(Failure::Missed);
+        }
+        active.store(depth + 1, Relaxed);
+        let (code, traced) = match self.traced.get() {
+            Some(traced) if self.is_traced() => (&traced.code, true),
+            _ => (&self.plain.code, false),
+        };
+        let mut env = RunEnv::new(run, self, reach, traced);
+        // SAFETY: the caller vouches for the context; the image was lowered for this program type's layout. What the
+        // environment contains is map regions, accessed atomically only, and what the caller describes in `reach`.
+        let result = unsafe { code.run(std::ptr::from_mut(context).cast(), size_of::<C>(), &mut env) };
+        env.finish();
+        active.store(depth, Relaxed);
+        result.map_err(Failure::Trap)
+    }
+
+    /// Runs the program as a tracer. What it returns means nothing; a miss is counted by the program.
+    pub(crate) fn trace(&self, run: &Run<'_>, map: &Map, event: &Event<'_>) {
+        match event {
+            Event::Update { elem, flags } => {
+                let Some(key) = map.ops().key_of(*elem) else { return };
+                let live = map.ops().value(*elem);
+                let call = |value: u64| {
+                    let mut context = UpdateContext {
+                        key: key.bytes().as_ptr() as u64,
+                        value,
+                        flags: flags.bits(),
+                    };
+                    let memory = [(context.key, key.bytes().len()), (value, live.len())];
+                    // SAFETY: the context has the layout of its table; key and value live for the call.
+                    self.trace_with(|| unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
+                };
+                match map.trace().and_then(|trace| trace.snapshot_buffers()) {
+                    // The value is guarded by a spin lock: the tracer gets a copy made under it.
+                    Some(buffers) => {
+                        let copied = buffers.with(run, |value| {
+                            if map.read_element(run, *elem, value).is_ok() {
+                                call(value.as_ptr() as u64);
+                            }
+                        });
+                        if copied.is_none() {
+                            self.misses.fetch_add(1, Relaxed);
+                        }
+                    }
+                    None => call(live.address()),
+                }
+            }
+            Event::Delete { key } => {
+                let mut context = DeleteContext {
+                    key: key.bytes().as_ptr() as u64,
+                };
+                let memory = [(context.key, key.bytes().len())];
+                // SAFETY: as above.
+                self.trace_with(|| unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
+            }
+        }
+    }
+
+    fn trace_with(&self, execute: impl FnOnce() -> Result<u64, Failure>) {
+        if let Err(Failure::Trap(trap)) = execute() {
+            // A tracer has no caller that could be told; a trap is a defect of hitless.
+            debug_assert!(false, "tracer {}: {trap}", self.name);
+        }
+    }
+}
+
+/// `struct bpf_map_trace_ctx__update_elem`.
+#[repr(C)]
+struct UpdateContext {
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// `struct bpf_map_trace_ctx__delete_elem`.
+#[repr(C)]
+struct DeleteContext {
+    key: u64,
+}
+
+/// What a reference to map `index` of a program loads: an address that nothing can be mapped at, and the index.
+pub(crate) const fn map_handle(index: usize) -> u64 {
+    MAP_HANDLE | index as u64
+}
+
+const MAP_HANDLE: u64 = 0xb9f0_0000_0000_0000;
+
+/// The index in a handle made by [`map_handle`].
+pub(crate) const fn map_index(handle: u64) -> Option<usize> {
+    if handle & !0xffff_ffff == MAP_HANDLE {
+        Some((handle & 0xffff_ffff) as usize)
+    } else {
+        None
+    }
+}
+
+fn compile(
+    verified: &Verified,
+    context: &ContextFacts,
+    maps: &[Arc<Map>],
+    engine: &dyn Engine,
+    variant: Variant,
+) -> Result<Compiled, BuildError> {
+    let addresses: Vec<_> = maps
+        .iter()
+        .enumerate()
+        .map(|(index, map)| addresses(index, map))
+        .collect();
+    let image = Arc::new(lower(LowerInput {
+        verified,
+        context,
+        maps: &addresses,
+        variant,
+    })?);
+    let code = engine.compile(Arc::clone(&image))?;
+    Ok(Compiled { image, code })
+}
+
+fn addresses(index: usize, map: &Map) -> MapAddresses {
+    let value = if map.def().kind == hitless_verifier::MapKind::Array {
+        map.ops().value(crate::map::Elem(0)).address()
+    } else {
+        0
+    };
+    MapAddresses {
+        handle: map_handle(index),
+        value,
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn context_structs_match_their_tables() {
+        let table = tables::program_types::map_trace_update();
+        let offsets = [
+            offset_of!(UpdateContext, key),
+            offset_of!(UpdateContext, value),
+            offset_of!(UpdateContext, flags),
+        ];
+        assert_eq!(
+            table.fields.iter().map(|f| f.host_off as usize).collect::<Vec<_>>(),
+            offsets
+        );
+        let table = tables::program_types::map_trace_delete();
+        assert_eq!(table.fields[0].host_off as usize, offset_of!(DeleteContext, key));
+    }
+
+    #[test]
+    fn handles_are_taken_back_and_nothing_else_is() {
+        assert_eq!(map_index(map_handle(7)), Some(7));
+        assert_eq!(map_index(0x7fff_0000_1000), None);
+        assert_eq!(map_index(0), None);
+    }
+}

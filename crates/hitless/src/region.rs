@@ -1,0 +1,234 @@
+//! The memory of a map: one flat, position-independent region, and how it is read and written.
+//!
+//! Other threads, BPF programs and (later) other processes write this memory at any time, so no `&` or `&mut` is ever made
+//! to it: it is reached through atomic words alone. A value is copied in 8-byte relaxed words, as the kernel's
+//! `bpf_long_memcpy` does: a concurrent reader may see a mixture of two values, but never half a word.
+//!
+//! [`SharedBytes`] carries the proof that some range is such memory, and stays so while the value lives. It also stands
+//! for memory of a program (its stack, its packet) that is given to a BPF helper.
+
+use std::io;
+use std::marker::PhantomData;
+
+use crate::primitive::Ordering::Relaxed;
+use crate::primitive::atomic::{AtomicU32, AtomicU64};
+use crate::primitive::schedule_point;
+use crate::sys::Mapping;
+
+/// Rounds up to a multiple of eight.
+pub(crate) const fn round_up_8(len: usize) -> usize {
+    len.next_multiple_of(8)
+}
+
+/// A map's region.
+#[derive(Debug)]
+pub(crate) struct Region {
+    mapping: Mapping,
+}
+
+impl Region {
+    /// Reserves `len` bytes, zero-filled.
+    pub(crate) fn new(name: &str, len: usize) -> io::Result<Region> {
+        Ok(Region {
+            mapping: Mapping::new(name, len.max(8)).map_err(io::Error::from)?,
+        })
+    }
+
+    /// The 4-byte word at `off`, a multiple of four inside the region.
+    #[inline]
+    pub(crate) fn word32(&self, off: usize) -> &AtomicU32 {
+        self.check(off, 4, 4);
+        // SAFETY: in bounds and aligned, as just checked; mapped for the life of `self`; only ever accessed atomically.
+        unsafe { &*self.mapping.start().as_ptr().add(off).cast() }
+    }
+
+    /// The 8-byte word at `off`, a multiple of eight inside the region.
+    #[inline]
+    pub(crate) fn word64(&self, off: usize) -> &AtomicU64 {
+        self.check(off, 8, 8);
+        // SAFETY: as in `word32`.
+        unsafe { &*self.mapping.start().as_ptr().add(off).cast() }
+    }
+
+    /// The `len` bytes at `off`, which must be inside the region.
+    #[inline]
+    pub(crate) fn bytes(&self, off: usize, len: usize) -> SharedBytes<'_> {
+        self.check(off, len, 1);
+        // SAFETY: in bounds, as just checked; mapped for the life of `self`; only ever accessed atomically.
+        unsafe { SharedBytes::from_raw(self.address(off), len) }
+    }
+
+    /// The address of offset `off` in this process.
+    #[inline]
+    pub(crate) fn address(&self, off: usize) -> u64 {
+        self.mapping.start().as_ptr() as u64 + off as u64
+    }
+
+    /// The offset of an address, if it lies in the region.
+    #[inline]
+    pub(crate) fn offset_of(&self, address: u64) -> Option<usize> {
+        let off = address.wrapping_sub(self.mapping.start().as_ptr() as u64);
+        (off < self.mapping.len() as u64).then_some(off as usize)
+    }
+
+    #[inline]
+    fn check(&self, off: usize, len: usize, align: usize) {
+        assert!(
+            off.is_multiple_of(align) && off.checked_add(len).is_some_and(|end| end <= self.mapping.len()),
+            "offset {off}, {len} bytes, in a region of {} bytes",
+            self.mapping.len()
+        );
+    }
+}
+
+/// A range of bytes that others may write at any time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedBytes<'a> {
+    address: u64,
+    len: usize,
+    memory: PhantomData<&'a Region>,
+}
+
+impl<'a> SharedBytes<'a> {
+    /// The range of `len` bytes at `address`.
+    ///
+    /// # Safety
+    /// For `'a` the range is mapped and readable, and writable if anything is copied into it; it is accessed by nothing but
+    /// atomic operations and compiled BPF code, or by nobody else at all.
+    pub(crate) unsafe fn from_raw(address: u64, len: usize) -> SharedBytes<'a> {
+        SharedBytes {
+            address,
+            len,
+            memory: PhantomData,
+        }
+    }
+
+    /// A view of ordinary bytes, to copy out of.
+    pub(crate) fn from_slice(bytes: &'a [u8]) -> SharedBytes<'a> {
+        SharedBytes {
+            address: bytes.as_ptr() as u64,
+            len: bytes.len(),
+            memory: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn address(self) -> u64 {
+        self.address
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+
+    /// Copies everything to `to`, which has the same length.
+    pub(crate) fn read(self, to: &mut [u8]) {
+        assert_eq!(to.len(), self.len, "length of a copy out of shared memory");
+        // SAFETY: the source is valid by construction; the destination is a live exclusive slice.
+        unsafe { copy_words(self.address as *const u8, to.as_mut_ptr(), self.len) }
+    }
+
+    /// Overwrites this range with `from`, which has the same length.
+    ///
+    /// # Safety
+    /// The range is writable (see [`SharedBytes::from_raw`]); one made by [`SharedBytes::from_slice`] is not.
+    pub(crate) unsafe fn write(self, from: SharedBytes<'_>) {
+        assert_eq!(from.len, self.len, "length of a copy into shared memory");
+        // SAFETY: both ranges are valid by construction; the caller vouches that this one is writable.
+        unsafe { copy_words(from.address as *const u8, self.address as *mut u8, self.len) }
+    }
+
+    /// Like [`SharedBytes::write`], but leaves the `skip.1` bytes at `skip.0` as they are.
+    ///
+    /// # Safety
+    /// As for [`SharedBytes::write`].
+    pub(crate) unsafe fn write_around(self, from: SharedBytes<'_>, skip: (usize, usize)) {
+        let after = skip.0 + skip.1;
+        // SAFETY: parts of ranges that the caller vouches for.
+        unsafe {
+            self.part(0, skip.0).write(from.part(0, skip.0));
+            self.part(after, self.len - after)
+                .write(from.part(after, self.len - after));
+        }
+    }
+
+    /// The `len` bytes at `off` of this range.
+    pub(crate) fn part(self, off: usize, len: usize) -> SharedBytes<'a> {
+        assert!(off + len <= self.len, "{len} bytes at {off} of {}", self.len);
+        SharedBytes {
+            address: self.address + off as u64,
+            len,
+            memory: PhantomData,
+        }
+    }
+}
+
+/// Copies `len` bytes, by 8-byte words where both sides are aligned, else by bytes; each step a relaxed atomic access.
+///
+/// # Safety
+/// `from` is readable and `to` writable for `len` bytes, both under the rules of [`SharedBytes`].
+unsafe fn copy_words(from: *const u8, to: *mut u8, len: usize) {
+    use std::sync::atomic::{AtomicU8, AtomicU64};
+    let words = if (from as usize | to as usize).is_multiple_of(8) {
+        len / 8
+    } else {
+        0
+    };
+    for i in 0..words {
+        schedule_point();
+        // SAFETY: aligned, and inside both ranges by the caller's word.
+        unsafe {
+            let word = (*from.cast::<AtomicU64>().add(i)).load(Relaxed);
+            (*to.cast::<AtomicU64>().add(i)).store(word, Relaxed);
+        }
+    }
+    for i in words * 8..len {
+        // SAFETY: inside both ranges by the caller's word.
+        unsafe {
+            let byte = (*from.cast::<AtomicU8>().add(i)).load(Relaxed);
+            (*to.cast::<AtomicU8>().add(i)).store(byte, Relaxed);
+        }
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_keep_every_byte_at_any_alignment() {
+        let region = Region::new("test", 256).unwrap();
+        let pattern: Vec<u8> = (0..64).collect();
+        for off in 0..9 {
+            for len in 0..40 {
+                let target = region.bytes(off, len);
+                // SAFETY: region memory is writable.
+                unsafe { target.write(SharedBytes::from_slice(&pattern[..len])) };
+                let mut back = vec![0xff; len];
+                target.read(&mut back);
+                assert_eq!(back, pattern[..len]);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "offset 252, 8 bytes")]
+    fn a_word_past_the_end_is_refused() {
+        Region::new("test", 256).unwrap().word64(252);
+    }
+
+    #[test]
+    fn writing_around_a_lock_keeps_it() {
+        let region = Region::new("test", 64).unwrap();
+        let value = region.bytes(0, 16);
+        // SAFETY: region memory is writable.
+        unsafe {
+            value.write(SharedBytes::from_slice(&[1; 16]));
+            value.write_around(SharedBytes::from_slice(&[2; 16]), (4, 4));
+        }
+        let mut back = [0; 16];
+        value.read(&mut back);
+        assert_eq!(back, [2, 2, 2, 2, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2]);
+    }
+}

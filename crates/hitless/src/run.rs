@@ -1,0 +1,522 @@
+//! Runs: how a thread enters BPF code, and how others wait until it has left.
+//!
+//! A *slot* is this world's CPU. A thread owns one for the length of a run; there are twice as many as processors, so
+//! that a thread preempted inside a run holds nobody up. Entering publishes the current epoch in the slot with one plain
+//! store; [`Slots::synchronize`] advances the epoch, executes `membarrier(2)` and waits until every slot is idle or shows a
+//! later epoch. What was unpublished before that call can then be freed: no run can still see it.
+//!
+//! The *gate* stops runs from beginning while a cutover swaps programs. Entering publishes the run first and looks at the
+//! gate second; if it is closed, the run backs out and waits with no slot and no epoch. So the thread that closed the
+//! gate and then waited for a grace period knows that nothing runs, and that nothing waits for it while holding a slot.
+//! The gate is the runtime's, not a hook's: a run nested in another (a signal handler's) takes the program versions that
+//! its outermost run latched, and any hook may be outermost.
+//!
+//! A signal handler that interrupts a run of its own thread nests: it uses the same slot, and must not wait for
+//! anything that the interrupted code may hold. One that interrupts the few instructions between publishing and looking at
+//! the gate is a run of its own; before it waits at a closed gate it withdraws the interrupted entry (which then
+//! starts over), so that the cutover does not wait for a thread that waits for the cutover.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use crate::hook::Snapshot;
+use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use crate::primitive::{relax, yield_now};
+use crate::sys;
+use crate::trace::FlushList;
+
+/// One slot. Only the owner (and signal handlers that interrupt it) touches the fields after `epoch`.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Slot {
+    /// Thread id of the owner, 0 if free.
+    owner: AtomicU32,
+    /// Epoch at which the owner's run began, 0 if there is none.
+    epoch: AtomicU64,
+    /// How many stripe locks of map tracing the owner holds.
+    pub(crate) stripes: AtomicU32,
+    /// Whether the owner is inside a `bpf_spin_lock` section.
+    pub(crate) spin_locked: AtomicU32,
+    /// Elements written through pointers, to be traced when the outermost run ends.
+    pub(crate) flush: FlushList,
+}
+
+impl Slot {
+    fn new() -> Slot {
+        Slot {
+            owner: AtomicU32::new(0),
+            epoch: AtomicU64::new(0),
+            stripes: AtomicU32::new(0),
+            spin_locked: AtomicU32::new(0),
+            flush: FlushList::new(),
+        }
+    }
+}
+
+/// The slots of a runtime, its epoch and its gate.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    runtime: u64,
+    slots: Box<[Slot]>,
+    /// Starts at 1, so that 0 can mean "no run".
+    epoch: AtomicU64,
+    gate: Gate,
+    /// Threads that found every slot taken.
+    waiting: AtomicU32,
+    /// What runs latch when they begin: which programs are at which hook.
+    snapshot: AtomicPtr<Snapshot>,
+}
+
+/// A run could not begin: this process is a forked child of the one that made the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the runtime belongs to the parent process: hooks and maps are inert in a forked child")]
+pub struct Forked;
+
+/// Why waiting for a grace period ended without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SyncError {
+    /// The caller is inside a run, which would wait for itself.
+    #[error("waiting for a grace period from inside a run would wait for itself")]
+    Deadlock,
+    /// A run was still active at the deadline.
+    #[error("thread {thread} was still inside a run after {waited:?}")]
+    TimedOut {
+        /// The thread whose run did not end.
+        thread: u32,
+        /// How long was waited.
+        waited: Duration,
+    },
+}
+
+#[derive(Debug)]
+struct Gate {
+    /// [`OPEN`] or the id of the thread that closed it.
+    closed_by: AtomicU32,
+    longest_wait_ns: AtomicU64,
+    /// Invocations that wait, or have not yet noted how long they did.
+    waiting: AtomicU32,
+}
+
+const OPEN: u32 = 0;
+
+const NO_SLOT: u32 = u32::MAX;
+
+/// How often a thread lets others run before it takes a slot that they wait for.
+const COURTESY: u32 = 4;
+
+/// How long the invocations that waited at the gate may take to be scheduled again before their waits are left out.
+const WAKE_UP_LIMIT: Duration = Duration::from_secs(1);
+
+/// A signal handler that interrupts the entry or the end of a run, where it cannot nest, takes a slot of its own.
+const MIN_SLOTS: usize = 2;
+
+/// Where a thread's runs are recorded, innermost first, for signal handlers to find.
+struct Record {
+    runtime: u64,
+    /// The slot it owns, or [`NO_SLOT`].
+    slot: Cell<u32>,
+    /// Set until the run has passed the gate.
+    entering: Cell<bool>,
+    /// Set by a signal handler that withdrew this entry.
+    withdrawn: Cell<bool>,
+    snapshot: Cell<*const Snapshot>,
+    outer: *const Record,
+}
+
+impl Record {
+    /// Whether the run is published and has passed the gate, so that a handler may nest in it.
+    fn has_passed(&self) -> bool {
+        !self.entering.get() && !self.withdrawn.get()
+    }
+}
+
+#[cfg(not(hitless_model))]
+crate::primitive::thread_local! {
+    static CURRENT: Cell<*const Record> = const { Cell::new(ptr::null()) };
+    static THREAD_ID: Cell<u32> = const { Cell::new(0) };
+}
+#[cfg(hitless_model)]
+crate::primitive::thread_local! {
+    static CURRENT: Cell<*const Record> = Cell::new(ptr::null());
+    static THREAD_ID: Cell<u32> = Cell::new(0);
+}
+
+/// The calling thread's id; in the model, where all threads share one, a number of its own.
+fn thread_id() -> u32 {
+    THREAD_ID.with(|id| {
+        if id.get() == 0 {
+            #[cfg(not(hitless_model))]
+            id.set(sys::thread_id());
+            #[cfg(hitless_model)]
+            {
+                static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+                id.set(NEXT.fetch_add(1, Relaxed));
+            }
+        }
+        id.get()
+    })
+}
+
+/// A run in progress on this thread: the permission to touch what grace periods protect.
+pub(crate) struct Run<'rt> {
+    slot: &'rt Slot,
+    index: u32,
+    snapshot: *const Snapshot,
+    /// Whether it interrupted another run of this thread.
+    nested: bool,
+    /// Stripes that the thread held when this run began.
+    stripes_before: u32,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Run<'_> {
+    /// The slot's number: what programs see as their CPU.
+    #[inline]
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self) -> &Slot {
+        self.slot
+    }
+
+    /// Whether this run interrupted another run of this thread, and so must not wait for a lock.
+    #[inline]
+    pub(crate) fn is_nested(&self) -> bool {
+        self.nested
+    }
+
+    /// Whether the code that this run interrupted holds a stripe: then nothing traced may be changed.
+    #[inline]
+    pub(crate) fn interrupted_a_stripe(&self) -> bool {
+        self.stripes_before > 0
+    }
+
+    /// The programs at the hooks, as the outermost run latched them.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        // SAFETY: snapshots are freed a grace period after they were replaced; this run began before that ended.
+        unsafe { &*self.snapshot }
+    }
+}
+
+impl Slots {
+    pub(crate) fn new(runtime: u64, count: usize, snapshot: Box<Snapshot>) -> Slots {
+        sys::init();
+        Slots {
+            runtime,
+            slots: (0..count.max(MIN_SLOTS)).map(|_| Slot::new()).collect(),
+            epoch: AtomicU64::new(1),
+            gate: Gate {
+                closed_by: AtomicU32::new(OPEN),
+                longest_wait_ns: AtomicU64::new(0),
+                waiting: AtomicU32::new(0),
+            },
+            waiting: AtomicU32::new(0),
+            snapshot: AtomicPtr::new(Box::into_raw(snapshot)),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Runs `f` inside a run. Before the outermost run ends, registered pointer updates are flushed.
+    pub(crate) fn run<R>(&self, f: impl FnOnce(&Run<'_>) -> R) -> Result<R, Forked> {
+        if sys::forked() {
+            return Err(Forked);
+        }
+        let outer = CURRENT.with(Cell::get);
+        if let Some(record) = find(outer, self.runtime) {
+            let index = record.slot.get();
+            let slot = &self.slots[index as usize];
+            let stripes_before = slot.stripes.load(Relaxed);
+            let run = Run {
+                slot,
+                index,
+                snapshot: record.snapshot.get(),
+                nested: true,
+                stripes_before,
+                not_send: PhantomData,
+            };
+            return Ok(f(&run));
+        }
+        let record = Record {
+            runtime: self.runtime,
+            slot: Cell::new(NO_SLOT),
+            entering: Cell::new(true),
+            withdrawn: Cell::new(false),
+            snapshot: Cell::new(ptr::null()),
+            outer,
+        };
+        CURRENT.with(|current| current.set(&raw const record));
+        let (index, slot) = self.enter(&record);
+        let leave = Leave { slot, outer };
+        let run = Run {
+            slot,
+            index,
+            snapshot: record.snapshot.get(),
+            nested: false,
+            stripes_before: 0,
+            not_send: PhantomData,
+        };
+        let result = f(&run);
+        loop {
+            while !slot.flush.is_empty() {
+                crate::trace::flush(&run);
+            }
+            // A handler that comes after this line is a run of its own; one that came before it may have left something.
+            CURRENT.with(|current| current.set(outer));
+            std::sync::atomic::compiler_fence(SeqCst);
+            if slot.flush.is_empty() {
+                break;
+            }
+            CURRENT.with(|current| current.set(&raw const record));
+        }
+        drop(leave);
+        Ok(result)
+    }
+
+    /// Takes a slot, publishes the run, then looks at the gate; returns once it has passed.
+    fn enter(&self, record: &Record) -> (u32, &Slot) {
+        loop {
+            if !self.gate.admits(thread_id()) {
+                self.withdraw_interrupted(record.outer);
+                self.gate.wait();
+            }
+            let (index, slot) = self.claim();
+            record.slot.set(index);
+            loop {
+                record.withdrawn.set(false);
+                record.entering.set(true);
+                slot.epoch.store(self.epoch.load(Acquire), Relaxed);
+                sys::light_barrier();
+                if !self.gate.admits(thread_id()) {
+                    break;
+                }
+                record.snapshot.set(self.snapshot.load(Acquire));
+                record.entering.set(false);
+                std::sync::atomic::compiler_fence(SeqCst);
+                if !record.withdrawn.get() {
+                    return (index, slot);
+                }
+            }
+            slot.epoch.store(0, Release);
+            record.slot.set(NO_SLOT);
+            slot.owner.store(0, Release);
+        }
+    }
+
+    /// Withdraws entries of this runtime that the calling signal handler interrupted before they had passed the gate.
+    fn withdraw_interrupted(&self, mut record: *const Record) {
+        // SAFETY: records lie in stack frames of this thread that are still live, since they are still listed.
+        while let Some(interrupted) = unsafe { record.as_ref() } {
+            if interrupted.runtime == self.runtime && !interrupted.has_passed() {
+                interrupted.withdrawn.set(true);
+                if let Some(slot) = self.slots.get(interrupted.slot.get() as usize) {
+                    slot.epoch.store(0, Release);
+                }
+            }
+            record = interrupted.outer;
+        }
+    }
+
+    fn claim(&self) -> (u32, &Slot) {
+        let thread = thread_id();
+        // With more threads than slots, those that run would take each free slot again before a waiting one gets to see it.
+        let mut turn = 0;
+        while self.waiting.load(Relaxed) > 0 && turn < COURTESY {
+            yield_now();
+            turn += 1;
+        }
+        if let Some(claimed) = self.try_claim(thread) {
+            return claimed;
+        }
+        self.waiting.fetch_add(1, Relaxed);
+        loop {
+            yield_now();
+            if let Some(claimed) = self.try_claim(thread) {
+                self.waiting.fetch_add(u32::MAX, Relaxed);
+                return claimed;
+            }
+        }
+    }
+
+    fn try_claim(&self, thread: u32) -> Option<(u32, &Slot)> {
+        let hint = sys::current_cpu();
+        let mut indices = (0..self.slots.len()).map(|i| (hint + i) % self.slots.len());
+        let is_claimed = |index: &usize| {
+            let owner = &self.slots[*index].owner;
+            owner.load(Relaxed) == 0 && owner.compare_exchange(0, thread, Acquire, Relaxed).is_ok()
+        };
+        indices.find(is_claimed).map(|index| (index as u32, &self.slots[index]))
+    }
+
+    /// Whether the calling thread is inside a run of this runtime.
+    pub(crate) fn in_run(&self) -> bool {
+        find(CURRENT.with(Cell::get), self.runtime).is_some()
+    }
+
+    /// Waits until every run that was active when it was called has left.
+    pub(crate) fn synchronize(&self, timeout: Option<Duration>) -> Result<(), SyncError> {
+        if self.in_run() {
+            return Err(SyncError::Deadlock);
+        }
+        let target = self.epoch.fetch_add(1, SeqCst) + 1;
+        sys::heavy_barrier();
+        let start = Instant::now();
+        for slot in &self.slots {
+            let mut turn = 0;
+            loop {
+                let epoch = slot.epoch.load(Acquire);
+                if epoch == 0 || epoch >= target {
+                    break;
+                }
+                if let Some(limit) = timeout
+                    && start.elapsed() >= limit
+                {
+                    return Err(SyncError::TimedOut {
+                        thread: slot.owner.load(Relaxed),
+                        waited: start.elapsed(),
+                    });
+                }
+                // A wait with a deadline is a cutover's: the traffic stands still, so never sleep, only yield.
+                relax(if timeout.is_some() { turn.min(1000) } else { turn });
+                turn += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A grace period after a change of what is attached: waits until nothing runs that does not know of it.
+    pub(crate) fn wait_for_change(&self, timeout: Duration) -> Result<(), SyncError> {
+        #[cfg(hitless_model)]
+        if crate::model::fault(crate::model::Fault::NoAttachGrace) {
+            return Ok(());
+        }
+        self.synchronize(Some(timeout))
+    }
+
+    /// With the gate closed, waits until nothing runs.
+    pub(crate) fn wait_at_gate(&self, deadline: Duration) -> Result<(), SyncError> {
+        #[cfg(hitless_model)]
+        if crate::model::fault(crate::model::Fault::NoGate) {
+            return Ok(());
+        }
+        self.synchronize(Some(deadline))
+    }
+
+    /// Publishes what later runs latch; returns the snapshot before it, to be freed after a grace period.
+    pub(crate) fn publish(&self, snapshot: Box<Snapshot>) -> Box<Snapshot> {
+        let before = self.snapshot.swap(Box::into_raw(snapshot), AcqRel);
+        // SAFETY: every pointer in this word came from `Box::into_raw`, and the swap made the caller its only owner.
+        unsafe { Box::from_raw(before) }
+    }
+
+    /// Closes the gate until the guard is dropped. Runs that began before go on; wait for them with `synchronize`.
+    pub(crate) fn close_gate(&self) -> GateClosed<'_> {
+        self.gate.longest_wait_ns.store(0, Relaxed);
+        self.gate.closed_by.store(thread_id(), SeqCst);
+        GateClosed {
+            gate: &self.gate,
+            since: Instant::now(),
+        }
+    }
+
+    /// The longest that an invocation has waited since the gate was last closed. Called with the gate open; lets those that
+    /// are still waking up note their wait first.
+    pub(crate) fn longest_gate_wait(&self) -> Duration {
+        let start = Instant::now();
+        let mut turn = 0;
+        while self.gate.waiting.load(Acquire) > 0 && start.elapsed() < WAKE_UP_LIMIT {
+            relax(turn);
+            turn += 1;
+        }
+        Duration::from_nanos(self.gate.longest_wait_ns.load(Relaxed))
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        // SAFETY: the word holds a pointer from `Box::into_raw`, and no run can be active in what is being dropped.
+        drop(unsafe { Box::from_raw(self.snapshot.get_mut()) });
+    }
+}
+
+/// The innermost run of a runtime on this thread that has passed the gate.
+fn find<'a>(mut record: *const Record, runtime: u64) -> Option<&'a Record> {
+    // SAFETY: records lie in stack frames of this thread that are still live, since they are still listed.
+    while let Some(found) = unsafe { record.as_ref() } {
+        if found.runtime == runtime && found.has_passed() {
+            return Some(found);
+        }
+        record = found.outer;
+    }
+    None
+}
+
+/// Ends the outermost run, also if it panics.
+struct Leave<'a> {
+    slot: &'a Slot,
+    outer: *const Record,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What it names may not outlive the run.
+            self.slot.flush.clear();
+        }
+        CURRENT.with(|current| current.set(self.outer));
+        self.slot.epoch.store(0, Release);
+        self.slot.owner.store(0, Release);
+    }
+}
+
+impl Gate {
+    /// Whether a thread may pass: the gate is open, or this thread closed it.
+    #[inline]
+    fn admits(&self, thread: u32) -> bool {
+        let closed_by = self.closed_by.load(Acquire);
+        closed_by == OPEN || closed_by == thread
+    }
+
+    /// Sleeps until the gate is open.
+    fn wait(&self) {
+        let start = Instant::now();
+        self.waiting.fetch_add(1, Relaxed);
+        loop {
+            let closed_by = self.closed_by.load(Acquire);
+            if closed_by == OPEN {
+                break;
+            }
+            sys::futex_wait(&self.closed_by, closed_by);
+        }
+        let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.longest_wait_ns.fetch_max(waited, Relaxed);
+        self.waiting.fetch_add(u32::MAX, Release);
+    }
+}
+
+/// The gate, closed.
+pub(crate) struct GateClosed<'a> {
+    gate: &'a Gate,
+    since: Instant,
+}
+
+impl GateClosed<'_> {
+    /// How long the gate has been closed.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl Drop for GateClosed<'_> {
+    fn drop(&mut self) {
+        self.gate.closed_by.store(OPEN, SeqCst);
+        sys::futex_wake_all(&self.gate.closed_by);
+    }
+}

@@ -1,0 +1,391 @@
+//! A runtime: one kernel's worth of maps, programs, links and hooks.
+//!
+//! Changes of what is attached go through the control lock, which no run ever takes. Nobody waits for a grace period while
+//! holding it: what a change replaced is freed after the lock is released and a grace period has passed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hitless_jit::{Engine, interp::Interpreter};
+
+use crate::hook::{Hook, Snapshot};
+use crate::link::{AttachError, Link};
+use crate::map::{Map, MapCreateError, MapDef, MapSource};
+use crate::primitive::{Mutex, MutexGuard};
+use crate::program::{BuildError, Program, ProgramParts, ProgramType};
+use crate::run::{Slots, SyncError};
+use crate::trace::{Action, MAX_TRACERS, TraceEvent, TraceGraph, TraceState, Tracer};
+
+/// How long a change of what is attached waits for runs that are active.
+const GRACE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A runtime. Cheap to clone: clones are the same runtime. When the last clone and the last link are gone, everything is
+/// detached; maps and programs live as long as someone holds them.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+/// How to make a [`Runtime`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// How many slots (what programs see as possible CPUs); twice the number of processors if not given.
+    pub slots: Option<usize>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) slots: Arc<Slots>,
+    engine: Arc<dyn Engine>,
+    control: Mutex<Control>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("slots", &self.slots.count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the control lock guards.
+#[derive(Default)]
+pub(crate) struct Control {
+    last_id: u32,
+    hooks: Vec<String>,
+    pub(crate) links: BTreeMap<u32, Attachment>,
+    programs: Vec<Weak<Program>>,
+    graph: TraceGraph,
+    /// Whether an upgrade is in progress: there is one at a time.
+    pub(crate) upgrading: bool,
+}
+
+/// What a link attaches.
+#[derive(Clone)]
+pub(crate) enum Attachment {
+    Hook { hook: usize, program: Arc<Program> },
+    Trace { map: Arc<Map> },
+}
+
+impl Default for Runtime {
+    fn default() -> Runtime {
+        Runtime::new(Options::default())
+    }
+}
+
+impl Runtime {
+    /// Makes a runtime.
+    #[must_use]
+    pub fn new(options: Options) -> Runtime {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static RUNTIMES: AtomicU64 = AtomicU64::new(0);
+        let id = RUNTIMES.fetch_add(1, Ordering::Relaxed);
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = options.slots.unwrap_or(2 * cpus);
+        Runtime {
+            inner: Arc::new(Inner {
+                slots: Arc::new(Slots::new(id, count, Box::default())),
+                engine: Arc::new(Interpreter::default()),
+                control: Mutex::new(Control::default()),
+            }),
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// The hook with this name, made when it is first asked for. Runs XDP programs.
+    #[must_use]
+    pub fn hook(&self, name: &str) -> Hook {
+        let mut control = self.inner.control();
+        let index = control.hooks.iter().position(|known| known == name).unwrap_or_else(|| {
+            control.hooks.push(name.to_owned());
+            control.hooks.len() - 1
+        });
+        Hook::new(Arc::clone(&self.inner.slots), index, name)
+    }
+
+    /// Attaches an XDP program to a hook, behind those already there.
+    ///
+    /// # Errors
+    /// [`AttachError::WrongType`] for other programs; [`AttachError::Sync`] from inside a run.
+    pub fn attach(&self, hook: &Hook, program: &Arc<Program>) -> Result<Link, AttachError> {
+        if *program.program_type() != ProgramType::Xdp {
+            return Err(AttachError::WrongType {
+                program: program.name().to_owned(),
+                expected: "XDP",
+            });
+        }
+        self.inner.check_waitable()?;
+        let mut control = self.inner.control();
+        let id = control.next_id();
+        control.links.insert(
+            id,
+            Attachment::Hook {
+                hook: hook.index(),
+                program: Arc::clone(program),
+            },
+        );
+        self.inner.republish(control)?;
+        Ok(Link::new(Arc::clone(&self.inner), id))
+    }
+
+    /// Attaches a map tracing program to a map: it runs after each change of the program's kind, before the program (or the
+    /// host's call) that made the change goes on. Complete when it returns: no later change is missed.
+    ///
+    /// # Errors
+    /// [`AttachError`], by variant.
+    pub fn trace_map(&self, map: &Arc<Map>, program: &Arc<Program>) -> Result<Link, AttachError> {
+        let ProgramType::MapTrace(event) = *program.program_type() else {
+            return Err(AttachError::WrongType {
+                program: program.name().to_owned(),
+                expected: "map tracing",
+            });
+        };
+        for (field, size) in [("key", map.def().key_size), ("value", map.def().value_size)] {
+            let extent = program.extent(field);
+            if extent > size {
+                return Err(AttachError::OutOfBounds {
+                    program: program.name().to_owned(),
+                    map: map.name().to_owned(),
+                    field,
+                    extent,
+                    size,
+                });
+            }
+        }
+        let action = Action::Program(event, Arc::clone(program));
+        let id = self.inner.attach_tracer(map, action, &program.written_maps())?;
+        Ok(Link::new(Arc::clone(&self.inner), id))
+    }
+
+    /// Waits until every run that is active now has ended (a grace period).
+    ///
+    /// # Errors
+    /// [`SyncError::Deadlock`] from inside a run, [`SyncError::TimedOut`].
+    pub fn synchronize(&self, timeout: Option<Duration>) -> Result<(), SyncError> {
+        self.inner.slots.synchronize(timeout)
+    }
+
+    /// Makes a map.
+    ///
+    /// # Errors
+    /// [`MapCreateError`], by variant.
+    pub fn create_map(&self, def: MapDef) -> Result<Arc<Map>, MapCreateError> {
+        self.inner.create_map(def, MapSource::default())
+    }
+}
+
+impl Inner {
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
+        // A panic while the lock was held leaves lists that are each valid on their own.
+        self.control.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn check_waitable(&self) -> Result<(), SyncError> {
+        if self.slots.in_run() {
+            Err(SyncError::Deadlock)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn create_map(&self, def: MapDef, source: MapSource) -> Result<Arc<Map>, MapCreateError> {
+        let id = self.control().next_id();
+        Map::new(id, def, Arc::clone(&self.slots), source).map(Arc::new)
+    }
+
+    /// Makes a program of what the verifier accepted. Its variant is chosen under the control lock, so that an attach that
+    /// is under way at the time either finds it or is found by it.
+    pub(crate) fn create_program(
+        &self,
+        name: &str,
+        section: &str,
+        program_type: ProgramType,
+        verified: hitless_verifier::Verified,
+        maps: Vec<Arc<Map>>,
+    ) -> Result<Arc<Program>, BuildError> {
+        let id = self.control().next_id();
+        let program = Arc::new(Program::new(ProgramParts {
+            id,
+            name: name.to_owned(),
+            section: section.to_owned(),
+            program_type,
+            verified,
+            maps,
+            engine: Arc::clone(&self.engine),
+            slots: self.slots.count(),
+        })?);
+        let mut control = self.control();
+        program.choose_variant()?;
+        control.programs.retain(|known| known.strong_count() > 0);
+        control.programs.push(Arc::downgrade(&program));
+        Ok(program)
+    }
+
+    /// Publishes what the links say now, then frees what was published before.
+    pub(crate) fn republish(&self, control: MutexGuard<'_, Control>) -> Result<(), SyncError> {
+        let before = self.slots.publish(Box::new(control.snapshot()));
+        drop(control);
+        self.free_later(before)
+    }
+
+    /// Frees what was unpublished, after a grace period. If a run does not end, it is never freed: better than to hang, or to
+    /// free what is in use.
+    pub(crate) fn free_later<T>(&self, unpublished: T) -> Result<(), SyncError> {
+        match self.slots.wait_for_change(GRACE_TIMEOUT) {
+            #[cfg(hitless_model)]
+            Ok(()) if crate::model::fault(crate::model::Fault::NoAttachGrace) => {
+                std::mem::forget(unpublished);
+                Ok(())
+            }
+            Ok(()) => {
+                drop(unpublished);
+                Ok(())
+            }
+            Err(error) => {
+                std::mem::forget(unpublished);
+                Err(error)
+            }
+        }
+    }
+
+    /// The three phases of attaching a tracer.
+    pub(crate) fn attach_tracer(&self, map: &Arc<Map>, action: Action, written: &[u32]) -> Result<u32, AttachError> {
+        self.check_waitable()?;
+        let trace = map.trace_or_init();
+        let mut control = self.control();
+        let kind = match &action {
+            Action::Program(event, _) => Some(*event),
+            Action::Mirror(_) => None,
+        };
+        if let Some(event) = kind {
+            let count = trace
+                .tracers()
+                .iter()
+                .filter(|tracer| tracer.is_program_for(event))
+                .count();
+            if count >= MAX_TRACERS {
+                return Err(AttachError::TooMany {
+                    map: map.name().to_owned(),
+                    limit: MAX_TRACERS,
+                });
+            }
+        }
+        if control.graph.closes_loop(map.id(), written) {
+            return Err(AttachError::Loop {
+                map: map.name().to_owned(),
+            });
+        }
+        let id = control.next_id();
+        control.graph.add(id, map.id(), written);
+        trace.arm();
+        if let Err(error) = control.choose_variants() {
+            trace.disarm();
+            control.graph.remove(id);
+            return Err(error.into());
+        }
+        control.links.insert(id, Attachment::Trace { map: Arc::clone(map) });
+        drop(control);
+        // Every change of the map that begins after this takes the key's stripe.
+        if let Err(error) = self.slots.wait_for_change(GRACE_TIMEOUT) {
+            let mut control = self.control();
+            control.links.remove(&id);
+            control.disarm(trace);
+            control.graph.remove(id);
+            return Err(error.into());
+        }
+        let control = self.control();
+        let mut tracers = trace.tracers().to_vec();
+        tracers.push(Tracer { link: id, action });
+        let before = trace.publish(tracers);
+        drop(control);
+        // The tracer is attached either way.
+        let _ = self.free_later(before);
+        Ok(id)
+    }
+
+    /// Undoes whatever a link attached. Does nothing if the link is gone.
+    pub(crate) fn detach(&self, id: u32) -> Result<(), SyncError> {
+        self.check_waitable()?;
+        let mut control = self.control();
+        let Some(attachment) = control.links.remove(&id) else {
+            return Ok(());
+        };
+        let Attachment::Trace { map } = attachment else {
+            return self.republish(control);
+        };
+        let trace = map.trace_or_init();
+        let left = trace
+            .tracers()
+            .iter()
+            .filter(|tracer| tracer.link != id)
+            .cloned()
+            .collect();
+        let before = trace.publish(left);
+        control.disarm(trace);
+        drop(control);
+        self.free_later(before)?;
+        // Runs that still knew the tracer have ended only now: until here its edges counted.
+        self.control().graph.remove(id);
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let links: Vec<u32> = self.control().links.keys().copied().collect();
+        for link in links {
+            // Only a run of this runtime could be refused, and those borrow what is being dropped.
+            let detached = self.detach(link);
+            debug_assert!(detached.is_ok());
+        }
+    }
+}
+
+impl Control {
+    pub(crate) fn next_id(&mut self) -> u32 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The programs at every hook, as the links say.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut hooks = vec![Vec::new(); self.hooks.len()];
+        for attachment in self.links.values() {
+            if let Attachment::Hook { hook, program } = attachment {
+                hooks[*hook].push(Arc::clone(program));
+            }
+        }
+        Snapshot { hooks }
+    }
+
+    /// Every program that is still held by someone.
+    pub(crate) fn live_programs(&self) -> impl Iterator<Item = Arc<Program>> {
+        self.programs.iter().filter_map(Weak::upgrade)
+    }
+
+    pub(crate) fn hook_name(&self, hook: usize) -> &str {
+        &self.hooks[hook]
+    }
+
+    /// Counts an attachment out; programs that write no traced map any more go back to their plain variant.
+    fn disarm(&self, trace: &TraceState) {
+        if trace.disarm() {
+            // The plain variant was compiled at load: there is nothing that could fail.
+            let switched = self.choose_variants();
+            debug_assert!(switched.is_ok());
+        }
+    }
+
+    fn choose_variants(&self) -> Result<(), BuildError> {
+        self.live_programs().try_for_each(|program| program.choose_variant())
+    }
+}
+
+impl Tracer {
+    fn is_program_for(&self, event: TraceEvent) -> bool {
+        matches!(&self.action, Action::Program(kind, _) if *kind == event)
+    }
+}

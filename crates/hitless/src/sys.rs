@@ -1,0 +1,187 @@
+//! What the runtime asks of Linux: shared mappings, `membarrier(2)`, futexes, signal masks, fork notice.
+
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
+
+use crate::primitive::atomic::AtomicU32;
+
+/// A shared mapping of an anonymous memory file, zero-filled. Unmapped on drop.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+    _file: OwnedFd,
+}
+
+// SAFETY: the mapping is plain memory owned by this value; all access goes through atomics (`region.rs`).
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Creates a memory file of `len` bytes (not 0) and maps all of it. Pages are paid for as they are touched.
+    pub(crate) fn new(name: &str, len: usize) -> io::Result<Mapping> {
+        let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, len as u64)?;
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing in this process.
+        let start = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &file,
+                0,
+            )?
+        };
+        let start = NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?;
+        Ok(Mapping {
+            start,
+            len,
+            _file: file,
+        })
+    }
+
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `start` and `len` are those of a live mapping that only this value owns; users borrow the value.
+        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// Without `membarrier(2)` every entry into a run pays a full fence instead.
+static FENCE_ON_ENTRY: AtomicBool = AtomicBool::new(false);
+/// Set in a forked child, whose copy of the runtime must stay inert: its maps are shared with the parent.
+static FORKED: AtomicBool = AtomicBool::new(false);
+static INIT: Once = Once::new();
+
+extern "C" fn mark_forked() {
+    FORKED.store(true, Ordering::Relaxed);
+}
+
+/// Once for each process: registers for expedited membarriers and for notice of forks.
+pub(crate) fn init() {
+    INIT.call_once(|| {
+        let usable = membarrier_query().contains(MembarrierQuery::PRIVATE_EXPEDITED)
+            && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok();
+        FENCE_ON_ENTRY.store(!usable, Ordering::Relaxed);
+        // SAFETY: the handler only stores to a static atomic, which is async-signal-safe.
+        unsafe { libc::pthread_atfork(None, None, Some(mark_forked)) };
+    });
+}
+
+/// Whether this process is a forked child of the one that made the runtime.
+#[inline]
+pub(crate) fn forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
+/// The reader's side of the barrier: orders the store that publishes a run before the loads of the run, as far as
+/// [`heavy_barrier`] on the other side completes it.
+#[inline]
+pub(crate) fn light_barrier() {
+    if FENCE_ON_ENTRY.load(Ordering::Relaxed) {
+        std::sync::atomic::fence(Ordering::SeqCst);
+    } else {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// The waiter's side: when it returns, every running thread of the process has executed a full barrier.
+pub(crate) fn heavy_barrier() {
+    std::sync::atomic::fence(Ordering::SeqCst);
+    if !FENCE_ON_ENTRY.load(Ordering::Relaxed) {
+        let done = membarrier(MembarrierCommand::PrivateExpedited);
+        debug_assert!(done.is_ok(), "membarrier: {done:?}");
+    }
+    std::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Sleeps while `word` holds `value`; may return early.
+pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
+    #[cfg(hitless_model)]
+    if word.load(Ordering::Relaxed) == value {
+        crate::primitive::relax(0);
+    }
+    #[cfg(not(hitless_model))]
+    {
+        use rustix::thread::futex;
+        // An error means that the word has changed or that a signal came: the caller looks again either way.
+        let _ = futex::wait(word.raw(), futex::Flags::PRIVATE, value, None);
+    }
+}
+
+/// Wakes every thread that sleeps on `word`.
+pub(crate) fn futex_wake_all(word: &AtomicU32) {
+    #[cfg(hitless_model)]
+    let _ = word;
+    #[cfg(not(hitless_model))]
+    {
+        use rustix::thread::futex;
+        let woken = futex::wake(word.raw(), futex::Flags::PRIVATE, i32::MAX as u32);
+        debug_assert!(woken.is_ok());
+    }
+}
+
+/// The processor that the thread runs on: only a hint, since it may have moved by the time the caller looks.
+#[inline]
+pub(crate) fn current_cpu() -> usize {
+    if cfg!(hitless_model) {
+        0
+    } else {
+        rustix::thread::sched_getcpu()
+    }
+}
+
+/// The caller's thread id, as the kernel numbers it; never 0.
+#[cfg(not(hitless_model))]
+pub(crate) fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// All signals of the calling thread blocked, until dropped.
+pub(crate) struct SignalsBlocked {
+    before: libc::sigset_t,
+    /// The mask belongs to the thread: the guard may not leave it.
+    not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl SignalsBlocked {
+    pub(crate) fn new() -> SignalsBlocked {
+        // SAFETY: both sets are plain data that the calls fill; with these arguments neither call fails.
+        unsafe {
+            let mut all = std::mem::zeroed();
+            let mut before = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
+            SignalsBlocked {
+                before,
+                not_send: std::marker::PhantomData,
+            }
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: `before` is the mask that `new` read from this thread (the guard is not `Send`).
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}

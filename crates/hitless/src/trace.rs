@@ -1,0 +1,471 @@
+//! Map tracing (`BPF_TRACE_MAP`, after the 2021 RFC "Introduce BPF map tracing"): what runs when a map changes.
+//!
+//! A map that was never traced has no [`TraceState`]. The first attach makes one, which then lives as long as the map.
+//! While the state is *armed*, every change of an element and the tracers that it fires happen under a stripe lock
+//! chosen by key. So tracers see the changes of one key in the order in which they happened, and a bulk copy that
+//! takes the same stripe can neither overwrite a newer value nor bring back a deleted key.
+//!
+//! Attaching has three phases, so that no writer is missed: arm the state and switch the programs that write the map to
+//! their traced variant, with the list of tracers still empty; wait for a grace period, after which every writer takes stripes;
+//! publish the list.
+//!
+//! **Pointer updates.** A program also writes through the pointer that a lookup returned. The traced variant registers
+//! the element at each such store ([`FlushList`]), and the elements are flushed when the outermost run ends: each
+//! under the stripe of the key that it then holds, if it is still live, with the value then current. An element becomes
+//! registered only after its store has executed (the executor keeps the latest one back until the next), so whoever takes
+//! it off a list sees the store. When a run's list is full, the elements are marked in a bitmap of the map instead.
+//!
+//! A run nested in a signal handler leaves its flushes to the outermost run, which holds no lock by then. While a thread
+//! holds a stripe, changes of traced maps in its signal handlers fail before they change anything; else they only try
+//! for the stripe.
+
+use std::ptr;
+use std::sync::Arc;
+
+use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
+use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use crate::primitive::relax;
+use crate::program::Program;
+use crate::run::Run;
+use crate::scratch::Scratch;
+
+/// At most this many tracers may be attached to one map and event.
+pub const MAX_TRACERS: usize = 16;
+const STRIPES: usize = 256;
+const NESTED_TRIES: u32 = 64;
+
+/// What a tracer waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TraceEvent {
+    /// `BPF_MAP_TRACE_UPDATE_ELEM`: an element got a new value.
+    #[doc(alias = "BPF_MAP_TRACE_UPDATE_ELEM")]
+    UpdateElem,
+    /// `BPF_MAP_TRACE_DELETE_ELEM`: an element was deleted.
+    #[doc(alias = "BPF_MAP_TRACE_DELETE_ELEM")]
+    DeleteElem,
+}
+
+/// A change that has just happened, under the stripe of its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event<'a> {
+    Update { elem: Elem, flags: UpdateFlags },
+    Delete { key: &'a Key },
+}
+
+impl Event<'_> {
+    fn kind(&self) -> TraceEvent {
+        match self {
+            Event::Update { .. } => TraceEvent::UpdateElem,
+            Event::Delete { .. } => TraceEvent::DeleteElem,
+        }
+    }
+}
+
+/// The runtime's own tracers: what an upgrade hangs on an old map.
+pub(crate) trait Mirror: Send + Sync {
+    /// An element of `map` has been updated; its stripe is held.
+    fn updated(&self, run: &Run<'_>, map: &Map, elem: Elem);
+
+    /// The element with this key has been deleted; its stripe is held.
+    fn deleted(&self, run: &Run<'_>, key: &Key);
+
+    /// A change could not be traced; the copy can no longer be exact.
+    fn lost(&self);
+}
+
+/// One attached tracer.
+#[derive(Clone)]
+pub(crate) struct Tracer {
+    /// The link that it belongs to.
+    pub(crate) link: u32,
+    pub(crate) action: Action,
+}
+
+#[derive(Clone)]
+pub(crate) enum Action {
+    Program(TraceEvent, Arc<Program>),
+    Mirror(Arc<dyn Mirror>),
+}
+
+/// The tracers of a map, as published.
+pub(crate) struct Tracers(Vec<Tracer>);
+
+/// Everything that tracing needs of a map.
+pub(crate) struct TraceState {
+    /// How many attachments, finished or in progress, want changes ordered.
+    armed: AtomicU32,
+    tracers: AtomicPtr<Tracers>,
+    stripes: Box<[Stripe]>,
+    /// A bit for each element, for runs whose list is full.
+    dirty: Box<[AtomicU64]>,
+    /// Where values guarded by a spin lock are copied for tracers.
+    buffers: Option<Scratch>,
+}
+
+impl std::fmt::Debug for TraceState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TraceState")
+            .field("armed", &self.armed)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Stripe {
+    /// Slot of the holder plus one, 0 if free.
+    owner: AtomicU32,
+}
+
+impl TraceState {
+    /// `value_size` is given for maps whose values are guarded by a spin lock.
+    pub(crate) fn new(elements: u32, slots: usize, value_size: Option<usize>) -> TraceState {
+        TraceState {
+            armed: AtomicU32::new(0),
+            tracers: AtomicPtr::new(Box::into_raw(Box::new(Tracers(Vec::new())))),
+            stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
+            dirty: (0..elements.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            buffers: value_size.map(|len| Scratch::new(slots, len)),
+        }
+    }
+
+    /// Buffers for consistent copies of values, if they are guarded by a spin lock.
+    pub(crate) fn snapshot_buffers(&self) -> Option<&Scratch> {
+        self.buffers.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed.load(Acquire) > 0
+    }
+
+    /// Counts an attachment in; the caller then switches programs and waits for a grace period.
+    pub(crate) fn arm(&self) {
+        self.armed.fetch_add(1, AcqRel);
+    }
+
+    /// Counts an attachment out; returns whether it was the last.
+    pub(crate) fn disarm(&self) -> bool {
+        self.armed.fetch_add(u32::MAX, AcqRel) == 1
+    }
+
+    /// The tracers. The list is freed a grace period after it was replaced: callers are in a run, or hold the runtime's
+    /// control lock.
+    pub(crate) fn tracers(&self) -> &[Tracer] {
+        // SAFETY: see above; every pointer in this word came from `Box::into_raw`.
+        unsafe { &(*self.tracers.load(Acquire)).0 }
+    }
+
+    /// Publishes another list; returns the one before it, to be freed after a grace period.
+    pub(crate) fn publish(&self, tracers: Vec<Tracer>) -> Box<Tracers> {
+        let before = self.tracers.swap(Box::into_raw(Box::new(Tracers(tracers))), AcqRel);
+        // SAFETY: the pointer came from `Box::into_raw`, and the swap made the caller its only owner.
+        unsafe { Box::from_raw(before) }
+    }
+
+    /// Takes the stripe of a key. Nested runs never wait, and take none if the interrupted code holds one.
+    pub(crate) fn lock<'a>(&'a self, run: &'a Run<'_>, hash: u64) -> Result<StripeGuard<'a>, MapError> {
+        let guard = StripeGuard {
+            trace: self,
+            run,
+            stripe: None,
+        };
+        if run.interrupted_a_stripe() {
+            return Err(MapError::Busy);
+        }
+        let held = &run.slot().stripes;
+        // Counted first, so that a signal that comes in between finds it.
+        held.store(held.load(Relaxed) + 1, Relaxed);
+        #[cfg(hitless_model)]
+        if crate::model::fault(crate::model::Fault::NoStripes) {
+            return Ok(guard);
+        }
+        let stripe = &self.stripes[hash as usize % STRIPES];
+        let me = run.index() + 1;
+        let mut turn = 0;
+        loop {
+            match stripe.owner.compare_exchange(0, me, Acquire, Relaxed) {
+                Ok(_) => {
+                    return Ok(StripeGuard {
+                        stripe: Some(stripe),
+                        ..guard
+                    });
+                }
+                Err(owner) if owner == me || (run.is_nested() && turn >= NESTED_TRIES) => return Err(MapError::Busy),
+                Err(_) => relax(turn),
+            }
+            turn += 1;
+        }
+    }
+
+    fn mark_dirty(&self, elem: Elem) {
+        self.dirty[elem.0 as usize / 64].fetch_or(1 << (elem.0 % 64), Release);
+    }
+
+    fn take_dirty(&self, word: usize) -> u64 {
+        if self.dirty[word].load(Relaxed) == 0 {
+            0
+        } else {
+            self.dirty[word].swap(0, AcqRel)
+        }
+    }
+
+    fn lost(&self) {
+        for tracer in self.tracers() {
+            if let Action::Mirror(mirror) = &tracer.action {
+                mirror.lost();
+            }
+        }
+    }
+}
+
+impl Drop for TraceState {
+    fn drop(&mut self) {
+        // SAFETY: the word holds a pointer from `Box::into_raw`, and nobody else has a reference to what is being dropped.
+        drop(unsafe { Box::from_raw(self.tracers.get_mut()) });
+    }
+}
+
+/// A stripe, held.
+pub(crate) struct StripeGuard<'a> {
+    trace: &'a TraceState,
+    run: &'a Run<'a>,
+    /// `None` only while it is being taken, and in the model with stripes taken out.
+    stripe: Option<&'a Stripe>,
+}
+
+impl StripeGuard<'_> {
+    /// Runs the tracers of an event that happened under this stripe.
+    pub(crate) fn run_tracers(&self, run: &Run<'_>, map: &Map, event: &Event<'_>) {
+        for tracer in self.trace.tracers() {
+            match (&tracer.action, event) {
+                (Action::Program(kind, program), _) if *kind == event.kind() => program.trace(run, map, event),
+                (Action::Program(..), _) => {}
+                (Action::Mirror(mirror), Event::Update { elem, .. }) => mirror.updated(run, map, *elem),
+                (Action::Mirror(mirror), Event::Delete { key }) => mirror.deleted(run, key),
+            }
+        }
+    }
+}
+
+impl Drop for StripeGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(stripe) = self.stripe {
+            stripe.owner.store(0, Release);
+        }
+        let held = &self.run.slot().stripes;
+        held.store(held.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+}
+
+/// How many elements a run keeps in its own list before it falls back to the maps' bitmaps.
+const CAPACITY: usize = 32;
+/// In place of an element: every element that the map's bitmap names.
+const ALL: u32 = u32::MAX;
+/// In place of an element: the entry is being filled.
+const UNSET: u32 = u32::MAX - 1;
+
+/// The elements that the runs of a slot have written through pointers. Only the slot's owner and signal handlers that
+/// interrupt it touch it, so plain accesses would do but for those: each step leaves the list valid for a handler.
+#[derive(Debug)]
+pub(crate) struct FlushList {
+    /// Entries at and above this index are empty.
+    high: AtomicU32,
+    entries: [Entry; CAPACITY],
+}
+
+#[derive(Debug)]
+struct Entry {
+    map: AtomicPtr<Map>,
+    elem: AtomicU32,
+}
+
+impl FlushList {
+    pub(crate) fn new() -> FlushList {
+        FlushList {
+            high: AtomicU32::new(0),
+            entries: std::array::from_fn(|_| Entry {
+                map: AtomicPtr::new(ptr::null_mut()),
+                elem: AtomicU32::new(UNSET),
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.high.load(Relaxed) == 0
+    }
+
+    /// Registers an element whose store has executed.
+    ///
+    /// # Safety
+    /// `map` lives until the outermost run on this slot has ended.
+    pub(crate) unsafe fn push(&self, map: &Map, trace: &TraceState, elem: Elem) {
+        let this = ptr::from_ref(map).cast_mut();
+        let known = &self.entries[..self.high.load(Relaxed) as usize];
+        for entry in known.iter().filter(|entry| entry.map.load(Relaxed) == this) {
+            match entry.elem.load(Relaxed) {
+                ALL => return trace.mark_dirty(elem),
+                found if found == elem.0 => return,
+                _ => {}
+            }
+        }
+        for (i, entry) in self.entries.iter().enumerate() {
+            if entry.map.load(Relaxed).is_null() {
+                entry.map.store(this, Relaxed);
+                // A handler that found the entry unset may have made it stand for the whole bitmap.
+                if entry.elem.compare_exchange(UNSET, elem.0, Relaxed, Relaxed).is_err() {
+                    trace.mark_dirty(elem);
+                }
+                if self.high.load(Relaxed) < i as u32 + 1 {
+                    self.high.store(i as u32 + 1, Relaxed);
+                }
+                return;
+            }
+        }
+        trace.mark_dirty(elem);
+        match self.entries.iter().find(|entry| entry.map.load(Relaxed) == this) {
+            Some(entry) => match entry.elem.swap(ALL, Relaxed) {
+                ALL | UNSET => {}
+                before => trace.mark_dirty(Elem(before)),
+            },
+            None => trace.lost(),
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        for index in 0..self.high.swap(0, Relaxed) as usize {
+            self.take(index);
+        }
+    }
+
+    fn take(&self, index: usize) -> Option<(*mut Map, u32)> {
+        let entry = &self.entries[index];
+        let map = entry.map.load(Relaxed);
+        if map.is_null() {
+            return None;
+        }
+        let elem = entry.elem.swap(UNSET, Relaxed);
+        entry.map.store(ptr::null_mut(), Relaxed);
+        Some((map, elem))
+    }
+}
+
+/// Runs the tracers for every registered element, until none is left (tracers may register more).
+pub(crate) fn flush(run: &Run<'_>) {
+    let list = &run.slot().flush;
+    loop {
+        let high = list.high.swap(0, Relaxed);
+        if high == 0 {
+            return;
+        }
+        for index in 0..high as usize {
+            let Some((map, elem)) = list.take(index) else { continue };
+            // SAFETY: whoever pushed the entry vouched that the map lives until this run has ended.
+            let map = unsafe { &*map };
+            let Some(trace) = map.trace() else { continue };
+            if elem == ALL {
+                for word in 0..trace.dirty.len() {
+                    let mut bits = trace.take_dirty(word);
+                    while bits != 0 {
+                        let elem = Elem(word as u32 * 64 + bits.trailing_zeros());
+                        flush_element(run, map, trace, elem);
+                        bits &= bits - 1;
+                    }
+                }
+            } else {
+                flush_element(run, map, trace, Elem(elem));
+            }
+        }
+    }
+}
+
+/// Reports an element under the key that it now holds, if it is live.
+fn flush_element(run: &Run<'_>, map: &Map, trace: &TraceState, elem: Elem) {
+    // The key may change until its stripe is held, since the element may be deleted and recycled: look, lock, look again.
+    while let Some(key) = map.live(elem) {
+        let Ok(stripe) = trace.lock(run, map.ops().stripe_hash(&key)) else {
+            // Only a nested run is refused, and only an outermost one flushes.
+            return trace.lost();
+        };
+        #[cfg(hitless_model)]
+        if crate::model::fault(crate::model::Fault::NoSecondLook) {
+            return stripe.run_tracers(
+                run,
+                map,
+                &Event::Update {
+                    elem,
+                    flags: UpdateFlags::EXIST,
+                },
+            );
+        }
+        match map.live(elem) {
+            Some(now) if now.bytes() == key.bytes() => {
+                stripe.run_tracers(
+                    run,
+                    map,
+                    &Event::Update {
+                        elem,
+                        flags: UpdateFlags::EXIST,
+                    },
+                );
+                return;
+            }
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
+/// What tracer programs that write maps lead to: from a traced map to the maps that its tracers may write.
+#[derive(Debug, Default)]
+pub(crate) struct TraceGraph {
+    /// (link, traced map, written map), by id.
+    edges: Vec<(u32, u32, u32)>,
+}
+
+impl TraceGraph {
+    /// Whether tracing `map` with something that writes `written` would close a loop.
+    pub(crate) fn closes_loop(&self, map: u32, written: &[u32]) -> bool {
+        let mut seen = Vec::new();
+        let mut open: Vec<u32> = written.to_vec();
+        while let Some(at) = open.pop() {
+            if at == map {
+                return true;
+            }
+            if !seen.contains(&at) {
+                seen.push(at);
+                open.extend(self.edges.iter().filter(|edge| edge.1 == at).map(|edge| edge.2));
+            }
+        }
+        false
+    }
+
+    pub(crate) fn add(&mut self, link: u32, map: u32, written: &[u32]) {
+        self.edges.extend(written.iter().map(|to| (link, map, *to)));
+    }
+
+    pub(crate) fn remove(&mut self, link: u32) {
+        self.edges.retain(|edge| edge.0 != link);
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loops_are_found_however_long() {
+        let mut graph = TraceGraph::default();
+        assert!(graph.closes_loop(1, &[1]));
+        graph.add(10, 1, &[2]);
+        graph.add(11, 2, &[3, 4]);
+        assert!(graph.closes_loop(4, &[1]));
+        assert!(graph.closes_loop(3, &[9, 1]));
+        assert!(!graph.closes_loop(5, &[1]));
+        graph.remove(11);
+        assert!(!graph.closes_loop(4, &[1]));
+    }
+}

@@ -1,0 +1,98 @@
+//! The bulk copy: every element that an old map holds, brought over under the stripe of its key, while programs run.
+//!
+//! Elements are visited by index. A key may move from an index that is still to come to one that was passed, but only by
+//! an update, and that is mirrored; so every key that was there throughout arrives, by the one way or the other.
+
+use std::time::{Duration, Instant};
+
+use super::Progress;
+use super::mirror::MapMirror;
+use crate::map::{Elem, Map};
+use crate::run::{Forked, Run, Slots};
+
+/// How many entries are copied, and how many indices visited, in one run: enough to share the cost of entering, which is high
+/// when there are more threads than slots; so few that a grace period does not wait for it.
+const ENTRIES: u64 = 64;
+const INDICES: u32 = 4096;
+
+/// Keeps a copy to so many entries a second.
+pub(super) struct Pace {
+    rate: Option<u32>,
+    start: Instant,
+    copied: u64,
+}
+
+impl Pace {
+    pub(super) fn new(rate: Option<u32>) -> Pace {
+        Pace {
+            rate: rate.filter(|rate| *rate > 0),
+            start: Instant::now(),
+            copied: 0,
+        }
+    }
+
+    fn wait(&mut self, copied: u64) {
+        self.copied += copied;
+        if let Some(rate) = self.rate {
+            let due = Duration::from_secs_f64(self.copied as f64 / f64::from(rate));
+            if let Some(early) = due.checked_sub(self.start.elapsed()) {
+                std::thread::sleep(early);
+            }
+        }
+    }
+}
+
+/// Copies a map; returns how many entries.
+pub(super) fn copy_map(
+    slots: &Slots,
+    old: &Map,
+    mirror: &MapMirror,
+    pace: &mut Pace,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<u64, Forked> {
+    let total = old.ops().indices();
+    let mut copied = 0;
+    let mut next = 0;
+    while next < total {
+        let mut in_batch = 0;
+        slots.run(|run| {
+            let end = next.saturating_add(INDICES).min(total);
+            while next < end && in_batch < ENTRIES {
+                in_batch += u64::from(copy_element(run, old, mirror, Elem(next)));
+                next += 1;
+                // The first entry is reported as soon as it is over.
+                if copied == 0 && in_batch == 1 {
+                    break;
+                }
+            }
+        })?;
+        copied += in_batch;
+        progress(Progress::Copying {
+            map: old.name(),
+            visited: next.into(),
+            total: total.into(),
+            copied,
+        });
+        pace.wait(in_batch);
+    }
+    Ok(copied)
+}
+
+/// Copies the element at an index, if it is live; says whether it was.
+fn copy_element(run: &Run<'_>, old: &Map, mirror: &MapMirror, elem: Elem) -> bool {
+    while let Some(key) = old.live(elem) {
+        let Ok(stripe) = old.lock_stripe(run, &key) else {
+            return false;
+        };
+        match old.live(elem) {
+            Some(now) if now.bytes() == key.bytes() => {
+                mirror.copy(run, old, elem);
+                drop(stripe);
+                return true;
+            }
+            Some(_) => {}
+            None => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,138 @@
+//! The cutover: the one moment at which nothing runs.
+//!
+//! The gate closes; invocations that arrive wait, those nested in a run go on with it. When every run that had begun has
+//! left, the mirrors hold what the old maps hold. Small maps are copied, every link of the old programs gets its new
+//! program by publishing one pointer, the old maps are sealed, and the gate opens. If a run does not end in time, the gate
+//! opens under the old programs, and it is tried again later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{MapAction, MapPlan, Moving, Options, Plan, Progress, UpgradeError};
+use crate::load::Collection;
+use crate::map::{Elem, Map, MapError, UpdateFlags};
+use crate::region::SharedBytes;
+use crate::run::{Run, SyncError};
+use crate::runtime::{Attachment, Inner};
+
+/// What the cutover cost.
+pub(super) struct Cutover {
+    pub(super) gate_closed: Duration,
+    pub(super) longest_wait: Duration,
+    pub(super) attempts: u32,
+    /// Entries copied at cutover, by map.
+    pub(super) copied: BTreeMap<String, u64>,
+}
+
+/// The first wait between two attempts; it doubles each time.
+const BACK_OFF: Duration = Duration::from_millis(1);
+const LONGEST_BACK_OFF: Duration = Duration::from_millis(100);
+
+pub(super) fn cutover(
+    inner: &Arc<Inner>,
+    plan: &Plan,
+    new: &Collection,
+    moving: &BTreeMap<String, Moving>,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Cutover, UpgradeError> {
+    let mut gate_closed = Duration::ZERO;
+    let mut longest_wait = Duration::ZERO;
+    let mut back_off = BACK_OFF;
+    let mut attempt = 1;
+    loop {
+        progress(Progress::Cutover { attempt });
+        let gate = inner.slots.close_gate();
+        let left = inner.slots.wait_at_gate(options.gate_deadline);
+        let swapped = left
+            .map_err(UpgradeError::Sync)
+            .and_then(|()| swap(inner, plan, new, moving));
+        gate_closed = gate_closed.max(gate.elapsed());
+        drop(gate);
+        longest_wait = longest_wait.max(inner.slots.longest_gate_wait());
+        match swapped {
+            Ok((before, copied)) => {
+                // The new programs run, whether or not a grace period comes about.
+                let _ = inner.free_later(before);
+                return Ok(Cutover {
+                    gate_closed,
+                    longest_wait,
+                    attempts: attempt,
+                    copied,
+                });
+            }
+            Err(UpgradeError::Sync(last @ SyncError::TimedOut { .. })) => {
+                if attempt >= options.cutover_attempts {
+                    return Err(UpgradeError::Gate {
+                        attempts: attempt,
+                        last,
+                    });
+                }
+                std::thread::sleep(back_off);
+                back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What is done while nothing runs. If it fails, nothing has been swapped. Returns the snapshot to be freed.
+fn swap(
+    inner: &Inner,
+    plan: &Plan,
+    new: &Collection,
+    moving: &BTreeMap<String, Moving>,
+) -> Result<(Box<crate::hook::Snapshot>, BTreeMap<String, u64>), UpgradeError> {
+    for map in moving.values() {
+        map.check_poison()?;
+    }
+    let mut copied = BTreeMap::new();
+    inner.slots.run(|run| {
+        for map in plan.maps.iter().filter(|map| map.action == MapAction::CopyAtCutover) {
+            if let (Some(old), Some(to)) = (&map.old, new.map(&map.name)) {
+                let count = copy_whole(run, map, old, to).map_err(|source| UpgradeError::Copy {
+                    map: map.name.clone(),
+                    source,
+                })?;
+                copied.insert(map.name.clone(), count);
+            }
+        }
+        Ok::<(), UpgradeError>(())
+    })??;
+    let mut control = inner.control();
+    for attachment in control.links.values_mut() {
+        if let Attachment::Hook { program, .. } = attachment
+            && let Some(replaced) = plan.programs.iter().find(|plan| plan.old.id() == program.id())
+            && let Some(successor) = new.program(&replaced.new_name)
+        {
+            *program = Arc::clone(successor);
+        }
+    }
+    let before = inner.slots.publish(Box::new(control.snapshot()));
+    for map in plan.maps.iter().filter(|map| map.action != MapAction::Share) {
+        if let Some(old) = &map.old {
+            old.seal();
+        }
+    }
+    Ok((before, copied))
+}
+
+/// Copies every element of an array. Fields that the old layout does not have keep what the new object says.
+fn copy_whole(run: &Run<'_>, plan: &MapPlan, old: &Map, new: &Map) -> Result<u64, MapError> {
+    let mut old_value = vec![0; plan.value.old_size()];
+    let mut new_value = vec![0; plan.value.new_size()];
+    let mut initial = vec![0; plan.value.new_size()];
+    for elem in (0..old.ops().indices()).map(Elem) {
+        let Some(key) = old.ops().key_of(elem) else { continue };
+        old.read_element(run, elem, &mut old_value)?;
+        plan.value.apply(&old_value, &mut new_value);
+        new.read_element(run, elem, &mut initial)?;
+        for place in plan.new_fields() {
+            new_value[place.clone()].copy_from_slice(&initial[place]);
+        }
+        new.update_untraced(run, &key, SharedBytes::from_slice(&new_value), UpdateFlags::ANY)?;
+    }
+    Ok(old.ops().indices().into())
+}

@@ -1,0 +1,564 @@
+//! The plan of an upgrade: what becomes of every map and program, and why; or every reason why it cannot be done.
+//!
+//! It is made from the running old object and the description of the new one alone, changes nothing, and is
+//! deterministic.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hitless_btf::layout::{Fate, FieldChange, LayoutDiff, LayoutError, Transform, compare};
+use hitless_btf::{Btf, TypeId};
+use hitless_object::{MapSpec, ObjectSpec};
+use hitless_verifier::MapKind;
+
+use crate::load::{Collection, map_def};
+use crate::map::{Map, MapDef};
+use crate::program::Program;
+use crate::runtime::{Attachment, Control, Runtime};
+
+/// The most bytes that are copied while the gate is closed, for each map.
+pub const CUTOVER_COPY_LIMIT: u64 = 1 << 20;
+
+/// What becomes of a map.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MapAction {
+    /// The new object uses the old object's map.
+    Share,
+    /// Copied while no program runs.
+    CopyAtCutover,
+    /// Changes are mirrored into the new map while its content is copied, element by element.
+    TraceAndCopy,
+    /// The new map starts with what its object says.
+    Fresh,
+    /// The old map has no successor.
+    Drop,
+}
+
+impl fmt::Display for MapAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MapAction::Share => "share",
+            MapAction::CopyAtCutover => "copy at cutover",
+            MapAction::TraceAndCopy => "trace and copy",
+            MapAction::Fresh => "fresh",
+            MapAction::Drop => "drop",
+        })
+    }
+}
+
+/// The plan for one map.
+#[derive(Clone, Debug)]
+pub struct MapPlan {
+    /// The map's name, in the new object if it is there.
+    pub name: String,
+    /// What becomes of it.
+    pub action: MapAction,
+    /// Why.
+    pub reason: String,
+    /// What becomes of the key's fields; empty unless something is copied.
+    pub key_fields: Vec<FieldChange>,
+    /// What becomes of the value's fields; empty unless something is copied.
+    pub value_fields: Vec<FieldChange>,
+    pub(crate) old: Option<Arc<Map>>,
+    pub(crate) key: Transform,
+    pub(crate) value: Transform,
+}
+
+/// The plan for one program that is attached to hooks.
+#[derive(Clone, Debug)]
+pub struct ProgramPlan {
+    /// Its name in the old object.
+    pub old_name: String,
+    /// The name of its successor.
+    pub new_name: String,
+    /// The hooks that it is attached to.
+    pub hooks: Vec<String>,
+    pub(crate) old: Arc<Program>,
+}
+
+/// What an upgrade will do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Every map: those of the new object in its order, then old ones that are dropped.
+    pub maps: Vec<MapPlan>,
+    /// Every attached program of the old object.
+    pub programs: Vec<ProgramPlan>,
+}
+
+/// Why an upgrade is refused: every reason, not only the first. Nothing has been changed.
+#[derive(Debug)]
+pub struct PlanError {
+    /// The reasons.
+    pub refusals: Vec<Refusal>,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, refusal) in self.refusals.iter().enumerate() {
+            write!(f, "{}{refusal}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+/// One reason why an upgrade is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The new map can hold fewer elements than the old one.
+    #[error("map {map}: max_entries is {found}, expected at least {expected}, which the running map can hold")]
+    Smaller {
+        /// The map.
+        map: String,
+        /// `max_entries` of the new map.
+        found: u32,
+        /// `max_entries` of the old map.
+        expected: u32,
+    },
+    /// A field would lose information.
+    #[error("map {map}: field {field} of the {part} would lose information: {change}")]
+    Lossy {
+        /// The map.
+        map: String,
+        /// `key` or `value`.
+        part: &'static str,
+        /// The field's path.
+        field: String,
+        /// What would become of it.
+        change: String,
+    },
+    /// The map changed its type.
+    #[error("map {map}: its type is {found}, expected {expected} as it runs: the type of a map cannot change")]
+    TypeChanged {
+        /// The map.
+        map: String,
+        /// Type of the new map.
+        found: &'static str,
+        /// Type of the old map.
+        expected: &'static str,
+    },
+    /// Sizes differ, and there is no BTF that says what the bytes mean.
+    #[error(
+        "map {map}: {part} size is {found}, expected {expected}, and without BTF for both there is no way from one to the other"
+    )]
+    NoBtf {
+        /// The map.
+        map: String,
+        /// `key` or `value`.
+        part: &'static str,
+        /// Size in the new map.
+        found: u32,
+        /// Size in the old map.
+        expected: u32,
+    },
+    /// The types cannot be compared.
+    #[error("map {map}: the {part} types cannot be compared: {reason}")]
+    Layout {
+        /// The map.
+        map: String,
+        /// `key` or `value`.
+        part: &'static str,
+        /// Why.
+        reason: LayoutError,
+    },
+    /// The old map has no successor, and its content would be lost.
+    #[error("map {map}: the new object has no map of this name, so its content would be lost")]
+    Lost {
+        /// The map.
+        map: String,
+    },
+    /// The new object's map cannot be made.
+    #[error("{0}")]
+    Unsupported(crate::load::LoadError),
+    /// A program that is not upgraded may write a map that moves.
+    #[error("map {map}: program {program} (id {id}) is not part of the upgrade and may write it")]
+    OutsideWriter {
+        /// The map.
+        map: String,
+        /// The program.
+        program: String,
+        /// Its id.
+        id: u32,
+    },
+    /// A tracer is attached to a map that moves; it would stay on the old one.
+    #[error("map {map}: link {link} traces it and would stay behind on the old map: detach it first")]
+    Traced {
+        /// The map.
+        map: String,
+        /// The link's id.
+        link: u32,
+    },
+    /// An attached program has no successor.
+    #[error("program {program}: the new object has no program of this name for hook {hook}")]
+    NoSuccessor {
+        /// The old program.
+        program: String,
+        /// A hook that it is attached to.
+        hook: String,
+    },
+    /// Nothing of the old object is attached to a hook.
+    #[error("nothing of the running object is attached to a hook")]
+    NothingAttached,
+}
+
+/// Makes the plan.
+pub(super) fn plan(
+    runtime: &Runtime,
+    old: &Collection,
+    new: &ObjectSpec,
+    always_copy: bool,
+) -> Result<Plan, PlanError> {
+    let control = runtime.inner().control();
+    let mut refusals = Vec::new();
+    let mut maps = Vec::new();
+    for spec in &new.maps {
+        match plan_map(spec, new.btf.as_ref(), old.map(&spec.name), always_copy) {
+            Ok(plan) => maps.push(plan),
+            Err(found) => refusals.extend(found),
+        }
+    }
+    for map in old.maps().iter().filter(|map| new.map(map.name()).is_none()) {
+        if map.is_frozen() {
+            maps.push(MapPlan::without_copy(
+                map.name(),
+                MapAction::Drop,
+                "constants of the old object",
+                Some(map),
+            ));
+        } else {
+            refusals.push(Refusal::Lost {
+                map: map.name().to_owned(),
+            });
+        }
+    }
+    let moving = || {
+        maps.iter()
+            .filter(|plan| plan.action.moves())
+            .filter_map(|plan| plan.old.as_ref())
+    };
+    for map in moving() {
+        refusals.extend(outside_writers(&control, old, map));
+        refusals.extend(tracers(&control, map));
+    }
+    let programs = plan_programs(&control, old, new, &mut refusals);
+    if refusals.is_empty() {
+        Ok(Plan { maps, programs })
+    } else {
+        Err(PlanError { refusals })
+    }
+}
+
+impl MapAction {
+    /// Whether the content goes to another map.
+    fn moves(self) -> bool {
+        matches!(self, MapAction::CopyAtCutover | MapAction::TraceAndCopy)
+    }
+}
+
+impl MapPlan {
+    /// Where the new value has fields that the old one has not: byte ranges of the new value.
+    pub(crate) fn new_fields(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let fields = self
+            .value_fields
+            .iter()
+            .filter(|field| field.fate == Fate::ZeroFilled && !field.path.contains("[]"));
+        let places = fields
+            .filter_map(|field| field.new.as_ref())
+            .filter(|place| place.bits.is_none());
+        places.map(|place| place.offset as usize..(place.offset + place.size) as usize)
+    }
+
+    fn without_copy(name: &str, action: MapAction, reason: &str, old: Option<&Arc<Map>>) -> MapPlan {
+        MapPlan {
+            name: name.to_owned(),
+            action,
+            reason: reason.to_owned(),
+            key_fields: Vec::new(),
+            value_fields: Vec::new(),
+            old: old.cloned(),
+            key: Transform::identity(0),
+            value: Transform::identity(0),
+        }
+    }
+}
+
+fn plan_map(
+    spec: &MapSpec,
+    btf: Option<&Btf>,
+    old: Option<&Arc<Map>>,
+    always_copy: bool,
+) -> Result<MapPlan, Vec<Refusal>> {
+    let def = map_def(spec).map_err(|error| vec![Refusal::Unsupported(error)])?;
+    let fresh = |reason| Ok(MapPlan::without_copy(&spec.name, MapAction::Fresh, reason, old));
+    let Some(old) = old else {
+        return fresh("not in the old object");
+    };
+    if spec.frozen || old.is_frozen() {
+        return fresh("constants of the new object");
+    }
+    if def.kind != old.def().kind {
+        return Err(vec![Refusal::TypeChanged {
+            map: spec.name.clone(),
+            found: kind_name(def.kind),
+            expected: kind_name(old.def().kind),
+        }]);
+    }
+    let mut refusals = Vec::new();
+    if def.max_entries < old.def().max_entries {
+        refusals.push(Refusal::Smaller {
+            map: spec.name.clone(),
+            found: def.max_entries,
+            expected: old.def().max_entries,
+        });
+    }
+    let key = layout(old, old.key_type(), (btf, spec.key_type), Part::key(old, &def));
+    let value = layout(old, old.value_type(), (btf, spec.value_type), Part::value(old, &def));
+    let (key, value) = match (key, value) {
+        (Ok(key), Ok(value)) => (key, value),
+        (key, value) => {
+            refusals.extend(key.err());
+            refusals.extend(value.err());
+            return Err(refusals);
+        }
+    };
+    for (part, way) in [("key", &key), ("value", &value)] {
+        refusals.extend(
+            way.fields
+                .iter()
+                .filter(|field| field.fate.is_lossy())
+                .map(|field| Refusal::Lossy {
+                    map: spec.name.clone(),
+                    part,
+                    field: if field.path.is_empty() {
+                        part.to_owned()
+                    } else {
+                        field.path.clone()
+                    },
+                    change: field.fate.to_string(),
+                }),
+        );
+    }
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let same = key.identity && value.identity && same_shape(&def, old.def());
+    if same && !always_copy {
+        return Ok(MapPlan::without_copy(
+            &spec.name,
+            MapAction::Share,
+            "same layout",
+            Some(old),
+        ));
+    }
+    let bytes = u64::from(def.max_entries) * u64::from(def.value_size);
+    let (action, reason) = match def.kind {
+        MapKind::Hash => (MapAction::TraceAndCopy, why(same, &key, &value, &def, old.def())),
+        MapKind::Array if bytes <= CUTOVER_COPY_LIMIT => (
+            MapAction::CopyAtCutover,
+            format!("{}, {bytes} bytes", why(same, &key, &value, &def, old.def())),
+        ),
+        MapKind::Array => (MapAction::TraceAndCopy, why(same, &key, &value, &def, old.def())),
+    };
+    Ok(MapPlan {
+        name: spec.name.clone(),
+        action,
+        reason,
+        key_fields: key.fields,
+        value_fields: value.fields,
+        old: Some(Arc::clone(old)),
+        key: key.transform,
+        value: value.transform,
+    })
+}
+
+fn same_shape(new: &MapDef, old: &MapDef) -> bool {
+    (
+        new.key_size,
+        new.value_size,
+        new.max_entries,
+        new.spin_lock,
+        new.readonly_prog,
+    ) == (
+        old.key_size,
+        old.value_size,
+        old.max_entries,
+        old.spin_lock,
+        old.readonly_prog,
+    )
+}
+
+/// What makes it necessary to copy.
+fn why(same: bool, key: &Way, value: &Way, new: &MapDef, old: &MapDef) -> String {
+    if same {
+        return "same layout, copied on request".to_owned();
+    }
+    let mut reasons = Vec::new();
+    if !key.identity {
+        reasons.push("key layout changed".to_owned());
+    }
+    if !value.identity {
+        reasons.push("value layout changed".to_owned());
+    }
+    if new.max_entries != old.max_entries {
+        reasons.push(format!("max_entries {} to {}", old.max_entries, new.max_entries));
+    }
+    if reasons.is_empty() {
+        reasons.push("map flags changed".to_owned());
+    }
+    reasons.join(", ")
+}
+
+/// The key or the value of a map, for messages.
+struct Part<'a> {
+    map: &'a str,
+    name: &'static str,
+    old_size: u32,
+    new_size: u32,
+}
+
+impl<'a> Part<'a> {
+    fn key(old: &'a Map, new: &MapDef) -> Part<'a> {
+        Part {
+            map: old.name(),
+            name: "key",
+            old_size: old.def().key_size,
+            new_size: new.key_size,
+        }
+    }
+
+    fn value(old: &'a Map, new: &MapDef) -> Part<'a> {
+        Part {
+            map: old.name(),
+            name: "value",
+            old_size: old.def().value_size,
+            new_size: new.value_size,
+        }
+    }
+}
+
+/// The way from an old key or value to the new one.
+struct Way {
+    fields: Vec<FieldChange>,
+    transform: Transform,
+    identity: bool,
+}
+
+impl From<LayoutDiff> for Way {
+    fn from(diff: LayoutDiff) -> Way {
+        Way {
+            identity: diff.is_identity(),
+            fields: diff.fields,
+            transform: diff.transform,
+        }
+    }
+}
+
+fn layout(
+    old: &Map,
+    old_type: Option<TypeId>,
+    new: (Option<&Btf>, Option<TypeId>),
+    part: Part<'_>,
+) -> Result<Way, Refusal> {
+    match (old.btf(), old_type, new) {
+        (Some(old_btf), Some(old_type), (Some(new_btf), Some(new_type))) => {
+            let diff = compare((old_btf, old_type), (new_btf, new_type));
+            diff.map(Way::from).map_err(|reason| Refusal::Layout {
+                map: part.map.to_owned(),
+                part: part.name,
+                reason,
+            })
+        }
+        _ if part.old_size == part.new_size => Ok(Way {
+            fields: Vec::new(),
+            transform: Transform::identity(part.old_size),
+            identity: true,
+        }),
+        _ => Err(Refusal::NoBtf {
+            map: part.map.to_owned(),
+            part: part.name,
+            found: part.new_size,
+            expected: part.old_size,
+        }),
+    }
+}
+
+fn kind_name(kind: MapKind) -> &'static str {
+    match kind {
+        MapKind::Hash => "hash",
+        MapKind::Array => "array",
+    }
+}
+
+fn outside_writers(control: &Control, old: &Collection, map: &Arc<Map>) -> Vec<Refusal> {
+    let writers = control.live_programs().filter(|program| {
+        let inside = old.programs().iter().any(|known| known.id() == program.id());
+        !inside && program.written_maps().contains(&map.id())
+    });
+    writers
+        .map(|program| Refusal::OutsideWriter {
+            map: map.name().to_owned(),
+            program: program.name().to_owned(),
+            id: program.id(),
+        })
+        .collect()
+}
+
+fn tracers(control: &Control, map: &Arc<Map>) -> Vec<Refusal> {
+    let traced = control.links.iter().filter(|(_, attachment)| match attachment {
+        Attachment::Trace { map: traced } => traced.id() == map.id(),
+        Attachment::Hook { .. } => false,
+    });
+    traced
+        .map(|(link, _)| Refusal::Traced {
+            map: map.name().to_owned(),
+            link: *link,
+        })
+        .collect()
+}
+
+fn plan_programs(
+    control: &Control,
+    old: &Collection,
+    new: &ObjectSpec,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<ProgramPlan> {
+    let mut plans = Vec::new();
+    for program in old.programs() {
+        let hooks: Vec<String> = control
+            .links
+            .values()
+            .filter_map(|attachment| match attachment {
+                Attachment::Hook {
+                    hook,
+                    program: attached,
+                } if attached.id() == program.id() => Some(control.hook_name(*hook).to_owned()),
+                _ => None,
+            })
+            .collect();
+        let Some(hook) = hooks.first() else { continue };
+        let mut kin = new.programs.iter().filter(|spec| spec.section == program.section());
+        let successor = match new.program(program.name()) {
+            Some(spec) => Some(spec),
+            None => kin.next().filter(|_| kin.next().is_none()),
+        };
+        match successor {
+            Some(spec) => plans.push(ProgramPlan {
+                old_name: program.name().to_owned(),
+                new_name: spec.name.clone(),
+                hooks,
+                old: Arc::clone(program),
+            }),
+            None => {
+                refusals.push(Refusal::NoSuccessor {
+                    program: program.name().to_owned(),
+                    hook: hook.clone(),
+                });
+            }
+        }
+    }
+    if plans.is_empty() && refusals.is_empty() {
+        refusals.push(Refusal::NothingAttached);
+    }
+    plans
+}

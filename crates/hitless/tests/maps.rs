@@ -1,0 +1,228 @@
+//! Maps through the host's calls: the kernel's results and errno, alone and under concurrency.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread;
+
+use hitless::{Map, MapCreateError, MapDef, MapError, Runtime, UpdateFlags};
+use hitless_verifier::MapKind;
+use proptest::prelude::*;
+
+fn def(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
+    MapDef {
+        name: "m".into(),
+        kind,
+        key_size,
+        value_size,
+        max_entries,
+        spin_lock: None,
+        readonly_prog: false,
+        global_data: false,
+    }
+}
+
+fn map(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> Arc<Map> {
+    Runtime::default()
+        .create_map(def(kind, key_size, value_size, max_entries))
+        .expect("a map")
+}
+
+#[derive(Clone, Debug)]
+enum Call {
+    Update(u8, u8, u64),
+    Delete(u8),
+    Lookup(u8),
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        (0..12u8, any::<u8>(), 0..4u64).prop_map(|(key, value, flags)| Call::Update(key, value, flags)),
+        (0..12u8).prop_map(Call::Delete),
+        (0..12u8).prop_map(Call::Lookup),
+    ]
+}
+
+fn errno<T>(result: &Result<T, MapError>) -> i32 {
+    result.as_ref().map_or_else(MapError::errno, |_| 0)
+}
+
+const ENOENT: i32 = 2;
+const E2BIG: i32 = 7;
+const EEXIST: i32 = 17;
+const EINVAL: i32 = 22;
+
+proptest! {
+    /// A hash map of eight elements behaves as one whose state is written down.
+    #[test]
+    fn a_hash_behaves_as_its_model(
+        calls in prop::collection::vec(call(), 1..200),
+        (key_size, value_size) in prop_oneof![Just((4u32, 8u32)), Just((3, 5)), Just((16, 64)), Just((512, 1))],
+    ) {
+        let map = map(MapKind::Hash, key_size, value_size, 8);
+        let key_bytes = |key: u8| { let mut bytes = vec![0; key_size as usize]; bytes[key_size as usize - 1] = key; bytes };
+        let value_bytes = |value: u8| vec![value; value_size as usize];
+        let mut model = HashMap::new();
+        for call in calls {
+            match call {
+                Call::Update(key, value, flags) => {
+                    let expected = match (flags, model.contains_key(&key)) {
+                        (3.., _) => EINVAL,
+                        (1, true) => EEXIST,
+                        (2, false) => ENOENT,
+                        (_, false) if model.len() == 8 => E2BIG,
+                        _ => { model.insert(key, value); 0 }
+                    };
+                    let result = map.update(&key_bytes(key), &value_bytes(value), UpdateFlags::from_bits(flags));
+                    prop_assert_eq!(errno(&result), expected);
+                }
+                Call::Delete(key) => {
+                    let expected = if model.remove(&key).is_some() { 0 } else { ENOENT };
+                    prop_assert_eq!(errno(&map.delete(&key_bytes(key))), expected);
+                }
+                Call::Lookup(key) => {
+                    let expected = model.get(&key).map(|value| value_bytes(*value));
+                    prop_assert_eq!(map.lookup(&key_bytes(key)), Ok(expected));
+                }
+            }
+        }
+        let mut entries = map.entries().unwrap();
+        entries.sort();
+        let mut expected: Vec<_> = model.iter().map(|(key, value)| (key_bytes(*key), value_bytes(*value))).collect();
+        expected.sort();
+        prop_assert_eq!(entries, expected);
+    }
+
+    #[test]
+    fn an_array_behaves_as_its_model(calls in prop::collection::vec(call(), 1..100), value_size in 1..20u32) {
+        let map = map(MapKind::Array, 4, value_size, 8);
+        let value_bytes = |value: u8| vec![value; value_size as usize];
+        let mut model = [0; 8];
+        for call in calls {
+            match call {
+                Call::Update(key, value, flags) => {
+                    let expected = match (flags, key) {
+                        (3.., _) => EINVAL,
+                        (_, 8..) => E2BIG,
+                        (1, _) => EEXIST,
+                        _ => { model[usize::from(key)] = value; 0 }
+                    };
+                    let key = u32::from(key).to_ne_bytes();
+                    let result = map.update(&key, &value_bytes(value), UpdateFlags::from_bits(flags));
+                    prop_assert_eq!(errno(&result), expected);
+                }
+                Call::Delete(key) => {
+                    prop_assert_eq!(errno(&map.delete(&u32::from(key).to_ne_bytes())), EINVAL);
+                }
+                Call::Lookup(key) => {
+                    let expected = model.get(usize::from(key)).map(|value| value_bytes(*value));
+                    prop_assert_eq!(map.lookup(&u32::from(key).to_ne_bytes()), Ok(expected));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_are_checked() {
+    let map = map(MapKind::Hash, 4, 8, 8);
+    assert_eq!(map.lookup(&[0; 3]), Err(MapError::KeySize { found: 3, expected: 4 }));
+    let short = map.update(&[0; 4], &[0; 7], UpdateFlags::ANY).unwrap_err();
+    assert_eq!(short.to_string(), "value size 7, expected 8");
+    // BPF_F_LOCK needs a spin lock in the value.
+    assert_eq!(errno(&map.update(&[0; 4], &[0; 8], UpdateFlags::from_bits(4))), EINVAL);
+}
+
+#[test]
+fn impossible_maps_are_refused_before_anything_is_reserved() {
+    let refused = |def: MapDef| Runtime::default().create_map(def).unwrap_err();
+    let error = refused(def(MapKind::Array, 8, 8, 1));
+    assert_eq!(error.to_string(), "map m: key_size is 8, expected 4 for an array");
+    assert!(matches!(
+        refused(def(MapKind::Hash, 0, 8, 1)),
+        MapCreateError::Invalid { .. }
+    ));
+    assert!(matches!(
+        refused(def(MapKind::Hash, 513, 8, 1)),
+        MapCreateError::Invalid { .. }
+    ));
+    assert!(matches!(
+        refused(def(MapKind::Hash, 4, 0, 1)),
+        MapCreateError::Invalid { .. }
+    ));
+    assert!(matches!(
+        refused(def(MapKind::Hash, 4, 8, 0)),
+        MapCreateError::Invalid { .. }
+    ));
+    assert!(matches!(
+        refused(def(MapKind::Hash, 4, 8, u32::MAX)),
+        MapCreateError::TooLarge { .. }
+    ));
+    assert!(matches!(
+        refused(def(MapKind::Array, 4, u32::MAX, u32::MAX)),
+        MapCreateError::TooLarge { .. }
+    ));
+}
+
+/// Values always belong to their keys and are whole when they fit a word; `max_entries` holds; nothing leaks.
+#[test]
+fn concurrent_histories_stay_within_the_rules() {
+    const KEYS: u64 = 96;
+    const LIMIT: u32 = 64;
+    let map = map(MapKind::Hash, 8, 16, LIMIT);
+    let tagged = |key: u64, n: u64| {
+        let mut value = [0; 16];
+        value[..8].copy_from_slice(&key.to_ne_bytes());
+        value[8..].copy_from_slice(&n.to_ne_bytes());
+        value
+    };
+    thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let map = &map;
+            scope.spawn(move || {
+                let mut random = thread + 1;
+                for n in 0..30_000 {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let key = (random >> 33) % KEYS;
+                    match (random >> 60) % 4 {
+                        0 => {
+                            let result = map.delete(&key.to_ne_bytes());
+                            assert!(matches!(errno(&result), 0 | ENOENT), "{result:?}");
+                        }
+                        1 => {
+                            let flags = UpdateFlags::from_bits((random >> 50) % 3);
+                            let result = map.update(&key.to_ne_bytes(), &tagged(key, n), flags);
+                            assert!(matches!(errno(&result), 0 | ENOENT | EEXIST | E2BIG), "{result:?}");
+                        }
+                        _ => {
+                            if let Some(value) = map.lookup(&key.to_ne_bytes()).unwrap() {
+                                // An element may be recycled between its lookup and its copy, as in Linux; but its key
+                                // is one that somebody uses.
+                                assert!(u64::from_ne_bytes(value[..8].try_into().unwrap()) < KEYS);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let entries = map.entries().unwrap();
+    for (key, value) in &entries {
+        assert_eq!(key[..], value[..8], "a value under another key");
+    }
+    // All elements are still there: the map can be filled to its limit, exactly.
+    for (key, _) in entries {
+        map.delete(&key).unwrap();
+    }
+    for key in 0..u64::from(LIMIT) {
+        map.update(&key.to_ne_bytes(), &tagged(key, 0), UpdateFlags::NOEXIST)
+            .unwrap();
+    }
+    let over = map.update(&u64::MAX.to_ne_bytes(), &[0; 16], UpdateFlags::ANY);
+    assert_eq!(over, Err(MapError::Full { max_entries: LIMIT }));
+    // A full map still takes updates of what it holds.
+    map.update(&0u64.to_ne_bytes(), &tagged(0, 9), UpdateFlags::EXIST)
+        .unwrap();
+    assert_eq!(map.lookup(&0u64.to_ne_bytes()).unwrap(), Some(tagged(0, 9).to_vec()));
+}

@@ -1,0 +1,222 @@
+//! Model check of the upgrade protocol: the runtime's own code (hooks, interpreter, maps, tracing, upgrade) under the
+//! interleavings that shuttle chooses. Each rule taken out must be noticed, or the model would prove nothing.
+//!
+//! Built only with `RUSTFLAGS="--cfg hitless_model"`; `make model` does.
+#![cfg(hitless_model)]
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Command, HASH, Host, object, send, value};
+use hitless::Hook;
+use hitless::model::{Fault, set_fault};
+use hitless::upgrade::{Options, Progress, Upgrade};
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::sync::atomic::{AtomicBool, Ordering};
+use shuttle::thread;
+
+/// What a writer does: everything after `begin` once the first entry has been copied.
+type Writer = fn(&Hook, &Begin);
+
+/// Set when the first entry, key 0, has been copied: the copy of key 1 comes next.
+#[derive(Clone)]
+struct Begin(Arc<AtomicBool>);
+
+impl Begin {
+    fn wait(&self) {
+        while !self.0.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+    }
+}
+
+/// Runs `writers` against an upgrade of a map that holds keys 0 and 1, then `check`s the new map.
+fn upgrade_under(writers: &[Writer], check: fn(&hitless::Map)) {
+    let spec = object(HASH, 5);
+    let host = Host::new(&spec, Some(4));
+    send(&host.hook, Command::Set(0, 1));
+    send(&host.hook, Command::Set(1, 1));
+    let begin = Begin(Arc::new(AtomicBool::new(false)));
+    let writers: Vec<_> = writers
+        .iter()
+        .map(|writer| {
+            let (writer, hook, begin) = (*writer, host.hook.clone(), begin.clone());
+            thread::spawn(move || writer(&hook, &begin))
+        })
+        .collect();
+    let options = Options {
+        always_copy: true,
+        gate_deadline: Duration::from_secs(3600),
+        ..Options::default()
+    };
+    let upgrade = Upgrade::new(&host.runtime, &host.object, &spec, options);
+    let mut started = |progress: Progress<'_>| {
+        if matches!(progress, Progress::Copying { copied: 1.., .. }) {
+            begin.0.store(true, Ordering::SeqCst);
+        }
+    };
+    let (new, _) = upgrade.run(&mut started).expect("the upgrade succeeds");
+    for writer in writers {
+        writer.join().expect("a writer ends");
+    }
+    check(&new.maps()[0]);
+}
+
+/// The bulk copy must not overwrite a newer value.
+fn stale_overwrite() {
+    let writer: Writer = |hook, begin| {
+        send(hook, Command::Set(1, 10));
+        begin.wait();
+        send(hook, Command::Set(1, 20));
+    };
+    upgrade_under(&[writer], |map| {
+        assert_eq!(value(map, 1), Some(20), "a newer value was overwritten")
+    });
+}
+
+/// The bulk copy must not bring back a deleted key.
+fn resurrected_delete() {
+    let writer: Writer = |hook, begin| {
+        begin.wait();
+        send(hook, Command::Delete(1));
+    };
+    upgrade_under(&[writer], |map| {
+        assert_eq!(value(map, 1), None, "a deleted key came back")
+    });
+}
+
+/// What an old run flushes must not overwrite what a new run has written.
+fn late_flush() {
+    let writer: Writer = |hook, begin| {
+        begin.wait();
+        for _ in 0..2 {
+            send(hook, Command::Add(1, 100));
+        }
+    };
+    upgrade_under(&[writer, writer], |map| {
+        assert_eq!(value(map, 1), Some(401), "an addition was lost")
+    });
+}
+
+/// Attaching must not miss a writer that had begun before.
+fn missed_writer() {
+    let writer: Writer = |hook, _| {
+        send(hook, Command::Add(1, 100));
+    };
+    upgrade_under(&[writer], |map| {
+        assert_eq!(value(map, 1), Some(101), "a writer was missed")
+    });
+}
+
+/// Runs `writers` while the map is copied, and compares the maps when they have ended, before the cutover.
+fn mirrored_exactly(writers: &[Writer]) {
+    let spec = object(HASH, 5);
+    let host = Host::new(&spec, Some(4));
+    send(&host.hook, Command::Set(0, 1));
+    send(&host.hook, Command::Set(1, 1));
+    let begin = Begin(Arc::new(AtomicBool::new(false)));
+    let mut handles: Vec<_> = writers
+        .iter()
+        .map(|writer| {
+            let (writer, hook, begin) = (*writer, host.hook.clone(), begin.clone());
+            thread::spawn(move || writer(&hook, &begin))
+        })
+        .collect();
+    let options = Options {
+        always_copy: true,
+        gate_deadline: Duration::from_secs(3600),
+        ..Options::default()
+    };
+    let upgrade = Upgrade::new(&host.runtime, &host.object, &spec, options);
+    let mut progress = |progress: Progress<'_>| match progress {
+        Progress::Copying { copied: 1.., .. } => begin.0.store(true, Ordering::SeqCst),
+        Progress::Cutover { .. } => handles
+            .drain(..)
+            .for_each(|writer| writer.join().expect("a writer ends")),
+        _ => {}
+    };
+    let (new, _) = upgrade.run(&mut progress).expect("the upgrade succeeds");
+    assert_eq!(
+        common::entries(&new.maps()[0]),
+        common::entries(host.map()),
+        "the new map differs from the old one"
+    );
+}
+
+/// A flush must not bring back what was deleted before it.
+fn flush_after_delete() {
+    let adder: Writer = |hook, begin| {
+        begin.wait();
+        send(hook, Command::Add(1, 100));
+    };
+    let deleter: Writer = |hook, begin| {
+        begin.wait();
+        send(hook, Command::Delete(1));
+    };
+    mirrored_exactly(&[adder, deleter]);
+}
+
+/// Deleted elements are recycled under the pointers of other runs: what ends up where is the programs' own race, but
+/// the new map must be what the old one is.
+fn recycling() {
+    let deleter: Writer = |hook, begin| {
+        begin.wait();
+        send(hook, Command::Delete(1));
+        send(hook, Command::Set(2, 7));
+    };
+    let adder: Writer = |hook, begin| {
+        begin.wait();
+        send(hook, Command::Add(1, 100));
+    };
+    mirrored_exactly(&[deleter, adder]);
+}
+
+const SCENARIOS: [(&str, fn(), Fault); 6] = [
+    ("stale overwrite", stale_overwrite, Fault::NoStripes),
+    ("resurrected delete", resurrected_delete, Fault::NoStripes),
+    ("late flush", late_flush, Fault::NoGate),
+    ("missed writer", missed_writer, Fault::NoAttachGrace),
+    ("flush after delete", flush_after_delete, Fault::NoSecondLook),
+    ("recycling", recycling, Fault::NoStripes),
+];
+
+fn explore(scheduler: impl Scheduler + 'static, scenario: fn()) {
+    let mut config = shuttle::Config::new();
+    config.stack_size = 1 << 20;
+    config.failure_persistence = shuttle::FailurePersistence::None;
+    config.max_steps = shuttle::MaxSteps::FailAfter(10_000_000);
+    shuttle::Runner::new(scheduler, config).run(scenario);
+}
+
+fn iterations() -> usize {
+    std::env::var("MODEL_ITERATIONS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1000)
+}
+
+/// One test, since the fault is put in for the whole process.
+#[test]
+fn upgrades_lose_nothing_and_each_rule_is_needed() {
+    set_fault(Fault::None);
+    for (_, scenario, _) in SCENARIOS {
+        explore(RandomScheduler::new(iterations()), scenario);
+        explore(PctScheduler::new(3, iterations()), scenario);
+    }
+    for (name, scenario, fault) in SCENARIOS {
+        set_fault(fault);
+        let noticed = [
+            catch_unwind(AssertUnwindSafe(|| {
+                explore(RandomScheduler::new(20 * iterations()), scenario)
+            })),
+            catch_unwind(AssertUnwindSafe(|| {
+                explore(PctScheduler::new(3, 20 * iterations()), scenario)
+            })),
+        ];
+        set_fault(Fault::None);
+        assert!(noticed.iter().any(Result::is_err), "{name}: {fault:?} was not noticed");
+    }
+}

@@ -1,0 +1,346 @@
+//! Signal handlers are this world's interrupts: programs in them, in the middle of everything else.
+
+mod common;
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, Once};
+use std::thread;
+use std::time::Duration;
+
+use common::{Command, HASH, entries, object, send};
+use hitless::upgrade::{Options, Progress, Upgrade, UpgradeError};
+use hitless::{Collection, Hook, Link, Packet, RunError, Runtime, SyncError, XdpAction};
+use hitless_object::ObjectSpec;
+
+/// The tests share one signal and its counters.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+extern "C" fn handler(_: libc::c_int) {
+    ACTION.with(|action| {
+        if let Some(action) = action.get() {
+            action();
+        }
+    });
+}
+
+thread_local! {
+    /// What a signal does on this thread.
+    static ACTION: Cell<Option<fn()>> = const { Cell::new(None) };
+    static RUNTIME: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
+    static HOOK: Cell<Option<&'static Hook>> = const { Cell::new(None) };
+    static RANDOM: Cell<u32> = const { Cell::new(1) };
+}
+
+fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // SAFETY: the handler runs programs and stores to atomics, nothing else.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            assert_eq!(
+                libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()),
+                0
+            );
+        }
+    });
+}
+
+/// What a signal does on the calling thread, with this as its runtime and its hook.
+fn on_signal(action: fn(), runtime: &Runtime, hook: &Hook) {
+    RUNTIME.with(|cell| cell.set(Some(Box::leak(Box::new(runtime.clone())))));
+    HOOK.with(|cell| cell.set(Some(Box::leak(Box::new(hook.clone())))));
+    ACTION.with(|cell| cell.set(Some(action)));
+}
+
+/// The commands program twice, so that one can interrupt the other.
+fn twice() -> ObjectSpec {
+    let mut spec = object(HASH, 64);
+    let mut second = spec.programs[0].clone();
+    second.name = "nested".into();
+    spec.programs.push(second);
+    spec
+}
+
+fn start(spec: &ObjectSpec) -> (Runtime, Collection, Hook, Hook, [Link; 2]) {
+    let runtime = Runtime::default();
+    let object = runtime.load(spec).unwrap();
+    let (outer, inner) = (runtime.hook("outer"), runtime.hook("inner"));
+    let links = [
+        runtime.attach(&outer, object.program("commands").unwrap()).unwrap(),
+        runtime.attach(&inner, object.program("nested").unwrap()).unwrap(),
+    ];
+    (runtime, object, outer, inner, links)
+}
+
+/// Sends signals to a thread until dropped.
+struct Storm {
+    stop: std::sync::Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Storm {
+    fn on(targets: Vec<libc::pthread_t>) -> Storm {
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            while !stopped.load(SeqCst) {
+                for target in &targets {
+                    // SAFETY: the tests join these threads only after the storm has ended.
+                    unsafe { libc::pthread_kill(*target, libc::SIGUSR1) };
+                }
+                thread::sleep(Duration::from_micros(20));
+            }
+        });
+        Storm {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        self.stop.store(true, SeqCst);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+static NESTED_PASSED: AtomicU64 = AtomicU64::new(0);
+
+fn nested_add() {
+    let Some(hook) = HOOK.with(Cell::get) else { return };
+    let random = RANDOM.with(|random| {
+        random.set(random.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        random.get()
+    });
+    let mut data = [0; 16];
+    data[0] = 2;
+    data[4..8].copy_from_slice(&((random >> 16) % 50).to_ne_bytes());
+    data[8] = 1;
+    if hook.run(&mut Packet::new(&mut data)) == Ok(XdpAction::Pass) {
+        NESTED_PASSED.fetch_add(1, SeqCst);
+    }
+}
+
+/// Additions in signal handlers, in the middle of additions, of host updates and of upgrades: what was said to have
+/// succeeded is there, once.
+#[test]
+fn a_signal_storm_during_upgrades_loses_nothing() {
+    let _alone = ONE_AT_A_TIME.lock();
+    install();
+    let spec = twice();
+    let (runtime, mut object, outer, inner, _links) = start(&spec);
+    NESTED_PASSED.store(0, SeqCst);
+    let stop = AtomicBool::new(false);
+    let sent = AtomicU64::new(0);
+    let targets = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for thread in 0..2u32 {
+            let (runtime, outer, inner) = (&runtime, &outer, &inner);
+            let (stop, sent, targets) = (&stop, &sent, &targets);
+            scope.spawn(move || {
+                RANDOM.with(|random| random.set(thread + 7));
+                on_signal(nested_add, runtime, inner);
+                // SAFETY: asks for the caller's own id.
+                targets.lock().unwrap().push(unsafe { libc::pthread_self() });
+                let mut random = thread;
+                while !stop.load(SeqCst) {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if send(outer, Command::Add((random >> 16) % 50, 1)) == XdpAction::Pass {
+                        sent.fetch_add(1, SeqCst);
+                    }
+                }
+                ACTION.with(|action| action.set(None));
+            });
+        }
+        while targets.lock().unwrap().len() < 2 {
+            thread::yield_now();
+        }
+        let storm = Storm::on(targets.lock().unwrap().clone());
+        for _ in 0..100 {
+            let options = Options {
+                always_copy: true,
+                ..Options::default()
+            };
+            let (new, _) = Upgrade::new(&runtime, &object, &spec, options)
+                .run(&mut |_| {})
+                .expect("the upgrade succeeds");
+            object = new;
+        }
+        while NESTED_PASSED.load(SeqCst) < 100 {
+            thread::yield_now();
+        }
+        drop(storm);
+        stop.store(true, SeqCst);
+    });
+    let total: u64 = entries(&object.maps()[0]).iter().map(|(_, value)| value).sum();
+    assert_eq!(total, sent.load(SeqCst) + NESTED_PASSED.load(SeqCst));
+}
+
+static STUCK: AtomicI32 = AtomicI32::new(0);
+
+/// If the signal interrupted a run, keeps it from ending until told to.
+fn get_stuck() {
+    let Some(runtime) = RUNTIME.with(Cell::get) else { return };
+    if STUCK.load(SeqCst) != 0 || runtime.synchronize(Some(Duration::ZERO)) != Err(SyncError::Deadlock) {
+        return;
+    }
+    STUCK.store(1, SeqCst);
+    while STUCK.load(SeqCst) == 1 {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A run that does not end makes the gate give way: the old programs go on, and the culprit is named.
+#[test]
+fn the_gate_gives_way_to_a_run_that_does_not_end() {
+    let _alone = ONE_AT_A_TIME.lock();
+    install();
+    let spec = twice();
+    let (runtime, object, outer, _, _links) = start(&spec);
+    STUCK.store(0, SeqCst);
+    let stop = AtomicBool::new(false);
+    let target = Mutex::new(None);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            on_signal(get_stuck, &runtime, &outer);
+            // SAFETY: asks for the caller's own ids.
+            *target.lock().unwrap() = Some(unsafe { (libc::pthread_self(), libc::gettid()) });
+            while !stop.load(SeqCst) {
+                send(&outer, Command::Add(1, 1));
+            }
+        });
+        while target.lock().unwrap().is_none() {
+            thread::yield_now();
+        }
+        let (thread, tid) = target.lock().unwrap().unwrap();
+        let options = Options {
+            always_copy: true,
+            gate_deadline: Duration::from_millis(2),
+            cutover_attempts: 3,
+            ..Options::default()
+        };
+        let mut attempts = 0;
+        let mut progress = |progress: Progress<'_>| {
+            if let Progress::Cutover { attempt } = progress {
+                attempts = attempt;
+                while STUCK.load(SeqCst) == 0 {
+                    // SAFETY: the thread is joined when the scope ends, after this.
+                    unsafe { libc::pthread_kill(thread, libc::SIGUSR1) };
+                    thread::sleep(Duration::from_micros(100));
+                }
+                if attempt == 3 {
+                    // The other thread's hooks run while this one is stuck.
+                    assert_eq!(send(&outer, Command::Add(2, 1)), XdpAction::Pass);
+                }
+            }
+        };
+        let upgrade = Upgrade::new(&runtime, &object, &spec, options);
+        // Detaching the mirrors waits for the stuck run: let it go as soon as the last attempt has failed.
+        let release = scope.spawn(|| {
+            thread::sleep(Duration::from_millis(300));
+            STUCK.store(2, SeqCst);
+        });
+        let error = upgrade.run(&mut progress).expect_err("the run does not end");
+        release.join().unwrap();
+        match error {
+            UpgradeError::Gate {
+                attempts: 3,
+                last: SyncError::TimedOut { thread, .. },
+            } => {
+                assert_eq!(i64::from(thread), i64::from(tid));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(attempts, 3);
+        // The old object still runs, and an upgrade succeeds now.
+        assert_eq!(send(&outer, Command::Add(2, 1)), XdpAction::Pass);
+        assert_eq!(common::value(&object.maps()[0], 2), Some(2));
+        Upgrade::new(&runtime, &object, &spec, options)
+            .run(&mut |_| {})
+            .expect("the upgrade succeeds");
+        stop.store(true, SeqCst);
+    });
+}
+
+static DEADLOCKS: AtomicU64 = AtomicU64::new(0);
+
+fn wait_inside() {
+    let Some(runtime) = RUNTIME.with(Cell::get) else { return };
+    if runtime.synchronize(Some(Duration::ZERO)) == Err(SyncError::Deadlock) {
+        DEADLOCKS.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn waiting_for_a_grace_period_inside_a_run_is_refused() {
+    let _alone = ONE_AT_A_TIME.lock();
+    install();
+    let (runtime, _object, outer, inner, _links) = start(&twice());
+    assert_eq!(runtime.synchronize(None), Ok(()));
+    on_signal(wait_inside, &runtime, &inner);
+    // SAFETY: asks for the caller's own id.
+    let storm = Storm::on(vec![unsafe { libc::pthread_self() }]);
+    while DEADLOCKS.load(SeqCst) == 0 {
+        send(&outer, Command::Set(1, 1));
+    }
+    drop(storm);
+    ACTION.with(|action| action.set(None));
+}
+
+#[test]
+fn a_program_is_not_reentered_on_its_own_slot() {
+    let _alone = ONE_AT_A_TIME.lock();
+    install();
+    let spec = twice();
+    let (runtime, object, outer, _, _links) = start(&spec);
+    let same = runtime.hook("same");
+    let _link = runtime.attach(&same, object.program("commands").unwrap()).unwrap();
+    static MISSED: AtomicU64 = AtomicU64::new(0);
+    fn reenter() {
+        let Some(hook) = HOOK.with(Cell::get) else { return };
+        if matches!(
+            hook.run(&mut Packet::new(&mut [0; 14])),
+            Err(RunError::Recursion { .. })
+        ) {
+            MISSED.fetch_add(1, SeqCst);
+        }
+    }
+    on_signal(reenter, &runtime, &same);
+    // SAFETY: asks for the caller's own id.
+    let storm = Storm::on(vec![unsafe { libc::pthread_self() }]);
+    while MISSED.load(SeqCst) < 10 {
+        send(&outer, Command::Set(1, 1));
+    }
+    drop(storm);
+    ACTION.with(|action| action.set(None));
+    assert_eq!(
+        object.program("commands").unwrap().recursion_misses(),
+        MISSED.load(SeqCst)
+    );
+}
+
+#[test]
+fn a_forked_child_is_inert() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let (_runtime, object, outer, _, _links) = start(&twice());
+    send(&outer, Command::Set(1, 1));
+    let map = &object.maps()[0];
+    // SAFETY: the child calls nothing but what is tested, and ends at once.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let run = outer.run(&mut Packet::new(&mut [0; 16]));
+        let update = map.update(&[0; 4], &[0; 8], hitless::UpdateFlags::ANY);
+        let inert = matches!(run, Err(RunError::Forked(_))) && matches!(update, Err(hitless::MapError::Forked(_)));
+        // SAFETY: ends the child without running the parent's destructors.
+        unsafe { libc::_exit(if inert { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child just made.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "hooks and maps of a forked child are inert");
+    assert_eq!(entries(map), [(1, 1)]);
+}
