@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+
+CARGO ?= cargo
+HITLESS = $(or $(CARGO_TARGET_DIR),target)/release/hitless
+
+.PHONY: help demo test tools objects model bench soak
+
+help:
+	@echo 'make demo     upgrade running programs under replayed traffic and check that nothing is lost (needs Rust only)'
+	@echo 'make test     every test; installs clang-19 and llvm-19 first if they are missing and this is root'
+	@echo 'make objects  rebuild bpf/*.bpf.o with clang-19 and compare with the committed ones'
+	@echo 'make model    the concurrency model check alone'
+	@echo 'make bench    benchmarks'
+	@echo 'make soak     the long tests'
+
+# Two programs: one that deletes its elements, with flows steered to threads; one that counts under a spin lock, with the
+# packets of each flow spread over all threads.
+demo:
+	$(CARGO) build --release -p hitless-cli
+	$(HITLESS) upgrade bpf/flows_v1.bpf.o bpf/flows_v2.bpf.o --hook xdp --pcap testdata/flows.pcap \
+		--threads 2 --repeat 200 --copy-rate 4000 --min-mirrored 1 --min-packets 10000 --max-pause-percent 10
+	$(HITLESS) upgrade bpf/flows_lock_v1.bpf.o bpf/flows_lock_v2.bpf.o --hook xdp --pcap testdata/flows.pcap \
+		--steer none \
+		--threads 2 --repeat 200 --copy-rate 4000 --min-mirrored 1 --min-packets 10000 --max-pause-percent 10
+
+test: tools objects
+	if command -v cargo-nextest >/dev/null; \
+	then $(CARGO) nextest run --workspace; \
+	else $(CARGO) test --workspace --lib --bins --examples --tests; \
+	fi
+	$(CARGO) test --workspace --doc
+	$(MAKE) model
+
+tools:
+	@if command -v clang-19 >/dev/null && command -v llvm-strip-19 >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+		echo 'make: clang-19 or llvm-strip-19 is missing; install with: sudo apt-get install clang-19 llvm-19' >&2; \
+		exit 1; \
+	fi; \
+	echo 'make: installing clang-19 and llvm-19 with apt-get' >&2; \
+	apt-get update >&2 && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends clang-19 llvm-19 >&2
+
+objects: tools
+	scripts/objects.sh
+
+# A directory of its own: the flag would otherwise have everything rebuilt each time.
+model:
+	RUSTFLAGS="--cfg hitless_model" $(CARGO) test -p hitless --test model --release --target-dir target/model
+
+bench:
+	$(CARGO) bench -p hitless-benches
+
+soak:
+	$(CARGO) test --release -p hitless --tests -- --ignored

@@ -1,0 +1,64 @@
+//! Arguments that subcommands share.
+
+use clap::{Args, ValueEnum};
+
+/// What is replayed, where, and how it is checked.
+#[derive(Debug, Args)]
+pub(crate) struct TrafficArgs {
+    /// Hook to attach the program to
+    #[arg(long, value_enum, default_value_t = HookName::Xdp)]
+    pub(crate) hook: HookName,
+
+    /// Threads that send packets
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+
+    /// How packets are spread over the threads
+    #[arg(long, value_enum, default_value_t = Steer::Flow)]
+    pub(crate) steer: Steer,
+
+    /// Program to attach; needed if the object has several XDP programs
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prog: Option<String>,
+
+    /// Field in which the program counts packets, to be checked; may be given several times
+    ///
+    /// An integer: "flows.packets" is summed over all elements of the map, ".bss.failed_packets" is global data. All of them
+    /// together must be the packets sent. Default: those of flows.packets, .bss.deleted_packets and .bss.failed_packets
+    /// that the object has.
+    #[arg(long = "account", value_name = "MAP.FIELD")]
+    pub(crate) accounts: Vec<String>,
+}
+
+/// Hooks by name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum HookName {
+    /// XDP: a program for each packet
+    Xdp,
+}
+
+impl HookName {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            HookName::Xdp => "xdp",
+        }
+    }
+}
+
+/// How packets are spread over threads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Steer {
+    /// Packets of one flow (unidirectional 5-tuple) are sent by one thread, as a network card's receive-side scaling does
+    Flow,
+    /// Round robin: packets of one flow are sent by several threads at once. Only for programs that allow it
+    None,
+}
+
+impl Steer {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Steer::Flow => "flow",
+            Steer::None => "none",
+        }
+    }
+}

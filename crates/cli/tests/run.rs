@@ -1,0 +1,97 @@
+//! `hitless run`.
+
+mod common;
+
+use common::{CAPTURE, V1, V2, fails_with_output, json, succeeds};
+
+#[test]
+fn one_replay_counts_what_the_capture_holds() {
+    // The numbers are those of scripts/pcap_stats.py (testdata/README.md).
+    for threads in ["1", "3"] {
+        let report = json(&["run", V1, "--pcap", CAPTURE, "--threads", threads, "--dump-maps"]);
+        assert_eq!(report["packets"], 5706);
+        assert_eq!(report["verdicts"]["XDP_PASS"], 5706);
+        assert_eq!(report["verdicts"]["XDP_DROP"], 0);
+        assert_eq!(
+            report["threads"].as_array().unwrap().len(),
+            threads.parse::<usize>().unwrap()
+        );
+        assert_eq!(report["check"]["sent"], 5706);
+        assert_eq!(report["check"]["lost"], 0);
+        let maps = report["maps"].as_array().unwrap();
+        let map = |name: &str| maps.iter().find(|map| map["name"] == name).unwrap();
+        assert_eq!(map("flows")["type"], "hash");
+        let flows = map("flows")["elements"].as_array().unwrap();
+        assert_eq!(flows.len(), 574);
+        let sum = |field: &str| {
+            flows
+                .iter()
+                .map(|flow| flow["value"][field].as_u64().unwrap())
+                .sum::<u64>()
+        };
+        assert_eq!((sum("packets"), sum("bytes")), (2789, 317_336));
+        assert!(
+            flows
+                .iter()
+                .all(|flow| flow["key"]["saddr"].as_array().unwrap().len() == 4)
+        );
+        assert_eq!(map(".bss")["type"], "array");
+        assert_eq!(map(".bss")["elements"][0]["key"], 0);
+        assert_eq!(map(".bss")["elements"][0]["value"]["packets_seen"], 5706);
+        assert_eq!(map(".bss")["elements"][0]["value"]["deleted_packets"], 2917);
+        assert_eq!(map(".rodata")["elements"][0]["value"]["frame_overhead"], 4);
+    }
+}
+
+#[test]
+fn every_thread_sends_every_replay() {
+    let report = json(&["run", V2, "--pcap", CAPTURE, "--threads", "4", "--repeat", "3"]);
+    assert_eq!(report["packets"], 3 * 5706);
+    let threads = report["threads"].as_array().unwrap();
+    assert_eq!(
+        threads
+            .iter()
+            .map(|thread| thread["packets"].as_u64().unwrap())
+            .sum::<u64>(),
+        3 * 5706
+    );
+    assert_eq!(report["check"]["lost"], 0);
+}
+
+#[test]
+fn text_output_is_for_people() {
+    let out = succeeds(&["run", V1, "--pcap", CAPTURE, "--threads", "1", "--dump", ".bss"]);
+    assert!(
+        out.starts_with("bpf/flows_v1.bpf.o: XDP_PASS 5706\nthread 0: 5706 packets, "),
+        "{out}"
+    );
+    assert!(out.contains(" = 5706, packets sent 5706: lost 0\n"), "{out}");
+    let dump =
+        "map .bss: array, 1 of 1 elements\n[{\n    \"key\": 0,\n    \"value\": {\n        \"packets_seen\": 5706,\n";
+    assert!(out.contains(dump), "{out}");
+    assert!(!out.contains("map flows"));
+}
+
+#[test]
+fn accounts_can_be_named() {
+    let args = ["run", V1, "--pcap", CAPTURE, "--account"];
+    let report = json(&[&args[..], &[".bss.packets_seen"]].concat());
+    assert_eq!(report["check"]["accounts"][0]["name"], ".bss.packets_seen");
+    assert_eq!(report["check"]["lost"], 0);
+    let (out, line) = fails_with_output(&[&args[..], &["flows.packets"]].concat());
+    assert!(out.contains("lost 2917"), "{out}");
+    assert_eq!(
+        line,
+        "the accounts hold 2789 packets, expected the 5706 that were sent: lost 2917"
+    );
+}
+
+#[test]
+fn without_accounts_there_is_no_check() {
+    let report = json(&["run", "bpf/trace_mirror.bpf.o", "--pcap", CAPTURE]);
+    assert!(report["check"].is_null());
+    assert_eq!(
+        report["verdicts"]["XDP_DROP"], 5706,
+        "no packet is a command that it knows"
+    );
+}
