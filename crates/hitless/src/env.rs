@@ -1,5 +1,6 @@
 //! What the runtime offers to a program while it runs: BPF helpers, bounds of memory, and the calls of map tracing.
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use hitless_jit::{Env, Trap};
@@ -289,7 +290,9 @@ fn probe_read(to: u64, len: u64, from: u64) -> u64 {
     if usize::try_from(copied) == Ok(len) {
         return 0;
     }
-    // SAFETY: as above.
-    unsafe { std::ptr::write_bytes(to as *mut u8, 0, len) };
+    for i in 0..len {
+        // SAFETY: as above; atomic, since it may be a map's memory.
+        unsafe { (*((to as usize + i) as *const AtomicU8)).store(0, Relaxed) };
+    }
     (-i64::from(libc::EFAULT)).cast_unsigned()
 }

@@ -96,7 +96,7 @@ pub enum RunError {
     #[error("program {program}: {trap}")]
     Trap {
         /// The program.
-        program: String,
+        program: Arc<str>,
         /// The check.
         trap: Trap,
     },
@@ -105,7 +105,7 @@ pub enum RunError {
     #[error("program {program} is already running on this slot")]
     Recursion {
         /// The program.
-        program: String,
+        program: Arc<str>,
     },
     /// The process is a forked child.
     #[error(transparent)]
@@ -135,6 +135,10 @@ impl Hook {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn runtime(&self) -> u64 {
+        self.slots.runtime()
     }
 
     pub(crate) fn index(&self) -> usize {
@@ -175,7 +179,8 @@ impl Hook {
     }
 
     fn error(&self, program: &Program, failure: Failure) -> RunError {
-        let program = program.name().to_owned();
+        // Shared, since this may be a signal handler that interrupted the allocator.
+        let program = program.shared_name();
         match failure {
             Failure::Missed => RunError::Recursion { program },
             Failure::Trap(trap) => RunError::Trap { program, trap },

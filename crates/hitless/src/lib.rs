@@ -6,6 +6,7 @@
 //! running, every change is mirrored into the new maps, and no update is lost, resurrected or counted twice.
 
 mod env;
+mod gate;
 mod hook;
 mod link;
 mod load;
@@ -31,3 +32,5 @@ pub use program::{BuildError, Program, ProgramType};
 pub use run::{Forked, SyncError};
 pub use runtime::{Options, Runtime};
 pub use trace::{MAX_TRACERS, TraceEvent};
+
+pub use hitless_verifier::MapKind;

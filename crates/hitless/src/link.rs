@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::program::BuildError;
 use crate::run::SyncError;
 use crate::runtime::Inner;
+use crate::sys;
 
 /// An attachment, undone when the link is dropped.
 #[derive(Debug)]
@@ -36,6 +37,10 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        if sys::forked() {
+            // The parent's business.
+            return;
+        }
         // A second detach finds nothing; one from inside a run is refused, which the docs of `detach` name.
         let _ = self.runtime.detach(self.id);
     }
@@ -80,6 +85,20 @@ pub enum AttachError {
         /// The limit.
         limit: usize,
     },
+    /// `-EINVAL`: the program, and what it is to be attached to, belong to different runtimes.
+    #[error("program {program} belongs to another runtime than what it is to be attached to")]
+    OtherRuntime {
+        /// The program.
+        program: String,
+    },
+    /// `-ESTALE`: the program writes a map whose content an upgrade has moved to another map.
+    #[error("program {program} writes map {map}, which was replaced by an upgrade")]
+    Migrated {
+        /// The program.
+        program: String,
+        /// The map.
+        map: String,
+    },
     /// The traced variant of a program that writes the map could not be made.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -93,7 +112,8 @@ impl AttachError {
     #[must_use]
     pub const fn errno(&self) -> i32 {
         match self {
-            AttachError::WrongType { .. } | AttachError::Loop { .. } => libc::EINVAL,
+            AttachError::WrongType { .. } | AttachError::OtherRuntime { .. } | AttachError::Loop { .. } => libc::EINVAL,
+            AttachError::Migrated { .. } => libc::ESTALE,
             AttachError::OutOfBounds { .. } => libc::EACCES,
             AttachError::TooMany { .. } => libc::E2BIG,
             AttachError::Build(_) => libc::ENOTSUP,

@@ -89,6 +89,12 @@ pub enum LoadError {
         /// What the object says.
         expected: u32,
     },
+    /// A map given in place of one of the object's belongs to another runtime.
+    #[error("map {map}: the map given in its place belongs to another runtime")]
+    OtherRuntime {
+        /// The map.
+        map: String,
+    },
     /// A program in a section that names no program type that the runtime has.
     #[error(
         "program {program}: section {section} is not supported, expected xdp or map_trace/<map>/<UPDATE_ELEM|DELETE_ELEM>"
@@ -148,6 +154,9 @@ impl Runtime {
         for map in &spec.maps {
             let def = map_def(map)?;
             if let Some(given) = replacements.get(&map.name) {
+                if given.runtime() != self.id() {
+                    return Err(LoadError::OtherRuntime { map: map.name.clone() });
+                }
                 check_replacement(given, &def)?;
                 maps.push(Arc::clone(given));
                 continue;
@@ -300,7 +309,7 @@ const fn kind_number(kind: MapKind) -> u32 {
     }
 }
 
-fn program_type(spec: &ProgramSpec) -> Result<ProgramType, LoadError> {
+pub(crate) fn program_type(spec: &ProgramSpec) -> Result<ProgramType, LoadError> {
     match spec.kind() {
         SectionKind::Xdp { .. } => Ok(ProgramType::Xdp),
         SectionKind::MapTrace {

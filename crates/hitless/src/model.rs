@@ -16,6 +16,8 @@ pub enum Fault {
     NoAttachGrace = 3,
     /// A flush does not look again whether the element is live once it has the stripe.
     NoSecondLook = 4,
+    /// A lookup that meets the end of its chain believes it.
+    NoBucketVersion = 5,
 }
 
 static FAULT: AtomicU32 = AtomicU32::new(0);

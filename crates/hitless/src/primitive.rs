@@ -19,6 +19,33 @@ pub(crate) use shuttle::{
 
 pub(crate) use std::sync::atomic::Ordering;
 
+/// A value on cache lines of its own (two, since processors fetch them in pairs), for what each slot writes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);
+
+/// Something that was unpublished, and that runs may still be reading: dropping it frees it, which whoever holds it does a
+/// grace period later. It is no `Box`, which would claim to be the only way to what it points to.
+pub(crate) struct Retired<T>(*mut T);
+
+// SAFETY: it stands for an owned `T`.
+unsafe impl<T: Send> Send for Retired<T> {}
+
+impl<T> Retired<T> {
+    /// # Safety
+    /// `pointer` came from `Box::into_raw`, nobody else will free it, and nobody reads it any more when this is dropped.
+    pub(crate) unsafe fn new(pointer: *mut T) -> Retired<T> {
+        Retired(pointer)
+    }
+}
+
+impl<T> Drop for Retired<T> {
+    fn drop(&mut self) {
+        // SAFETY: `new`'s caller vouches for it.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}
+
 /// A point where the model checker may run another thread; nothing in an ordinary build.
 #[inline(always)]
 pub(crate) fn schedule_point() {
@@ -87,6 +114,12 @@ pub(crate) mod atomic {
         pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
             schedule_point();
             self.0.fetch_add(value, order)
+        }
+
+        #[inline]
+        pub(crate) fn fetch_max(&self, value: u32, order: Ordering) -> u32 {
+            schedule_point();
+            self.0.fetch_max(value, order)
         }
 
         #[inline]
@@ -181,6 +214,18 @@ pub(crate) mod atomic {
         pub(crate) fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
             schedule_point();
             self.0.swap(value, order)
+        }
+
+        #[inline]
+        pub(crate) fn compare_exchange(
+            &self,
+            old: *mut T,
+            new: *mut T,
+            ok: Ordering,
+            no: Ordering,
+        ) -> Result<*mut T, *mut T> {
+            schedule_point();
+            self.0.compare_exchange(old, new, ok, no)
         }
 
         pub(crate) fn get_mut(&mut self) -> *mut T {

@@ -11,11 +11,13 @@ use hitless_jit::{Code, CompileError, Engine, Image, LowerError, LowerInput, Map
 use hitless_verifier::{ContextFacts, Verified, tables};
 
 use crate::env::{Reach, RunEnv};
+use crate::link::AttachError;
 use crate::map::Map;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::Padded;
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::run::Run;
-use crate::trace::{Event, TraceEvent};
+use crate::trace::{Event, TraceEvent, TraceState};
 
 /// What kind of program: where it may be attached and which context it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +42,8 @@ impl ProgramType {
 /// A loaded program. Any number of threads may run it at once.
 pub struct Program {
     id: u32,
-    name: String,
+    runtime: u64,
+    name: Arc<str>,
     section: String,
     program_type: ProgramType,
     context: ContextFacts,
@@ -53,7 +56,7 @@ pub struct Program {
     use_traced: AtomicU32,
     uses_spin_lock: bool,
     /// For each slot, how many executions are in progress: more than one only in signal handlers and tracers.
-    active: Box<[AtomicU32]>,
+    active: Box<[Padded<AtomicU32>]>,
     misses: AtomicU64,
 }
 
@@ -93,6 +96,7 @@ pub(crate) enum Failure {
 
 pub(crate) struct ProgramParts {
     pub(crate) id: u32,
+    pub(crate) runtime: u64,
     pub(crate) name: String,
     pub(crate) section: String,
     pub(crate) program_type: ProgramType,
@@ -107,6 +111,7 @@ impl Program {
     pub(crate) fn new(parts: ProgramParts) -> Result<Program, BuildError> {
         let ProgramParts {
             id,
+            runtime,
             name,
             section,
             program_type,
@@ -124,7 +129,8 @@ impl Program {
         let uses_spin_lock = (0..verified.insns.len()).any(calls_spin_lock);
         Ok(Program {
             id,
-            name,
+            runtime,
+            name: name.into(),
             section,
             program_type,
             context,
@@ -135,7 +141,7 @@ impl Program {
             traced: OnceLock::new(),
             use_traced: AtomicU32::new(0),
             uses_spin_lock,
-            active: (0..slots).map(|_| AtomicU32::new(0)).collect(),
+            active: (0..slots).map(|_| Padded::default()).collect(),
             misses: AtomicU64::new(0),
         })
     }
@@ -192,14 +198,38 @@ impl Program {
         self.use_traced.load(Acquire) != 0
     }
 
+    pub(crate) fn runtime(&self) -> u64 {
+        self.runtime
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// Refuses to attach a program that writes a map whose content has moved.
+    pub(crate) fn check_current(&self) -> Result<(), AttachError> {
+        match self.written().find(|map| map.is_sealed()) {
+            None => Ok(()),
+            Some(map) => Err(AttachError::Migrated {
+                program: self.name().to_owned(),
+                map: map.name().to_owned(),
+            }),
+        }
+    }
+
+    /// The maps that the program may change, by helpers or through pointers.
+    fn written(&self) -> impl Iterator<Item = &Arc<Map>> {
+        let written = self.verified.maps_updated.union(&self.verified.maps_stored);
+        written.map(|index| &self.maps[*index as usize])
+    }
+
     pub(crate) fn maps(&self) -> &[Arc<Map>] {
         &self.maps
     }
 
-    /// Ids of the maps that the program may change, by helpers or through pointers.
+    /// Ids of the maps that the program may change.
     pub(crate) fn written_maps(&self) -> Vec<u32> {
-        let written = self.verified.maps_updated.union(&self.verified.maps_stored);
-        written.map(|index| self.maps[*index as usize].id()).collect()
+        self.written().map(|map| map.id()).collect()
     }
 
     /// How many bytes the program may read behind the context field with this name.
@@ -216,10 +246,7 @@ impl Program {
     /// Switches to the variant that the state of the program's maps asks for. The caller holds the runtime's control lock,
     /// and waits for a grace period before it relies on the switch.
     pub(crate) fn choose_variant(&self) -> Result<(), BuildError> {
-        let written = self.verified.maps_updated.union(&self.verified.maps_stored);
-        let traced = written
-            .filter_map(|index| self.maps[*index as usize].trace())
-            .any(super::trace::TraceState::is_armed);
+        let traced = self.written().filter_map(|map| map.trace()).any(TraceState::is_armed);
         if traced && self.traced.get().is_none() {
             let compiled = compile(
                 &self.verified,
@@ -240,13 +267,13 @@ impl Program {
     /// `context` is a context of the program's type in its host layout, valid and unaliased for the call, as is the memory
     /// that its pointer fields name; `reach` describes that memory.
     pub(crate) unsafe fn execute<C>(&self, run: &Run<'_>, context: &mut C, reach: Reach<'_>) -> Result<u64, Failure> {
-        let active = &self.active[run.index() as usize];
+        let active = &self.active[run.index() as usize].0;
         let depth = active.load(Relaxed);
         if run.is_nested() && (depth > 0 || (self.uses_spin_lock && run.slot().spin_locked.load(Relaxed) > 0)) {
             self.misses.fetch_add(1, Relaxed);
             return Err(Failure::Missed);
         }
-        active.store(depth + 1, Relaxed);
+        let _active = Active::enter(active, depth);
         let (code, traced) = match self.traced.get() {
             Some(traced) if self.is_traced() => (&traced.code, true),
             _ => (&self.plain.code, false),
@@ -256,7 +283,6 @@ impl Program {
         // environment contains is map regions, accessed atomically only, and what the caller describes in `reach`.
         let result = unsafe { code.run(std::ptr::from_mut(context).cast(), size_of::<C>(), &mut env) };
         env.finish();
-        active.store(depth, Relaxed);
         result.map_err(Failure::Trap)
     }
 
@@ -307,6 +333,25 @@ impl Program {
             // A tracer has no caller that could be told; a trap is a defect of hitless.
             debug_assert!(false, "tracer {}: {trap}", self.name);
         }
+    }
+}
+
+/// Counts an execution in progress, until dropped.
+struct Active<'a> {
+    count: &'a AtomicU32,
+    before: u32,
+}
+
+impl<'a> Active<'a> {
+    fn enter(count: &'a AtomicU32, before: u32) -> Active<'a> {
+        count.store(before + 1, Relaxed);
+        Active { count, before }
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.count.store(self.before, Relaxed);
     }
 }
 

@@ -19,12 +19,14 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::atomic::compiler_fence;
 use std::time::{Duration, Instant};
 
+use crate::gate::{Gate, GateClosed};
 use crate::hook::Snapshot;
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
-use crate::primitive::{relax, yield_now};
+use crate::primitive::{Retired, relax, yield_now};
 use crate::sys;
 use crate::trace::FlushList;
 
@@ -91,24 +93,10 @@ pub enum SyncError {
     },
 }
 
-#[derive(Debug)]
-struct Gate {
-    /// [`OPEN`] or the id of the thread that closed it.
-    closed_by: AtomicU32,
-    longest_wait_ns: AtomicU64,
-    /// Invocations that wait, or have not yet noted how long they did.
-    waiting: AtomicU32,
-}
-
-const OPEN: u32 = 0;
-
 const NO_SLOT: u32 = u32::MAX;
 
 /// How often a thread lets others run before it takes a slot that they wait for.
 const COURTESY: u32 = 4;
-
-/// How long the invocations that waited at the gate may take to be scheduled again before their waits are left out.
-const WAKE_UP_LIMIT: Duration = Duration::from_secs(1);
 
 /// A signal handler that interrupts the entry or the end of a run, where it cannot nest, takes a slot of its own.
 const MIN_SLOTS: usize = 2;
@@ -118,18 +106,49 @@ struct Record {
     runtime: u64,
     /// The slot it owns, or [`NO_SLOT`].
     slot: Cell<u32>,
-    /// Set until the run has passed the gate.
-    entering: Cell<bool>,
-    /// Set by a signal handler that withdrew this entry.
+    stage: Cell<Stage>,
+    /// Set by a signal handler that withdrew the entry.
     withdrawn: Cell<bool>,
     snapshot: Cell<*const Snapshot>,
     outer: *const Record,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// On the way in: a handler cannot nest, and may withdraw what is published.
+    Entering,
+    /// A handler nests.
+    Inside,
+    /// On the way out. A handler nests only as long as something is to be flushed, which makes the run go back inside.
+    Leaving,
+}
+
 impl Record {
-    /// Whether the run is published and has passed the gate, so that a handler may nest in it.
-    fn has_passed(&self) -> bool {
-        !self.entering.get() && !self.withdrawn.get()
+    /// Whether a handler nests in the run: it is published, and stays so for as long as the handler needs.
+    fn shelters(&self, slots: &[Slot]) -> bool {
+        let Some(slot) = slots.get(self.slot.get() as usize) else {
+            return false;
+        };
+        match self.stage.get() {
+            Stage::Entering => false,
+            Stage::Inside => !self.withdrawn.get(),
+            Stage::Leaving => !slot.flush.is_empty(),
+        }
+    }
+
+    /// Gives the slot back. A handler that comes in between finds no run to nest in, and nothing that a grace period waits for.
+    fn release(&self, slot: &Slot) {
+        slot.epoch.store(0, Release);
+        self.slot.set(NO_SLOT);
+        compiler_fence(SeqCst);
+        slot.owner.store(0, Release);
+    }
+
+    /// Moves to another stage, at a point that handlers see in order.
+    fn enter_stage(&self, stage: Stage) {
+        compiler_fence(SeqCst);
+        self.stage.set(stage);
+        compiler_fence(SeqCst);
     }
 }
 
@@ -210,11 +229,7 @@ impl Slots {
             runtime,
             slots: (0..count.max(MIN_SLOTS)).map(|_| Slot::new()).collect(),
             epoch: AtomicU64::new(1),
-            gate: Gate {
-                closed_by: AtomicU32::new(OPEN),
-                longest_wait_ns: AtomicU64::new(0),
-                waiting: AtomicU32::new(0),
-            },
+            gate: Gate::new(),
             waiting: AtomicU32::new(0),
             snapshot: AtomicPtr::new(Box::into_raw(snapshot)),
         }
@@ -230,16 +245,15 @@ impl Slots {
             return Err(Forked);
         }
         let outer = CURRENT.with(Cell::get);
-        if let Some(record) = find(outer, self.runtime) {
+        if let Some(record) = self.records(outer).find(|record| record.shelters(&self.slots)) {
             let index = record.slot.get();
             let slot = &self.slots[index as usize];
-            let stripes_before = slot.stripes.load(Relaxed);
             let run = Run {
                 slot,
                 index,
                 snapshot: record.snapshot.get(),
                 nested: true,
-                stripes_before,
+                stripes_before: slot.stripes.load(Relaxed),
                 not_send: PhantomData,
             };
             return Ok(f(&run));
@@ -247,14 +261,14 @@ impl Slots {
         let record = Record {
             runtime: self.runtime,
             slot: Cell::new(NO_SLOT),
-            entering: Cell::new(true),
+            stage: Cell::new(Stage::Entering),
             withdrawn: Cell::new(false),
             snapshot: Cell::new(ptr::null()),
             outer,
         };
         CURRENT.with(|current| current.set(&raw const record));
         let (index, slot) = self.enter(&record);
-        let leave = Leave { slot, outer };
+        let leave = Leave { slot, record: &record };
         let run = Run {
             slot,
             index,
@@ -268,13 +282,12 @@ impl Slots {
             while !slot.flush.is_empty() {
                 crate::trace::flush(&run);
             }
-            // A handler that comes after this line is a run of its own; one that came before it may have left something.
-            CURRENT.with(|current| current.set(outer));
-            std::sync::atomic::compiler_fence(SeqCst);
+            // A handler that comes now is a run of its own; one that came before may have left something to be flushed.
+            record.enter_stage(Stage::Leaving);
             if slot.flush.is_empty() {
                 break;
             }
-            CURRENT.with(|current| current.set(&raw const record));
+            record.enter_stage(Stage::Inside);
         }
         drop(leave);
         Ok(result)
@@ -290,38 +303,41 @@ impl Slots {
             let (index, slot) = self.claim();
             record.slot.set(index);
             loop {
+                record.enter_stage(Stage::Entering);
                 record.withdrawn.set(false);
-                record.entering.set(true);
-                slot.epoch.store(self.epoch.load(Acquire), Relaxed);
+                // Release: whoever reads this has also seen the end of the slot's run before.
+                slot.epoch.store(self.epoch.load(Acquire), Release);
                 sys::light_barrier();
                 if !self.gate.admits(thread_id()) {
                     break;
                 }
                 record.snapshot.set(self.snapshot.load(Acquire));
-                record.entering.set(false);
-                std::sync::atomic::compiler_fence(SeqCst);
+                record.enter_stage(Stage::Inside);
                 if !record.withdrawn.get() {
                     return (index, slot);
                 }
             }
-            slot.epoch.store(0, Release);
-            record.slot.set(NO_SLOT);
-            slot.owner.store(0, Release);
+            record.release(slot);
         }
     }
 
-    /// Withdraws entries of this runtime that the calling signal handler interrupted before they had passed the gate.
-    fn withdraw_interrupted(&self, mut record: *const Record) {
-        // SAFETY: records lie in stack frames of this thread that are still live, since they are still listed.
-        while let Some(interrupted) = unsafe { record.as_ref() } {
-            if interrupted.runtime == self.runtime && !interrupted.has_passed() {
-                interrupted.withdrawn.set(true);
-                if let Some(slot) = self.slots.get(interrupted.slot.get() as usize) {
-                    slot.epoch.store(0, Release);
-                }
+    /// Before the calling signal handler waits at the gate: withdraws the runs of this runtime that it interrupted where it
+    /// could not nest, so that nobody waits for them meanwhile. One that was entering starts over; one that was leaving has
+    /// nothing left to do.
+    fn withdraw_interrupted(&self, outer: *const Record) {
+        for interrupted in self.records(outer) {
+            interrupted.withdrawn.set(true);
+            if let Some(slot) = self.slots.get(interrupted.slot.get() as usize) {
+                slot.epoch.store(0, Release);
             }
-            record = interrupted.outer;
         }
+    }
+
+    /// The runs of this runtime on the calling thread, from `innermost` outwards.
+    fn records<'a>(&self, innermost: *const Record) -> impl Iterator<Item = &'a Record> {
+        // SAFETY: records lie in stack frames of this thread that are still live, since they are still listed.
+        let all = std::iter::successors(unsafe { innermost.as_ref() }, |record| unsafe { record.outer.as_ref() });
+        all.filter(|record| record.runtime == self.runtime)
     }
 
     fn claim(&self) -> (u32, &Slot) {
@@ -355,9 +371,14 @@ impl Slots {
         indices.find(is_claimed).map(|index| (index as u32, &self.slots[index]))
     }
 
-    /// Whether the calling thread is inside a run of this runtime.
+    /// Whether the calling thread is inside a run of this runtime, or a handler that interrupted its beginning or end.
     pub(crate) fn in_run(&self) -> bool {
-        find(CURRENT.with(Cell::get), self.runtime).is_some()
+        self.records(CURRENT.with(Cell::get)).next().is_some()
+    }
+
+    /// The number of the runtime that these are the slots of.
+    pub(crate) fn runtime(&self) -> u64 {
+        self.runtime
     }
 
     /// Waits until every run that was active when it was called has left.
@@ -383,8 +404,8 @@ impl Slots {
                         waited: start.elapsed(),
                     });
                 }
-                // A wait with a deadline is a cutover's: the traffic stands still, so never sleep, only yield.
-                relax(if timeout.is_some() { turn.min(1000) } else { turn });
+                // With the gate closed the traffic stands still: never sleep, only yield.
+                relax(if self.gate.is_closed() { turn.min(1000) } else { turn });
                 turn += 1;
             }
         }
@@ -410,32 +431,20 @@ impl Slots {
     }
 
     /// Publishes what later runs latch; returns the snapshot before it, to be freed after a grace period.
-    pub(crate) fn publish(&self, snapshot: Box<Snapshot>) -> Box<Snapshot> {
-        let before = self.snapshot.swap(Box::into_raw(snapshot), AcqRel);
-        // SAFETY: every pointer in this word came from `Box::into_raw`, and the swap made the caller its only owner.
-        unsafe { Box::from_raw(before) }
+    pub(crate) fn publish(&self, snapshot: Snapshot) -> Retired<Snapshot> {
+        let before = self.snapshot.swap(Box::into_raw(Box::new(snapshot)), AcqRel);
+        // SAFETY: the pointer came from `Box::into_raw`, the swap left it to the caller, who waits for a grace period.
+        unsafe { Retired::new(before) }
     }
 
-    /// Closes the gate until the guard is dropped. Runs that began before go on; wait for them with `synchronize`.
+    /// The gate, which holds up runs that begin.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Closes the gate until the guard is dropped. Runs that began before go on; wait for them with `wait_at_gate`.
     pub(crate) fn close_gate(&self) -> GateClosed<'_> {
-        self.gate.longest_wait_ns.store(0, Relaxed);
-        self.gate.closed_by.store(thread_id(), SeqCst);
-        GateClosed {
-            gate: &self.gate,
-            since: Instant::now(),
-        }
-    }
-
-    /// The longest that an invocation has waited since the gate was last closed. Called with the gate open; lets those that
-    /// are still waking up note their wait first.
-    pub(crate) fn longest_gate_wait(&self) -> Duration {
-        let start = Instant::now();
-        let mut turn = 0;
-        while self.gate.waiting.load(Acquire) > 0 && start.elapsed() < WAKE_UP_LIMIT {
-            relax(turn);
-            turn += 1;
-        }
-        Duration::from_nanos(self.gate.longest_wait_ns.load(Relaxed))
+        self.gate.close(thread_id())
     }
 }
 
@@ -446,22 +455,10 @@ impl Drop for Slots {
     }
 }
 
-/// The innermost run of a runtime on this thread that has passed the gate.
-fn find<'a>(mut record: *const Record, runtime: u64) -> Option<&'a Record> {
-    // SAFETY: records lie in stack frames of this thread that are still live, since they are still listed.
-    while let Some(found) = unsafe { record.as_ref() } {
-        if found.runtime == runtime && found.has_passed() {
-            return Some(found);
-        }
-        record = found.outer;
-    }
-    None
-}
-
 /// Ends the outermost run, also if it panics.
 struct Leave<'a> {
     slot: &'a Slot,
-    outer: *const Record,
+    record: &'a Record,
 }
 
 impl Drop for Leave<'_> {
@@ -469,54 +466,9 @@ impl Drop for Leave<'_> {
         if std::thread::panicking() {
             // What it names may not outlive the run.
             self.slot.flush.clear();
+            self.record.enter_stage(Stage::Leaving);
         }
-        CURRENT.with(|current| current.set(self.outer));
-        self.slot.epoch.store(0, Release);
-        self.slot.owner.store(0, Release);
-    }
-}
-
-impl Gate {
-    /// Whether a thread may pass: the gate is open, or this thread closed it.
-    #[inline]
-    fn admits(&self, thread: u32) -> bool {
-        let closed_by = self.closed_by.load(Acquire);
-        closed_by == OPEN || closed_by == thread
-    }
-
-    /// Sleeps until the gate is open.
-    fn wait(&self) {
-        let start = Instant::now();
-        self.waiting.fetch_add(1, Relaxed);
-        loop {
-            let closed_by = self.closed_by.load(Acquire);
-            if closed_by == OPEN {
-                break;
-            }
-            sys::futex_wait(&self.closed_by, closed_by);
-        }
-        let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.longest_wait_ns.fetch_max(waited, Relaxed);
-        self.waiting.fetch_add(u32::MAX, Release);
-    }
-}
-
-/// The gate, closed.
-pub(crate) struct GateClosed<'a> {
-    gate: &'a Gate,
-    since: Instant,
-}
-
-impl GateClosed<'_> {
-    /// How long the gate has been closed.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.since.elapsed()
-    }
-}
-
-impl Drop for GateClosed<'_> {
-    fn drop(&mut self) {
-        self.gate.closed_by.store(OPEN, SeqCst);
-        sys::futex_wake_all(&self.gate.closed_by);
+        self.record.release(self.slot);
+        CURRENT.with(|current| current.set(self.record.outer));
     }
 }

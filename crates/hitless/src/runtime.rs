@@ -15,7 +15,8 @@ use crate::map::{Map, MapCreateError, MapDef, MapSource};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::program::{BuildError, Program, ProgramParts, ProgramType};
 use crate::run::{Slots, SyncError};
-use crate::trace::{Action, MAX_TRACERS, TraceEvent, TraceGraph, TraceState, Tracer};
+use crate::sys;
+use crate::trace::{Action, MAX_TRACERS, TraceGraph, TraceState, Tracer};
 
 /// How long a change of what is attached waits for runs that are active.
 const GRACE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,8 +64,15 @@ pub(crate) struct Control {
 /// What a link attaches.
 #[derive(Clone)]
 pub(crate) enum Attachment {
-    Hook { hook: usize, program: Arc<Program> },
-    Trace { map: Arc<Map> },
+    Hook {
+        hook: usize,
+        program: Arc<Program>,
+    },
+    /// The program is missing for an upgrade's mirror.
+    Trace {
+        map: Arc<Map>,
+        program: Option<Arc<Program>>,
+    },
 }
 
 impl Default for Runtime {
@@ -91,6 +99,11 @@ impl Runtime {
         }
     }
 
+    /// The runtime's number, unique in the process.
+    pub(crate) fn id(&self) -> u64 {
+        self.inner.slots.runtime()
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -109,7 +122,8 @@ impl Runtime {
     /// Attaches an XDP program to a hook, behind those already there.
     ///
     /// # Errors
-    /// [`AttachError::WrongType`] for other programs; [`AttachError::Sync`] from inside a run.
+    /// [`AttachError::WrongType`] for other programs; [`AttachError::OtherRuntime`]; [`AttachError::Migrated`] if an upgrade has
+    /// replaced a map that the program writes; [`AttachError::Sync`] from inside a run.
     pub fn attach(&self, hook: &Hook, program: &Arc<Program>) -> Result<Link, AttachError> {
         if *program.program_type() != ProgramType::Xdp {
             return Err(AttachError::WrongType {
@@ -117,8 +131,14 @@ impl Runtime {
                 expected: "XDP",
             });
         }
+        if hook.runtime() != self.id() || program.runtime() != self.id() {
+            return Err(AttachError::OtherRuntime {
+                program: program.name().to_owned(),
+            });
+        }
         self.inner.check_waitable()?;
         let mut control = self.inner.control();
+        program.check_current()?;
         let id = control.next_id();
         control.links.insert(
             id,
@@ -127,7 +147,8 @@ impl Runtime {
                 program: Arc::clone(program),
             },
         );
-        self.inner.republish(control)?;
+        // If the grace period is overdue, the program is attached all the same.
+        let _ = self.inner.republish(control);
         Ok(Link::new(Arc::clone(&self.inner), id))
     }
 
@@ -143,6 +164,11 @@ impl Runtime {
                 expected: "map tracing",
             });
         };
+        if map.runtime() != self.id() || program.runtime() != self.id() {
+            return Err(AttachError::OtherRuntime {
+                program: program.name().to_owned(),
+            });
+        }
         for (field, size) in [("key", map.def().key_size), ("value", map.def().value_size)] {
             let extent = program.extent(field);
             if extent > size {
@@ -156,7 +182,9 @@ impl Runtime {
             }
         }
         let action = Action::Program(event, Arc::clone(program));
-        let id = self.inner.attach_tracer(map, action, &program.written_maps())?;
+        let id = self
+            .inner
+            .attach_tracer(map, action, &program.written_maps(), Some(program))?;
         Ok(Link::new(Arc::clone(&self.inner), id))
     }
 
@@ -215,6 +243,7 @@ impl Inner {
             verified,
             maps,
             engine: Arc::clone(&self.engine),
+            runtime: self.slots.runtime(),
             slots: self.slots.count(),
         })?);
         let mut control = self.control();
@@ -226,7 +255,7 @@ impl Inner {
 
     /// Publishes what the links say now, then frees what was published before.
     pub(crate) fn republish(&self, control: MutexGuard<'_, Control>) -> Result<(), SyncError> {
-        let before = self.slots.publish(Box::new(control.snapshot()));
+        let before = self.slots.publish(control.snapshot());
         drop(control);
         self.free_later(before)
     }
@@ -252,21 +281,27 @@ impl Inner {
     }
 
     /// The three phases of attaching a tracer.
-    pub(crate) fn attach_tracer(&self, map: &Arc<Map>, action: Action, written: &[u32]) -> Result<u32, AttachError> {
+    pub(crate) fn attach_tracer(
+        &self,
+        map: &Arc<Map>,
+        action: Action,
+        written: &[u32],
+        program: Option<&Arc<Program>>,
+    ) -> Result<u32, AttachError> {
         self.check_waitable()?;
         let trace = map.trace_or_init();
         let mut control = self.control();
-        let kind = match &action {
-            Action::Program(event, _) => Some(*event),
-            Action::Mirror(_) => None,
-        };
-        if let Some(event) = kind {
-            let count = trace
-                .tracers()
-                .iter()
-                .filter(|tracer| tracer.is_program_for(event))
-                .count();
-            if count >= MAX_TRACERS {
+        if let Some(program) = program {
+            program.check_current()?;
+            // Attachments in progress count, too.
+            let is_one = |attachment: &&Attachment| match attachment {
+                Attachment::Trace {
+                    map: traced,
+                    program: Some(tracer),
+                } => traced.id() == map.id() && tracer.program_type() == program.program_type(),
+                _ => false,
+            };
+            if control.links.values().filter(is_one).count() >= MAX_TRACERS {
                 return Err(AttachError::TooMany {
                     map: map.name().to_owned(),
                     limit: MAX_TRACERS,
@@ -282,11 +317,17 @@ impl Inner {
         control.graph.add(id, map.id(), written);
         trace.arm();
         if let Err(error) = control.choose_variants() {
-            trace.disarm();
+            control.disarm(trace);
             control.graph.remove(id);
             return Err(error.into());
         }
-        control.links.insert(id, Attachment::Trace { map: Arc::clone(map) });
+        control.links.insert(
+            id,
+            Attachment::Trace {
+                map: Arc::clone(map),
+                program: program.cloned(),
+            },
+        );
         drop(control);
         // Every change of the map that begins after this takes the key's stripe.
         if let Err(error) = self.slots.wait_for_change(GRACE_TIMEOUT) {
@@ -313,7 +354,7 @@ impl Inner {
         let Some(attachment) = control.links.remove(&id) else {
             return Ok(());
         };
-        let Attachment::Trace { map } = attachment else {
+        let Attachment::Trace { map, .. } = attachment else {
             return self.republish(control);
         };
         let trace = map.trace_or_init();
@@ -335,11 +376,13 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if sys::forked() {
+            return;
+        }
         let links: Vec<u32> = self.control().links.keys().copied().collect();
         for link in links {
-            // Only a run of this runtime could be refused, and those borrow what is being dropped.
-            let detached = self.detach(link);
-            debug_assert!(detached.is_ok());
+            // What cannot be detached, since a run does not end or this is a signal handler inside of one, is never freed.
+            let _ = self.detach(link);
         }
     }
 }
@@ -381,11 +424,5 @@ impl Control {
 
     fn choose_variants(&self) -> Result<(), BuildError> {
         self.live_programs().try_for_each(|program| program.choose_variant())
-    }
-}
-
-impl Tracer {
-    fn is_program_for(&self, event: TraceEvent) -> bool {
-        matches!(&self.action, Action::Program(kind, _) if *kind == event)
     }
 }

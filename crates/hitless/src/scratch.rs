@@ -3,12 +3,13 @@
 use std::cell::UnsafeCell;
 
 use crate::primitive::Ordering::{Acquire, Release};
+use crate::primitive::Padded;
 use crate::primitive::atomic::AtomicU32;
 use crate::run::Run;
 
 /// A buffer of a fixed length for each slot.
 pub(crate) struct Scratch {
-    buffers: Box<[Buffer]>,
+    buffers: Box<[Padded<Buffer>]>,
 }
 
 struct Buffer {
@@ -27,19 +28,29 @@ impl Scratch {
             bytes: UnsafeCell::new(vec![0; len].into_boxed_slice()),
         };
         Scratch {
-            buffers: (0..slots).map(|_| buffer()).collect(),
+            buffers: (0..slots).map(|_| Padded(buffer())).collect(),
         }
     }
 
     /// Lends the run's buffer to `f`; `None` if this run interrupted the code that uses it.
     pub(crate) fn with<R>(&self, run: &Run<'_>, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
-        let buffer = &self.buffers[run.index() as usize];
+        let buffer = &self.buffers[run.index() as usize].0;
         if buffer.taken.swap(1, Acquire) != 0 {
             return None;
         }
+        let _lent = Lent { taken: &buffer.taken };
         // SAFETY: the swap made this call the only user of the bytes until `taken` is cleared.
-        let result = f(unsafe { &mut *buffer.bytes.get() });
-        buffer.taken.store(0, Release);
-        Some(result)
+        Some(f(unsafe { &mut *buffer.bytes.get() }))
+    }
+}
+
+/// A buffer in use, until dropped.
+struct Lent<'a> {
+    taken: &'a AtomicU32,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.taken.store(0, Release);
     }
 }

@@ -54,7 +54,18 @@ pub(crate) fn unlock(run: &Run<'_>, lock: SharedBytes<'_>) {
 /// Runs `f` with the lock held.
 pub(crate) fn with_lock<R>(run: &Run<'_>, at: SharedBytes<'_>, f: impl FnOnce() -> R) -> Result<R, MapError> {
     lock(run, at)?;
-    let result = f();
-    unlock(run, at);
-    Ok(result)
+    let _held = Held { run, at };
+    Ok(f())
+}
+
+/// A lock that the runtime holds, until dropped.
+struct Held<'a> {
+    run: &'a Run<'a>,
+    at: SharedBytes<'a>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        unlock(self.run, self.at);
+    }
 }

@@ -107,9 +107,12 @@ pub(crate) fn light_barrier() {
 /// The waiter's side: when it returns, every running thread of the process has executed a full barrier.
 pub(crate) fn heavy_barrier() {
     std::sync::atomic::fence(Ordering::SeqCst);
-    if !FENCE_ON_ENTRY.load(Ordering::Relaxed) {
-        let done = membarrier(MembarrierCommand::PrivateExpedited);
-        debug_assert!(done.is_ok(), "membarrier: {done:?}");
+    if !FENCE_ON_ENTRY.load(Ordering::Relaxed)
+        && let Err(error) = membarrier(MembarrierCommand::PrivateExpedited)
+    {
+        // It was registered for; only a filter installed since can refuse it. Going on would free what is in use.
+        eprintln!("hitless: membarrier(2) fails since it was registered for: {error}");
+        std::process::abort();
     }
     std::sync::atomic::fence(Ordering::SeqCst);
 }

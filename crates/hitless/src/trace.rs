@@ -21,11 +21,12 @@
 
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::fence;
 
 use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
-use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
-use crate::primitive::relax;
+use crate::primitive::{Retired, relax};
 use crate::program::Program;
 use crate::run::Run;
 use crate::scratch::Scratch;
@@ -101,6 +102,8 @@ pub(crate) struct TraceState {
     dirty: Box<[AtomicU64]>,
     /// Where values guarded by a spin lock are copied for tracers.
     buffers: Option<Scratch>,
+    /// Changes that could not be registered.
+    lost: AtomicU64,
 }
 
 impl std::fmt::Debug for TraceState {
@@ -127,6 +130,7 @@ impl TraceState {
             stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
             dirty: (0..elements.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             buffers: value_size.map(|len| Scratch::new(slots, len)),
+            lost: AtomicU64::new(0),
         }
     }
 
@@ -158,25 +162,27 @@ impl TraceState {
     }
 
     /// Publishes another list; returns the one before it, to be freed after a grace period.
-    pub(crate) fn publish(&self, tracers: Vec<Tracer>) -> Box<Tracers> {
+    pub(crate) fn publish(&self, tracers: Vec<Tracer>) -> Retired<Tracers> {
         let before = self.tracers.swap(Box::into_raw(Box::new(Tracers(tracers))), AcqRel);
-        // SAFETY: the pointer came from `Box::into_raw`, and the swap made the caller its only owner.
-        unsafe { Box::from_raw(before) }
+        // SAFETY: the pointer came from `Box::into_raw`, the swap left it to the caller, who waits for a grace period.
+        unsafe { Retired::new(before) }
     }
 
-    /// Takes the stripe of a key. Nested runs never wait, and take none if the interrupted code holds one.
+    /// Takes the stripe of a key. Nested runs never wait, and take none if the interrupted code holds one, or a spin lock.
     pub(crate) fn lock<'a>(&'a self, run: &'a Run<'_>, hash: u64) -> Result<StripeGuard<'a>, MapError> {
-        let guard = StripeGuard {
+        // Tracers may need the value's spin lock, too, which the interrupted code may hold.
+        let spin_locked = run.is_nested() && run.slot().spin_locked.load(Relaxed) > 0;
+        if run.interrupted_a_stripe() || spin_locked {
+            return Err(MapError::Busy);
+        }
+        let held = &run.slot().stripes;
+        // Counted first, so that a signal that comes in between finds it; the guard counts it out again.
+        held.store(held.load(Relaxed) + 1, Relaxed);
+        let mut guard = StripeGuard {
             trace: self,
             run,
             stripe: None,
         };
-        if run.interrupted_a_stripe() {
-            return Err(MapError::Busy);
-        }
-        let held = &run.slot().stripes;
-        // Counted first, so that a signal that comes in between finds it.
-        held.store(held.load(Relaxed) + 1, Relaxed);
         #[cfg(hitless_model)]
         if crate::model::fault(crate::model::Fault::NoStripes) {
             return Ok(guard);
@@ -187,10 +193,8 @@ impl TraceState {
         loop {
             match stripe.owner.compare_exchange(0, me, Acquire, Relaxed) {
                 Ok(_) => {
-                    return Ok(StripeGuard {
-                        stripe: Some(stripe),
-                        ..guard
-                    });
+                    guard.stripe = Some(stripe);
+                    return Ok(guard);
                 }
                 Err(owner) if owner == me || (run.is_nested() && turn >= NESTED_TRIES) => return Err(MapError::Busy),
                 Err(_) => relax(turn),
@@ -211,7 +215,14 @@ impl TraceState {
         }
     }
 
-    fn lost(&self) {
+    /// How many changes could not be registered, and so were not traced.
+    pub(crate) fn lost_changes(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Notes that a change cannot be traced: counted, and told to every mirror.
+    pub(crate) fn lose(&self) {
+        self.lost.fetch_add(1, Relaxed);
         for tracer in self.tracers() {
             if let Action::Mirror(mirror) = &tracer.action {
                 mirror.lost();
@@ -238,6 +249,8 @@ pub(crate) struct StripeGuard<'a> {
 impl StripeGuard<'_> {
     /// Runs the tracers of an event that happened under this stripe.
     pub(crate) fn run_tracers(&self, run: &Run<'_>, map: &Map, event: &Event<'_>) {
+        // The other half is in `flush`: either the tracers see what a pointer has written, or its flush sees the element live.
+        fence(SeqCst);
         for tracer in self.trace.tracers() {
             match (&tracer.action, event) {
                 (Action::Program(kind, program), _) if *kind == event.kind() => program.trace(run, map, event),
@@ -263,29 +276,50 @@ impl Drop for StripeGuard<'_> {
 const CAPACITY: usize = 32;
 /// In place of an element: every element that the map's bitmap names.
 const ALL: u32 = u32::MAX;
-/// In place of an element: the entry is being filled.
+/// In place of an element: none, the entry is empty or being filled.
 const UNSET: u32 = u32::MAX - 1;
+/// In place of an element: none, the entry is being emptied.
+const TAKEN: u32 = u32::MAX - 2;
 
-/// The elements that the runs of a slot have written through pointers. Only the slot's owner and signal handlers that
-/// interrupt it touch it, so plain accesses would do but for those: each step leaves the list valid for a handler.
+/// The elements that the runs of a slot have written through pointers.
+///
+/// Only the slot's owner touches it, and signal handlers that interrupt it, which push and do not flush. So each step leaves
+/// the list valid for a handler, and expects that one has run: an entry is claimed by its map, and only a claimed entry
+/// gets an element.
 #[derive(Debug)]
 pub(crate) struct FlushList {
     /// Entries at and above this index are empty.
     high: AtomicU32,
-    entries: [Entry; CAPACITY],
+    entries: [FlushEntry; CAPACITY],
 }
 
 #[derive(Debug)]
-struct Entry {
+struct FlushEntry {
     map: AtomicPtr<Map>,
     elem: AtomicU32,
+}
+
+impl FlushEntry {
+    /// What the entry registers, if anything.
+    fn get(&self) -> Option<(*mut Map, u32)> {
+        let (map, elem) = (self.map.load(Relaxed), self.elem.load(Relaxed));
+        (!map.is_null() && elem != TAKEN).then_some((map, elem))
+    }
+
+    fn take(&self) -> Option<(*mut Map, u32)> {
+        let (map, _) = self.get()?;
+        let elem = self.elem.swap(TAKEN, Relaxed);
+        self.map.store(ptr::null_mut(), Relaxed);
+        self.elem.store(UNSET, Relaxed);
+        Some((map, elem))
+    }
 }
 
 impl FlushList {
     pub(crate) fn new() -> FlushList {
         FlushList {
             high: AtomicU32::new(0),
-            entries: std::array::from_fn(|_| Entry {
+            entries: std::array::from_fn(|_| FlushEntry {
                 map: AtomicPtr::new(ptr::null_mut()),
                 elem: AtomicU32::new(UNSET),
             }),
@@ -303,66 +337,118 @@ impl FlushList {
     /// `map` lives until the outermost run on this slot has ended.
     pub(crate) unsafe fn push(&self, map: &Map, trace: &TraceState, elem: Elem) {
         let this = ptr::from_ref(map).cast_mut();
-        let known = &self.entries[..self.high.load(Relaxed) as usize];
-        for entry in known.iter().filter(|entry| entry.map.load(Relaxed) == this) {
-            match entry.elem.load(Relaxed) {
-                ALL => return trace.mark_dirty(elem),
-                found if found == elem.0 => return,
-                _ => {}
+        let known = self.entries[..self.high.load(Relaxed) as usize].iter();
+        for found in known
+            .filter_map(FlushEntry::get)
+            .filter(|(map, _)| *map == this)
+            .map(|(_, elem)| elem)
+        {
+            if found == ALL {
+                return trace.mark_dirty(elem);
             }
-        }
-        for (i, entry) in self.entries.iter().enumerate() {
-            if entry.map.load(Relaxed).is_null() {
-                entry.map.store(this, Relaxed);
-                // A handler that found the entry unset may have made it stand for the whole bitmap.
-                if entry.elem.compare_exchange(UNSET, elem.0, Relaxed, Relaxed).is_err() {
-                    trace.mark_dirty(elem);
-                }
-                if self.high.load(Relaxed) < i as u32 + 1 {
-                    self.high.store(i as u32 + 1, Relaxed);
-                }
+            if found == elem.0 {
                 return;
             }
         }
-        trace.mark_dirty(elem);
-        match self.entries.iter().find(|entry| entry.map.load(Relaxed) == this) {
-            Some(entry) => match entry.elem.swap(ALL, Relaxed) {
-                ALL | UNSET => {}
-                before => trace.mark_dirty(Elem(before)),
-            },
-            None => trace.lost(),
+        if self.append(this, trace, elem) {
+            return;
         }
+        // Make room: the entries of one map become one that stands for its bitmap.
+        let folded = self.most_frequent_map();
+        if !folded.is_null() {
+            // SAFETY: whoever pushed the entry vouched that the map lives until the outermost run has ended.
+            self.fold(unsafe { &*folded });
+        }
+        if folded == this {
+            trace.mark_dirty(elem);
+        } else if !self.append(this, trace, elem) {
+            trace.lose();
+        }
+    }
+
+    /// Puts an element into an empty entry, if there is one.
+    fn append(&self, map: *mut Map, trace: &TraceState, elem: Elem) -> bool {
+        let claim = |entry: &FlushEntry| {
+            entry.elem.load(Relaxed) == UNSET
+                && entry
+                    .map
+                    .compare_exchange(ptr::null_mut(), map, Relaxed, Relaxed)
+                    .is_ok()
+        };
+        let Some(index) = self.entries.iter().position(claim) else {
+            return false;
+        };
+        if self.entries[index]
+            .elem
+            .compare_exchange(UNSET, elem.0, Relaxed, Relaxed)
+            .is_err()
+        {
+            // A handler that needed room has made the entry stand for the bitmap.
+            trace.mark_dirty(elem);
+        }
+        self.high.fetch_max(index as u32 + 1, Relaxed);
+        true
+    }
+
+    /// The map with the most entries, of those with more than one; null if each map has one.
+    fn most_frequent_map(&self) -> *mut Map {
+        let count = |wanted: *mut Map| {
+            self.entries
+                .iter()
+                .filter_map(FlushEntry::get)
+                .filter(|(m, _)| *m == wanted)
+                .count()
+        };
+        let maps = self.entries.iter().filter_map(FlushEntry::get).map(|(map, _)| map);
+        maps.filter(|map| count(*map) > 1)
+            .max_by_key(|map| count(*map))
+            .unwrap_or(ptr::null_mut())
+    }
+
+    /// Leaves one entry of a map, for all that its bitmap names, and marks there what the others named.
+    fn fold(&self, map: &Map) {
+        let this = ptr::from_ref(map).cast_mut();
+        let Some(trace) = map.trace() else { return };
+        let mark = |elem: u32| {
+            if elem < TAKEN {
+                trace.mark_dirty(Elem(elem));
+            }
+        };
+        let of_map = |entry: &&FlushEntry| entry.get().is_some_and(|(map, _)| map == this);
+        let mut entries = self.entries.iter().filter(of_map);
+        if let Some(first) = entries.next() {
+            mark(first.elem.swap(ALL, Relaxed));
+        }
+        // One that is being filled, by the code that this handler interrupted, stays.
+        for entry in entries.filter(|entry| entry.elem.load(Relaxed) != UNSET) {
+            if let Some((_, elem)) = entry.take() {
+                mark(elem);
+            }
+        }
+        self.high.fetch_max(CAPACITY as u32, Relaxed);
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&self) {
-        for index in 0..self.high.swap(0, Relaxed) as usize {
-            self.take(index);
+        self.high.store(0, Relaxed);
+        for entry in &self.entries {
+            entry.take();
         }
-    }
-
-    fn take(&self, index: usize) -> Option<(*mut Map, u32)> {
-        let entry = &self.entries[index];
-        let map = entry.map.load(Relaxed);
-        if map.is_null() {
-            return None;
-        }
-        let elem = entry.elem.swap(UNSET, Relaxed);
-        entry.map.store(ptr::null_mut(), Relaxed);
-        Some((map, elem))
     }
 }
 
 /// Runs the tracers for every registered element, until none is left (tracers may register more).
 pub(crate) fn flush(run: &Run<'_>) {
     let list = &run.slot().flush;
+    // See `StripeGuard::run_tracers`.
+    fence(SeqCst);
     loop {
         let high = list.high.swap(0, Relaxed);
         if high == 0 {
             return;
         }
-        for index in 0..high as usize {
-            let Some((map, elem)) = list.take(index) else { continue };
+        for entry in &list.entries[..high as usize] {
+            let Some((map, elem)) = entry.take() else { continue };
             // SAFETY: whoever pushed the entry vouched that the map lives until this run has ended.
             let map = unsafe { &*map };
             let Some(trace) = map.trace() else { continue };
@@ -388,7 +474,7 @@ fn flush_element(run: &Run<'_>, map: &Map, trace: &TraceState, elem: Elem) {
     while let Some(key) = map.live(elem) {
         let Ok(stripe) = trace.lock(run, map.ops().stripe_hash(&key)) else {
             // Only a nested run is refused, and only an outermost one flushes.
-            return trace.lost();
+            return trace.lose();
         };
         #[cfg(hitless_model)]
         if crate::model::fault(crate::model::Fault::NoSecondLook) {

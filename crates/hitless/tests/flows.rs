@@ -192,8 +192,8 @@ fn upgrades_under_eight_threads_lose_nothing() {
 #[ignore = "minutes long; make soak runs it"]
 fn soak_thousands_of_upgrades_lose_nothing() {
     for threads in [2, 4, 8] {
-        upgrades_in_a_row(threads, 5000);
-        unsteered(threads, 5000);
+        upgrades_in_a_row(threads, 1000);
+        unsteered(threads, 1000);
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
+use hitless::MapKind;
 use hitless::{Map, MapCreateError, MapDef, MapError, Runtime, UpdateFlags};
-use hitless_verifier::MapKind;
 use proptest::prelude::*;
 
 fn def(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
@@ -161,6 +162,37 @@ fn impossible_maps_are_refused_before_anything_is_reserved() {
         refused(def(MapKind::Array, 4, u32::MAX, u32::MAX)),
         MapCreateError::TooLarge { .. }
     ));
+}
+
+/// Replacing values puts elements back into the chains that readers are on; no reader may miss a key because of that.
+#[test]
+fn a_key_that_is_there_throughout_is_always_found() {
+    const KEYS: u64 = 64;
+    let map = map(MapKind::Hash, 8, 16, KEYS as u32);
+    for key in 0..KEYS {
+        map.update(&key.to_ne_bytes(), &[1; 16], UpdateFlags::NOEXIST).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for thread in 0..2u64 {
+            let (map, done) = (&map, &done);
+            scope.spawn(move || {
+                let mut key = thread;
+                while !done.load(Relaxed) {
+                    key = (key * 5 + 3) % KEYS;
+                    map.update(&key.to_ne_bytes(), &[2; 16], UpdateFlags::EXIST).unwrap();
+                }
+            });
+        }
+        for n in 0..400_000u64 {
+            let key = n % KEYS;
+            assert!(
+                map.lookup(&key.to_ne_bytes()).unwrap().is_some(),
+                "key {key} was missed"
+            );
+        }
+        done.store(true, Relaxed);
+    });
 }
 
 /// Values always belong to their keys and are whole when they fit a word; `max_entries` holds; nothing leaks.

@@ -3,14 +3,14 @@
 mod common;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, Once};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
 use common::{Command, HASH, entries, object, send};
 use hitless::upgrade::{Options, Progress, Upgrade, UpgradeError};
-use hitless::{Collection, Hook, Link, Packet, RunError, Runtime, SyncError, XdpAction};
+use hitless::{Collection, Hook, Link, Map, Packet, RunError, Runtime, SyncError, UpdateFlags, XdpAction};
 use hitless_object::ObjectSpec;
 
 /// The tests share one signal and its counters.
@@ -180,6 +180,199 @@ fn a_signal_storm_during_upgrades_loses_nothing() {
     assert_eq!(total, sent.load(SeqCst) + NESTED_PASSED.load(SeqCst));
 }
 
+static NESTED_CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// Any command but a pointer write, so that helpers change the map in the handler.
+fn nested_change() {
+    let Some(hook) = HOOK.with(Cell::get) else { return };
+    let random = RANDOM.with(|random| {
+        random.set(random.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        random.get()
+    });
+    let mut data = [0; 16];
+    data[0] = 1 + (random >> 12) as u8 % 2;
+    data[4..8].copy_from_slice(&((random >> 16) % 50).to_ne_bytes());
+    data[8..12].copy_from_slice(&random.to_ne_bytes());
+    if hook.run(&mut Packet::new(&mut data)) == Ok(XdpAction::Pass) {
+        NESTED_CHANGES.fetch_add(1, SeqCst);
+    }
+}
+
+/// A change in a signal handler is traced, or refused before anything has changed: the mirror that tracers keep equals
+/// the map, and no upgrade that goes on meanwhile is poisoned.
+#[test]
+fn changes_in_signal_handlers_are_traced_or_refused() {
+    let _alone = ONE_AT_A_TIME.lock();
+    install();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf/trace_mirror.bpf.o");
+    let spec = ObjectSpec::parse(&std::fs::read(path).unwrap()).unwrap();
+    let runtime = Runtime::default();
+    let object = runtime.load(&spec).unwrap();
+    let (source, mirror) = (object.map("source").unwrap(), object.map("mirror").unwrap());
+    let shared = object.maps().iter().filter(|map| map.name() != ".rodata");
+    let again = runtime
+        .load_with(&spec, &shared.map(|map| (map.name().to_owned(), map.clone())).collect())
+        .unwrap();
+    let (outer, inner) = (runtime.hook("outer"), runtime.hook("inner"));
+    let tracers = [
+        object.program("on_update").unwrap(),
+        object.program("on_delete").unwrap(),
+    ];
+    let _links = [
+        runtime.trace_map(source, tracers[0]).unwrap(),
+        runtime.trace_map(source, tracers[1]).unwrap(),
+        runtime.attach(&outer, object.program("writer").unwrap()).unwrap(),
+        runtime.attach(&inner, again.program("writer").unwrap()).unwrap(),
+    ];
+    NESTED_CHANGES.store(0, SeqCst);
+    let targets = Mutex::new(Vec::new());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for thread in 0..2u32 {
+            let (runtime, outer, inner, targets, stop) = (&runtime, &outer, &inner, &targets, &stop);
+            scope.spawn(move || {
+                RANDOM.with(|random| random.set(thread + 3));
+                on_signal(nested_change, runtime, inner);
+                // SAFETY: asks for the caller's own id.
+                targets.lock().unwrap().push(unsafe { libc::pthread_self() });
+                let mut random = thread;
+                while !stop.load(SeqCst) {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let mut data = [0; 16];
+                    data[0] = 1 + (random >> 12) as u8 % 4;
+                    data[4..8].copy_from_slice(&((random >> 16) % 50).to_ne_bytes());
+                    data[8..12].copy_from_slice(&random.to_ne_bytes());
+                    outer.run(&mut Packet::new(&mut data)).expect("the program runs");
+                }
+                ACTION.with(|action| action.set(None));
+            });
+        }
+        while targets.lock().unwrap().len() < 2 {
+            thread::yield_now();
+        }
+        let storm = Storm::on(targets.lock().unwrap().clone());
+        while NESTED_CHANGES.load(SeqCst) < 2000 {
+            thread::yield_now();
+        }
+        drop(storm);
+        stop.store(true, SeqCst);
+    });
+    assert_eq!(entries(mirror), entries(source));
+    assert_eq!(tracers.map(|tracer| tracer.recursion_misses()), [0, 0]);
+}
+
+/// The same with the mirror of an upgrade.
+#[test]
+fn changes_in_signal_handlers_poison_no_upgrade() {
+    let _alone = ONE_AT_A_TIME.lock();
+    install();
+    let spec = twice();
+    let (runtime, mut object, outer, inner, _links) = start(&spec);
+    let stop = AtomicBool::new(false);
+    let target = Mutex::new(None);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            on_signal(nested_change, &runtime, &inner);
+            // SAFETY: asks for the caller's own id.
+            *target.lock().unwrap() = Some(unsafe { libc::pthread_self() });
+            let mut random = 1u32;
+            while !stop.load(SeqCst) {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                send(&outer, Command::Set((random >> 16) % 50, random.into()));
+            }
+            ACTION.with(|action| action.set(None));
+        });
+        while target.lock().unwrap().is_none() {
+            thread::yield_now();
+        }
+        let storm = Storm::on(vec![target.lock().unwrap().unwrap()]);
+        let options = Options {
+            always_copy: true,
+            ..Options::default()
+        };
+        let mut result = Ok(());
+        for _ in 0..200 {
+            match Upgrade::new(&runtime, &object, &spec, options).run(&mut |_| {}) {
+                Ok((new, _)) => object = new,
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        drop(storm);
+        stop.store(true, SeqCst);
+        result.expect("every upgrade succeeds");
+    });
+}
+
+static LOCKED_MAP: AtomicPtr<Map> = AtomicPtr::new(std::ptr::null_mut());
+
+/// A change from the host of a map whose values have spin locks.
+fn update_locked_map() {
+    // SAFETY: the test stores pointers to maps that it leaks.
+    let Some(map) = (unsafe { LOCKED_MAP.load(SeqCst).as_ref() }) else {
+        return;
+    };
+    let key = [7; 40];
+    let value = [0; 64];
+    if map
+        .update(&key, &value[..map.def().value_size as usize], UpdateFlags::ANY)
+        .is_ok()
+    {
+        NESTED_CHANGES.fetch_add(1, SeqCst);
+    }
+}
+
+/// A handler may interrupt a program that holds the spin lock which the mirror of the handler's own change would need.
+#[test]
+fn changes_in_signal_handlers_do_not_wait_for_interrupted_spin_locks() {
+    let _alone = ONE_AT_A_TIME.lock();
+    install();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf/flows_lock_v2.bpf.o");
+    let spec = ObjectSpec::parse(&std::fs::read(path).unwrap()).unwrap();
+    let runtime = Runtime::default();
+    let mut object = runtime.load(&spec).unwrap();
+    let hook = runtime.hook("xdp");
+    let _link = runtime.attach(&hook, object.program("count_flows").unwrap()).unwrap();
+    let current = |object: &Collection| {
+        let map: &'static Arc<Map> = Box::leak(Box::new(Arc::clone(object.map("flows").unwrap())));
+        LOCKED_MAP.store(Arc::as_ptr(map).cast_mut(), SeqCst);
+    };
+    current(&object);
+    NESTED_CHANGES.store(0, SeqCst);
+    let stop = AtomicBool::new(false);
+    let target = Mutex::new(None);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            on_signal(update_locked_map, &runtime, &hook);
+            // SAFETY: asks for the caller's own id.
+            *target.lock().unwrap() = Some(unsafe { libc::pthread_self() });
+            while !stop.load(SeqCst) {
+                hook.run(&mut Packet::new(&mut [0; 60])).expect("the program runs");
+            }
+            ACTION.with(|action| action.set(None));
+        });
+        while target.lock().unwrap().is_none() {
+            thread::yield_now();
+        }
+        let storm = Storm::on(vec![target.lock().unwrap().unwrap()]);
+        let options = Options {
+            always_copy: true,
+            ..Options::default()
+        };
+        let mut result = Ok(());
+        for _ in 0..100 {
+            match Upgrade::new(&runtime, &object, &spec, options).run(&mut |_| {}) {
+                Ok((new, _)) => object = new,
+                Err(error) => result = result.and(Err(error)),
+            }
+            current(&object);
+        }
+        drop(storm);
+        stop.store(true, SeqCst);
+        result.expect("every upgrade succeeds");
+    });
+    assert!(NESTED_CHANGES.load(SeqCst) > 0);
+}
+
 static STUCK: AtomicI32 = AtomicI32::new(0);
 
 /// If the signal interrupted a run, keeps it from ending until told to.
@@ -239,9 +432,15 @@ fn the_gate_gives_way_to_a_run_that_does_not_end() {
             }
         };
         let upgrade = Upgrade::new(&runtime, &object, &spec, options);
-        // Detaching the mirrors waits for the stuck run: let it go as soon as the last attempt has failed.
-        let release = scope.spawn(|| {
-            thread::sleep(Duration::from_millis(300));
+        // Detaching the mirrors waits for the stuck run: let it go once the last attempt has failed and that has begun.
+        let writer = object.program("commands").unwrap();
+        let release = scope.spawn(move || {
+            while !writer.is_traced() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            while writer.is_traced() {
+                thread::sleep(Duration::from_millis(1));
+            }
             STUCK.store(2, SeqCst);
         });
         let error = upgrade.run(&mut progress).expect_err("the run does not end");

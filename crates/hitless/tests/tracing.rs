@@ -372,6 +372,110 @@ fn a_run_may_write_more_elements_than_its_list_holds() {
     );
 }
 
+/// More maps than entries fit: the one that fills the list becomes a single entry.
+#[test]
+fn a_full_list_takes_elements_of_another_map() {
+    let spray = "
+        r6 = 0
+    next:
+        *(u32 *)(r10 -4) = r6
+        r1 = map[idx:0]
+        r2 = r10
+        r2 += -4
+        call bpf_map_lookup_elem#1
+        if r0 == 0 goto skip
+        r1 = 1000
+        *(u64 *)(r0 +0) = r1
+    skip:
+        r6 += 1
+        if r6 < 40 goto next
+        r1 = map[idx:1]
+        r2 = r10
+        r2 += -4
+        r6 = 1
+        *(u32 *)(r10 -4) = r6
+        call bpf_map_lookup_elem#1
+        if r0 == 0 goto out
+        r1 = 2000
+        *(u64 *)(r0 +0) = r1
+    out:
+        r0 = 2
+        exit";
+    let count = |map: u32| {
+        format!(
+            "r2 = 0
+            *(u32 *)(r10 -4) = r2
+            r1 = map[idx:{map}]
+            r2 = r10
+            r2 += -4
+            call bpf_map_lookup_elem#1
+            if r0 == 0 goto out
+            r1 = 1
+            lock *(u64 *)(r0 +0) += r1
+        out:
+            r0 = 0
+            exit"
+        )
+    };
+    let runtime = Runtime::default();
+    let maps = vec![
+        map("many", 64),
+        map("few", 4),
+        map("count_many", 1),
+        map("count_few", 1),
+    ];
+    let programs = vec![
+        program("spray", "xdp", spray),
+        program("on_many", "map_trace/many/UPDATE_ELEM", &count(2)),
+        program("on_few", "map_trace/few/UPDATE_ELEM", &count(3)),
+    ];
+    let object = runtime
+        .load(&with(maps, programs))
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    let [many, few, count_many, count_few] = object.maps() else {
+        panic!("four maps")
+    };
+    for key in 0..40u32 {
+        many.update(&key.to_ne_bytes(), &[0; 8], UpdateFlags::ANY).unwrap();
+    }
+    few.update(&1u32.to_ne_bytes(), &[0; 8], UpdateFlags::ANY).unwrap();
+    for counter in [count_many, count_few] {
+        counter.update(&0u32.to_ne_bytes(), &[0; 8], UpdateFlags::ANY).unwrap();
+    }
+    let hook = runtime.hook("xdp");
+    let _links = (
+        runtime.trace_map(many, &object.programs()[1]).unwrap(),
+        runtime.trace_map(few, &object.programs()[2]).unwrap(),
+        runtime.attach(&hook, &object.programs()[0]).unwrap(),
+    );
+    hook.run(&mut Packet::new(&mut [0; 14])).unwrap();
+    assert_eq!((value(count_many, 0), value(count_few, 0)), (Some(40), Some(1)));
+    assert_eq!((many.lost_changes(), few.lost_changes()), (0, 0));
+}
+
+#[test]
+fn what_belongs_to_another_runtime_is_refused() {
+    let (one, other) = (Runtime::default(), Runtime::default());
+    let (mine, theirs) = (
+        one.load(&spec("trace_mirror")).unwrap(),
+        other.load(&spec("trace_mirror")).unwrap(),
+    );
+    let (writer, tracer) = (mine.program("writer").unwrap(), mine.program("on_update").unwrap());
+    let foreign = |error: AttachError| assert!(matches!(error, AttachError::OtherRuntime { .. }), "{error}");
+    foreign(one.attach(&other.hook("xdp"), writer).unwrap_err());
+    foreign(other.attach(&other.hook("xdp"), writer).unwrap_err());
+    foreign(one.trace_map(theirs.map("source").unwrap(), tracer).unwrap_err());
+    let replacements = [("source".to_owned(), Arc::clone(theirs.map("source").unwrap()))].into();
+    assert!(matches!(
+        one.load_with(&spec("trace_mirror"), &replacements),
+        Err(LoadError::OtherRuntime { .. })
+    ));
+    drop(
+        one.attach(&one.hook("xdp"), writer)
+            .expect("what belongs together attaches"),
+    );
+}
+
 /// A map's elements written by the commands program, without tracing: the numbers that the other tests rely on.
 #[test]
 fn untraced_programs_run_their_plain_variant() {

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{ARRAY, HASH, object};
-use hitless::upgrade::{MapAction, Options, Poison, Progress, Report, Upgrade, UpgradeError};
+use hitless::upgrade::{MapAction, Options, Poison, Progress, Refusal, Report, Upgrade, UpgradeError};
 use hitless::{Collection, Map, Runtime, UpdateFlags};
 use hitless_btf::{Btf, Composite, DeclTag, Int, IntEncoding, Member, Type, TypeId};
 use hitless_object::ObjectSpec;
@@ -200,6 +200,27 @@ fn renamed_fields_are_found_by_their_tag() {
     );
 }
 
+/// Global data: variables that the old object has keep their values, new ones begin with what the new object says.
+#[test]
+fn new_variables_keep_their_initial_values() {
+    let data = |fields: &[Field], content: &[u8]| {
+        let mut spec = typed(ARRAY, KEY, fields, 1);
+        spec.maps[0].data = Some(content.to_vec());
+        spec
+    };
+    let running = Running::new(&data(&[field("a", 4)], &[1, 0, 0, 0]));
+    let key = 0u32.to_ne_bytes();
+    assert_eq!(running.map().lookup(&key).unwrap().unwrap(), [1, 0, 0, 0]);
+    running.map().update(&key, &[9, 0, 0, 0], UpdateFlags::ANY).unwrap();
+    let new = data(&[field("b", 4), field("a", 4)], &[5, 0, 0, 0, 1, 0, 0, 0]);
+    let (object, report) = running.upgrade(&new, &mut |_| {}).unwrap();
+    assert_eq!(report.maps[0].plan.action, MapAction::CopyAtCutover);
+    assert_eq!(
+        object.maps()[0].lookup(&key).unwrap().unwrap(),
+        [5, 0, 0, 0, 9, 0, 0, 0]
+    );
+}
+
 #[test]
 fn keys_are_transformed_too() {
     let old_key = [field("port", 2), field("host", 4)];
@@ -332,6 +353,80 @@ fn an_outside_writer_is_refused_by_name() {
     running
         .upgrade(&bigger, &mut |_| {})
         .expect("the upgrade succeeds once the other program is gone");
+}
+
+/// Programs and tracers that come while the map is copied would go on writing the old one, too.
+#[test]
+fn writers_that_come_during_the_copy_are_refused_at_the_cutover() {
+    let running = Running::new(&object(HASH, 4));
+    let (spec, bigger) = (object(HASH, 4), object(HASH, 8));
+    let mut late = None;
+    let mut load = |progress: Progress<'_>| {
+        if matches!(progress, Progress::Cutover { .. }) && late.is_none() {
+            let shared = [("state".to_owned(), Arc::clone(running.map()))].into();
+            late = Some(running.runtime.load_with(&spec, &shared).unwrap());
+        }
+    };
+    let error = running.upgrade(&bigger, &mut load).unwrap_err();
+    let UpgradeError::Refused(error) = error else {
+        panic!("{error}")
+    };
+    assert!(matches!(error.refusals[..], [Refusal::OutsideWriter { .. }]), "{error}");
+    drop(late);
+    let old = Arc::clone(running.map());
+    running
+        .upgrade(&bigger, &mut |_| {})
+        .expect("the upgrade succeeds without it");
+    let late = running
+        .runtime
+        .load_with(&spec, &[("state".to_owned(), old)].into())
+        .unwrap();
+    let error = running
+        .runtime
+        .attach(&running.runtime.hook("xdp"), &late.programs()[0])
+        .unwrap_err();
+    assert_eq!(error.errno(), 116, "{error}");
+}
+
+/// A tracer of the old object that writes a map which moves is not upgraded with it.
+#[test]
+fn a_tracer_of_a_moving_map_is_refused_by_name() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf/trace_mirror.bpf.o");
+    let spec = ObjectSpec::parse(&std::fs::read(path).unwrap()).unwrap();
+    let runtime = Runtime::default();
+    let old = runtime.load(&spec).unwrap();
+    let _link = runtime
+        .attach(&runtime.hook("xdp"), old.program("writer").unwrap())
+        .unwrap();
+    let tracer = runtime
+        .trace_map(old.map("source").unwrap(), old.program("on_update").unwrap())
+        .unwrap();
+    let mut bigger = spec.clone();
+    let mirror = bigger.maps.iter_mut().find(|map| map.name == "mirror").unwrap();
+    mirror.max_entries *= 2;
+    let upgrade = |options| Upgrade::new(&runtime, &old, &bigger, options).run(&mut |_| {});
+    let error = upgrade(Options::default()).unwrap_err();
+    let expected = format!(
+        "upgrade refused: map mirror: link {} of tracer on_update would stay behind with the old map: detach it first",
+        tracer.id()
+    );
+    assert_eq!(error.to_string(), expected);
+    tracer.detach().unwrap();
+    upgrade(Options::default()).expect("the upgrade succeeds once it is detached");
+}
+
+/// A successor must run at the same kind of hook, whatever its name.
+#[test]
+fn a_successor_of_another_type_is_refused() {
+    let old = typed(HASH, KEY, &[field("a", 4)], 4);
+    let mut new = old.clone();
+    new.programs[0].section = "map_trace/state/UPDATE_ELEM".into();
+    new.programs[0].insns = hitless_isa::asm::assemble("r0 = 0\nexit").unwrap();
+    is_refused(
+        &old,
+        &new,
+        "upgrade refused: program commands: the new object has no program of this name and type for hook xdp",
+    );
 }
 
 /// The old object is freed as soon as its holder lets go of it, and a refused new one at once.

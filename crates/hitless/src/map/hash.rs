@@ -3,15 +3,22 @@
 //! ```text
 //! 0     magic, version, sizes                     written once
 //! 64    free list head: tag << 32 | index         one word, compare-and-swap
+//! 72    elements never used so far                u32
 //! 128   spare element of each slot                u32 each
-//! ...   buckets: {lock: u32, head: u32}           a power of two, at least max_entries
+//! ...   buckets: {lock, head, version, -: u32}    a power of two, at least max_entries
 //! ...   elements: {next, free_next, generation, -: u32; key; value}   max_entries + slots, 8-byte aligned
 //! ```
 //!
 //! A chain ends in a marker that names its bucket. A reader that follows an element which is deleted and recycled under
-//! its feet may be led into another chain; it then meets a foreign marker and starts again, so it never misses a
-//! key that was there throughout (the idea of Linux' `hlist_nulls`). `generation` is odd while an element is rewritten; a match
-//! counts only if it was even and the same before and after the comparison. A free element keeps its `next`.
+//! its feet may be led into another chain; it then meets a foreign marker and starts again (the idea of Linux'
+//! `hlist_nulls`). It may also be led past a part of its own chain, by an element that was recycled further back in it; so
+//! the bucket's version changes before an element that the chain has held is put into it again, and "not found" counts
+//! only if the version was the same before and after. Thus no reader misses a key that was there throughout. `generation`
+//! is odd while an element is rewritten; a match counts only if it was even and the same before and after the comparison. A
+//! free element keeps its `next`.
+//!
+//! All links are zero in untouched memory: an index is stored plus one, and an empty bucket's head is zero. So creation touches
+//! no bucket and no element; memory is paid for page by page.
 //!
 //! Writers hold the bucket's lock, which names the slot that holds it: a signal handler that interrupted that very holder
 //! fails with [`MapError::Busy`]. Each change becomes visible by one store: of the bucket's head (insert), of the
@@ -31,10 +38,13 @@ use crate::run::Run;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"hitlesh1");
 const FREE_HEAD: usize = 64;
+const FRESH: usize = 72;
 const SPARES: usize = 128;
+const BUCKET: usize = 16;
 const ELEMENT_HEADER: usize = 16;
-/// Links with this bit are no elements: an end marker, or "none".
+/// A link with this bit is the end of the chain of the bucket that the rest names; another one but 0 is an index plus one.
 const END: u32 = 1 << 31;
+/// In place of a spare's index: it is in use.
 const NONE: u32 = u32::MAX;
 /// How often a nested operation looks for a lock that another thread holds.
 const NESTED_TRIES: u32 = 64;
@@ -69,8 +79,8 @@ impl Hash {
         let stride = ELEMENT_HEADER + key_words * 8 + round_up_8(def.value_size as usize);
         let elements = u64::from(def.max_entries) + slots as u64;
         let buckets = u64::from(def.max_entries).next_power_of_two();
-        let buckets_at = round_up_8(SPARES + slots * 4);
-        let elements_at = buckets_at as u64 + buckets * 8;
+        let buckets_at = (SPARES + slots * 4).next_multiple_of(BUCKET);
+        let elements_at = buckets_at as u64 + buckets * BUCKET as u64;
         if elements >= u64::from(END) || buckets >= u64::from(END) {
             return Err(def.too_large(stride as u64));
         }
@@ -94,17 +104,9 @@ impl Hash {
     }
 
     fn format(&self, slots: u32) {
-        for bucket in 0..=self.bucket_mask {
-            self.head(bucket).store(END | bucket, Relaxed);
-        }
         for slot in 0..slots {
             self.spare(slot).store(self.max_entries + slot, Relaxed);
         }
-        for index in 0..self.max_entries {
-            let next = if index + 1 < self.max_entries { index + 1 } else { NONE };
-            self.free_next(index).store(next, Relaxed);
-        }
-        self.free_head().store(0, Relaxed);
         self.region.word64(8).store(u64::from(self.max_entries), Relaxed);
         self.region
             .word64(16)
@@ -121,11 +123,15 @@ impl Hash {
     }
 
     fn lock_word(&self, bucket: u32) -> &AtomicU32 {
-        self.region.word32(self.buckets_at + bucket as usize * 8)
+        self.region.word32(self.buckets_at + bucket as usize * BUCKET)
     }
 
     fn head(&self, bucket: u32) -> &AtomicU32 {
-        self.region.word32(self.buckets_at + bucket as usize * 8 + 4)
+        self.region.word32(self.buckets_at + bucket as usize * BUCKET + 4)
+    }
+
+    fn version(&self, bucket: u32) -> &AtomicU32 {
+        self.region.word32(self.buckets_at + bucket as usize * BUCKET + 8)
     }
 
     fn at(&self, index: u32) -> usize {
@@ -166,16 +172,13 @@ impl Hash {
     /// The element with this key and the link that leads to it, for a writer that holds the bucket's lock.
     fn find_locked(&self, bucket: u32, key: &Key) -> Option<(u32, &AtomicU32)> {
         let mut link = self.head(bucket);
-        loop {
-            let index = link.load(Relaxed);
-            if index & END != 0 {
-                return None;
-            }
+        while let Some(index) = element(link.load(Relaxed)) {
             if self.key_equals(index, key) {
                 return Some((index, link));
             }
             link = self.next(index);
         }
+        None
     }
 
     fn lock(&self, run: &Run<'_>, bucket: u32) -> Result<BucketGuard<'_>, MapError> {
@@ -193,18 +196,26 @@ impl Hash {
         }
     }
 
+    /// An element that is in no chain: one that was freed, else one that was never used.
     fn pop_free(&self) -> Option<u32> {
         loop {
             let head = self.free_head().load(Acquire);
-            let index = head as u32;
-            if index == NONE {
-                return None;
-            }
+            let Some(index) = element(head as u32) else { break };
             let next = self.free_next(index).load(Relaxed);
             // The tag changes with every pop, so that a head that was popped and pushed back meanwhile is not mistaken.
             let tagged = ((head >> 32).wrapping_add(1) << 32) | u64::from(next);
             if self.free_head().compare_exchange(head, tagged, AcqRel, Relaxed).is_ok() {
                 return Some(index);
+            }
+        }
+        let fresh = self.region.word32(FRESH);
+        loop {
+            let used = fresh.load(Relaxed);
+            if used >= self.max_entries {
+                return None;
+            }
+            if fresh.compare_exchange(used, used + 1, Relaxed, Relaxed).is_ok() {
+                return Some(used);
             }
         }
     }
@@ -213,7 +224,7 @@ impl Hash {
         loop {
             let head = self.free_head().load(Relaxed);
             self.free_next(index).store(head as u32, Relaxed);
-            let tagged = (head & !u64::from(u32::MAX)) | u64::from(index);
+            let tagged = (head & !u64::from(u32::MAX)) | u64::from(index + 1);
             if self
                 .free_head()
                 .compare_exchange(head, tagged, Release, Relaxed)
@@ -245,10 +256,20 @@ impl Hash {
         generation.store(generation.load(Relaxed).wrapping_add(1), Release);
     }
 
+    /// Whether no element has been put back into the bucket's chain since its version was read.
+    fn is_unchanged(&self, bucket: u32, version: u32) -> bool {
+        #[cfg(hitless_model)]
+        if crate::model::fault(crate::model::Fault::NoBucketVersion) {
+            return true;
+        }
+        self.version(bucket).load(Relaxed) == version
+    }
+
     /// Gives an existing element a new value; returns the element that holds it.
     fn replace(
         &self,
         run: &Run<'_>,
+        bucket: u32,
         (old, link): (u32, &AtomicU32),
         key: &Key,
         value: SharedBytes<'_>,
@@ -274,9 +295,12 @@ impl Hash {
         if spare == NONE {
             return Err(MapError::Busy);
         }
+        // The spare may have been in this very chain, with a reader still on it; the fence in `fill` orders this before its links.
+        let version = self.version(bucket);
+        version.store(version.load(Relaxed).wrapping_add(1), Relaxed);
         self.fill(spare, key, value);
         self.next(spare).store(self.next(old).load(Relaxed), Relaxed);
-        link.store(spare, Release);
+        link.store(spare + 1, Release);
         self.spare(run.index()).store(old, Relaxed);
         Ok(spare)
     }
@@ -286,15 +310,18 @@ impl MapOps for Hash {
     fn lookup(&self, key: &Key) -> Option<Elem> {
         let bucket = self.bucket_of(key);
         'restart: loop {
-            let mut index = self.head(bucket).load(Acquire);
+            let version = self.version(bucket).load(Acquire);
+            let mut link = self.head(bucket).load(Acquire);
             // A chain is never longer than the map; a longer walk has been led astray.
             for _ in 0..=self.elements {
-                if index & END != 0 {
-                    if index == END | bucket {
+                let Some(index) = element(link) else {
+                    std::sync::atomic::fence(Acquire);
+                    let own_end = link == 0 || link == END | bucket;
+                    if own_end && self.is_unchanged(bucket, version) {
                         return None;
                     }
                     continue 'restart;
-                }
+                };
                 let before = self.generation(index).load(Acquire);
                 if self.key_equals(index, key) {
                     std::sync::atomic::fence(Acquire);
@@ -303,7 +330,7 @@ impl MapOps for Hash {
                     }
                     continue 'restart;
                 }
-                index = self.next(index).load(Acquire);
+                link = self.next(index).load(Acquire);
             }
         }
     }
@@ -321,14 +348,16 @@ impl MapOps for Hash {
         match (self.find_locked(bucket, key), rule) {
             (Some(_), 1) => Err(MapError::Exists),
             (None, 2) => Err(MapError::NotFound),
-            (Some(found), _) => self.replace(run, found, key, value, in_place).map(Elem),
+            (Some(found), _) => self.replace(run, bucket, found, key, value, in_place).map(Elem),
             (None, _) => {
                 let index = self.pop_free().ok_or(MapError::Full {
                     max_entries: self.max_entries,
                 })?;
                 self.fill(index, key, value);
-                self.next(index).store(self.head(bucket).load(Relaxed), Relaxed);
-                self.head(bucket).store(index, Release);
+                let head = self.head(bucket).load(Relaxed);
+                self.next(index)
+                    .store(if head == 0 { END | bucket } else { head }, Relaxed);
+                self.head(bucket).store(index + 1, Release);
                 Ok(Elem(index))
             }
         }
@@ -350,9 +379,12 @@ impl MapOps for Hash {
 
     fn key_of(&self, elem: Elem) -> Option<Key> {
         let before = self.generation(elem.0).load(Acquire);
+        if before == 0 || !before.is_multiple_of(2) {
+            return None;
+        }
         let key = Key::from_words(self.key_size, |i| self.key_word(elem.0, i).load(Relaxed));
         std::sync::atomic::fence(Acquire);
-        (before != 0 && before.is_multiple_of(2) && self.generation(elem.0).load(Relaxed) == before).then_some(key)
+        (self.generation(elem.0).load(Relaxed) == before).then_some(key)
     }
 
     fn value(&self, elem: Elem) -> SharedBytes<'_> {
@@ -369,6 +401,11 @@ impl MapOps for Hash {
     fn stripe_hash(&self, key: &Key) -> u64 {
         key.hash(self.seed)
     }
+}
+
+/// The index of the element that a link leads to.
+fn element(link: u32) -> Option<u32> {
+    if link & END != 0 { None } else { link.checked_sub(1) }
 }
 
 struct BucketGuard<'a> {

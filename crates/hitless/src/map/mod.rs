@@ -228,6 +228,13 @@ impl Map {
         self.busy.load(Relaxed)
     }
 
+    /// How many changes were not traced because a run wrote elements of more traced maps than it can register: 0 unless
+    /// programs write dozens of traced maps at once. An upgrade that would miss a change fails.
+    #[must_use]
+    pub fn lost_changes(&self) -> u64 {
+        self.trace.get().map_or(0, TraceState::lost_changes)
+    }
+
     pub(crate) fn ops(&self) -> &dyn MapOps {
         self.ops.as_ref()
     }
@@ -258,6 +265,16 @@ impl Map {
             .get_or_init(|| TraceState::new(self.ops.indices(), self.slots.count(), guarded))
     }
 
+    /// Whether the map's content has moved to another map.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Acquire) != 0
+    }
+
+    /// The runtime that the map belongs to.
+    pub(crate) fn runtime(&self) -> u64 {
+        self.slots.runtime()
+    }
+
     /// Refuses writes, from outside of a migration, from now on.
     pub(crate) fn seal(&self) {
         self.sealed.store(1, Release);
@@ -275,7 +292,7 @@ impl Map {
     }
 
     fn check_writable(&self) -> Result<(), MapError> {
-        if self.sealed.load(Acquire) != 0 {
+        if self.is_sealed() {
             return Err(MapError::Migrated);
         }
         if self.source.frozen.is_some() {
@@ -298,14 +315,12 @@ impl Map {
     /// [`MapError::Forked`].
     pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
         let key = self.check_key(key)?;
-        self.slots.run(|run| match self.ops.lookup(&key) {
-            None => Ok(None),
-            Some(elem) => {
-                let mut value = vec![0; self.def.value_size as usize];
-                self.count_busy(self.read_element(run, elem, &mut value))?;
-                Ok(Some(value))
-            }
-        })?
+        let mut value = vec![0; self.def.value_size as usize];
+        let found = self.slots.run(|run| match self.ops.lookup(&key) {
+            None => Ok(false),
+            Some(elem) => self.count_busy(self.read_element(run, elem, &mut value)).map(|()| true),
+        })??;
+        Ok(found.then_some(value))
     }
 
     /// Creates or replaces an element. Waits, like every change, while a cutover is under way.
@@ -339,17 +354,19 @@ impl Map {
     /// # Errors
     /// As [`Map::lookup`].
     pub fn entries(&self) -> Result<Vec<Entry>, MapError> {
-        self.slots.run(|run| {
-            let mut entries = Vec::new();
-            for elem in (0..self.ops.indices()).map(Elem) {
-                if let Some(key) = self.live(elem) {
-                    let mut value = vec![0; self.def.value_size as usize];
-                    self.count_busy(self.read_element(run, elem, &mut value))?;
-                    entries.push((key.bytes().to_vec(), value));
-                }
-            }
-            Ok(entries)
-        })?
+        let mut entries = Vec::new();
+        let mut value = vec![0; self.def.value_size as usize];
+        for elem in (0..self.ops.indices()).map(Elem) {
+            // A run for each element, so that nobody waits for the whole.
+            let key = self.slots.run(|run| match self.live(elem) {
+                None => Ok(None),
+                Some(key) => self
+                    .count_busy(self.read_element(run, elem, &mut value))
+                    .map(|()| Some(key)),
+            })??;
+            entries.extend(key.map(|key| (key.bytes().to_vec(), value.clone())));
+        }
+        Ok(entries)
     }
 
     /// Whether nobody may change the map.

@@ -9,6 +9,7 @@ use super::Progress;
 use super::mirror::MapMirror;
 use crate::map::{Elem, Map};
 use crate::run::{Forked, Run, Slots};
+use crate::trace::Mirror;
 
 /// How many entries are copied, and how many indices visited, in one run: enough to share the cost of entering, which is high
 /// when there are more threads than slots; so few that a grace period does not wait for it.
@@ -82,6 +83,8 @@ pub(super) fn copy_map(
 fn copy_element(run: &Run<'_>, old: &Map, mirror: &MapMirror, elem: Elem) -> bool {
     while let Some(key) = old.live(elem) {
         let Ok(stripe) = old.lock_stripe(run, &key) else {
+            // Only nested runs are refused, and this is none.
+            mirror.lost();
             return false;
         };
         match old.live(elem) {

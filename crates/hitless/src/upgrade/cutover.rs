@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{MapAction, MapPlan, Moving, Options, Plan, Progress, UpgradeError};
+use super::{MapAction, MapPlan, Moving, Options, Plan, PlanError, Progress, UpgradeError};
+use crate::hook::Snapshot;
 use crate::load::Collection;
 use crate::map::{Elem, Map, MapError, UpdateFlags};
+use crate::primitive::Retired;
 use crate::region::SharedBytes;
 use crate::run::{Run, SyncError};
 use crate::runtime::{Attachment, Inner};
+use crate::sys::SignalsBlocked;
 
 /// What the cutover cost.
 pub(super) struct Cutover {
@@ -32,7 +35,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_millis(100);
 pub(super) fn cutover(
     inner: &Arc<Inner>,
     plan: &Plan,
-    new: &Collection,
+    (old, new): (&Collection, &Collection),
     moving: &BTreeMap<String, Moving>,
     options: &Options,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -43,14 +46,17 @@ pub(super) fn cutover(
     let mut attempt = 1;
     loop {
         progress(Progress::Cutover { attempt });
+        // A handler on this thread would be admitted.
+        let signals = SignalsBlocked::new();
         let gate = inner.slots.close_gate();
         let left = inner.slots.wait_at_gate(options.gate_deadline);
         let swapped = left
             .map_err(UpgradeError::Sync)
-            .and_then(|()| swap(inner, plan, new, moving));
+            .and_then(|()| swap(inner, plan, (old, new), moving));
         gate_closed = gate_closed.max(gate.elapsed());
         drop(gate);
-        longest_wait = longest_wait.max(inner.slots.longest_gate_wait());
+        drop(signals);
+        longest_wait = longest_wait.max(inner.slots.gate().longest_wait());
         match swapped {
             Ok((before, copied)) => {
                 // The new programs run, whether or not a grace period comes about.
@@ -82,9 +88,9 @@ pub(super) fn cutover(
 fn swap(
     inner: &Inner,
     plan: &Plan,
-    new: &Collection,
+    (old, new): (&Collection, &Collection),
     moving: &BTreeMap<String, Moving>,
-) -> Result<(Box<crate::hook::Snapshot>, BTreeMap<String, u64>), UpgradeError> {
+) -> Result<(Retired<Snapshot>, BTreeMap<String, u64>), UpgradeError> {
     for map in moving.values() {
         map.check_poison()?;
     }
@@ -102,6 +108,10 @@ fn swap(
         Ok::<(), UpgradeError>(())
     })??;
     let mut control = inner.control();
+    let refusals = plan.open_writers(&control, old);
+    if !refusals.is_empty() {
+        return Err(UpgradeError::Refused(PlanError { refusals }));
+    }
     for attachment in control.links.values_mut() {
         if let Attachment::Hook { program, .. } = attachment
             && let Some(replaced) = plan.programs.iter().find(|plan| plan.old.id() == program.id())
@@ -110,7 +120,7 @@ fn swap(
             *program = Arc::clone(successor);
         }
     }
-    let before = inner.slots.publish(Box::new(control.snapshot()));
+    let before = inner.slots.publish(control.snapshot());
     for map in plan.maps.iter().filter(|map| map.action != MapAction::Share) {
         if let Some(old) = &map.old {
             old.seal();

@@ -1,10 +1,10 @@
 //! Replacing a running object by a new one, whose maps may have another layout, without losing an update.
 //!
 //! 1. The new object is loaded, with maps of the same layout shared. A refusal ends here; the old one has noticed nothing.
-//! 2. A mirror is attached to each map that moves ([`mirror`]): from here on every change is carried over, transformed, before
+//! 2. A mirror is attached to each map that moves (`mirror.rs`): from here on every change is carried over, transformed, before
 //!    the program that made it exits.
-//! 3. The maps are copied, element by element, each under the stripe of its key ([`copy`]). Programs keep running.
-//! 4. Cutover ([`cutover`]): the gate closes, what runs has left (its pointer updates flushed), small maps are copied, all links
+//! 3. The maps are copied, element by element, each under the stripe of its key (`copy.rs`). Programs keep running.
+//! 4. Cutover (`cutover.rs`): the gate closes, what runs has left (its pointer updates flushed), small maps are copied, all links
 //!    are swapped as one, the gate opens. Now *new maps = transform(old maps)*, and only the new programs run.
 //! 5. The mirrors are detached, and the old object is freed when its last holder lets go.
 
@@ -12,6 +12,7 @@ mod copy;
 mod cutover;
 mod mirror;
 mod plan;
+mod refusal;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,11 +25,11 @@ use crate::load::{Collection, LoadError};
 use crate::map::{Map, MapError};
 use crate::run::{Forked, SyncError};
 use crate::runtime::{Inner, Runtime};
-use crate::sys::SignalsBlocked;
 use crate::trace::Action;
 
 pub use mirror::Poison;
-pub use plan::{CUTOVER_COPY_LIMIT, MapAction, MapPlan, Plan, PlanError, ProgramPlan, Refusal};
+pub use plan::{CUTOVER_COPY_LIMIT, MapAction, MapPlan, Plan, ProgramPlan};
+pub use refusal::{PlanError, Refusal};
 
 use copy::Pace;
 use mirror::MapMirror;
@@ -134,7 +135,7 @@ pub struct MapReport {
 pub enum UpgradeError {
     /// The plan refuses it.
     #[error("upgrade refused: {0}")]
-    Refused(#[from] PlanError),
+    Refused(PlanError),
     /// The new object does not load.
     #[error("the new object does not load")]
     Load(#[source] LoadError),
@@ -210,8 +211,8 @@ impl<'a> Upgrade<'a> {
         plan::plan(self.runtime, self.old, self.new, self.options.always_copy)
     }
 
-    /// Carries the upgrade out. Links of the old programs now attach the new ones. The caller's signals are blocked
-    /// meanwhile; `progress` is called on the caller's thread.
+    /// Carries the upgrade out. Links of the old programs now attach the new ones. `progress` is called on the
+    /// caller's thread, whose signals are blocked while the gate is closed.
     ///
     /// # Errors
     /// [`UpgradeError`], by variant. The old object then runs as before.
@@ -219,8 +220,7 @@ impl<'a> Upgrade<'a> {
         let inner = self.runtime.inner();
         inner.check_waitable()?;
         let _one_at_a_time = InProgress::begin(inner)?;
-        let _signals = SignalsBlocked::new();
-        let plan = self.plan()?;
+        let plan = self.plan().map_err(UpgradeError::Refused)?;
         let new = self.load(&plan)?;
         progress(Progress::Tracing);
         let mut moving = BTreeMap::new();
@@ -236,7 +236,7 @@ impl<'a> Upgrade<'a> {
             map.check_poison()?;
         }
         let copy_time = start.elapsed();
-        let cutover = cutover::cutover(inner, &plan, &new, &moving, &self.options, progress)?;
+        let cutover = cutover::cutover(inner, &plan, (self.old, &new), &moving, &self.options, progress)?;
         progress(Progress::Done);
         let report = |map: MapPlan| {
             let moved = moving.get(&map.name);
@@ -275,7 +275,7 @@ impl<'a> Upgrade<'a> {
         let mirror = Arc::new(MapMirror::new(Arc::clone(new), key, value, inner.slots.count()));
         let action = Action::Mirror(Arc::clone(&mirror) as _);
         let link = inner
-            .attach_tracer(old, action, &[new.id()])
+            .attach_tracer(old, action, &[new.id()], None)
             .map_err(|source| UpgradeError::Attach {
                 map: plan.name.clone(),
                 source,

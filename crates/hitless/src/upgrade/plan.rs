@@ -6,14 +6,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hitless_btf::layout::{Fate, FieldChange, LayoutDiff, LayoutError, Transform, compare};
+use hitless_btf::layout::{Fate, FieldChange, LayoutDiff, Transform, compare};
 use hitless_btf::{Btf, TypeId};
-use hitless_object::{MapSpec, ObjectSpec};
+use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 use hitless_verifier::MapKind;
 
-use crate::load::{Collection, map_def};
+use super::refusal::{PlanError, Refusal};
+use crate::load::{Collection, map_def, program_type};
 use crate::map::{Map, MapDef};
 use crate::program::Program;
+use crate::region::round_up_8;
 use crate::runtime::{Attachment, Control, Runtime};
 
 /// The most bytes that are copied while the gate is closed, for each map.
@@ -85,123 +87,6 @@ pub struct Plan {
     pub programs: Vec<ProgramPlan>,
 }
 
-/// Why an upgrade is refused: every reason, not only the first. Nothing has been changed.
-#[derive(Debug)]
-pub struct PlanError {
-    /// The reasons.
-    pub refusals: Vec<Refusal>,
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, refusal) in self.refusals.iter().enumerate() {
-            write!(f, "{}{refusal}", if i == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for PlanError {}
-
-/// One reason why an upgrade is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The new map can hold fewer elements than the old one.
-    #[error("map {map}: max_entries is {found}, expected at least {expected}, which the running map can hold")]
-    Smaller {
-        /// The map.
-        map: String,
-        /// `max_entries` of the new map.
-        found: u32,
-        /// `max_entries` of the old map.
-        expected: u32,
-    },
-    /// A field would lose information.
-    #[error("map {map}: field {field} of the {part} would lose information: {change}")]
-    Lossy {
-        /// The map.
-        map: String,
-        /// `key` or `value`.
-        part: &'static str,
-        /// The field's path.
-        field: String,
-        /// What would become of it.
-        change: String,
-    },
-    /// The map changed its type.
-    #[error("map {map}: its type is {found}, expected {expected} as it runs: the type of a map cannot change")]
-    TypeChanged {
-        /// The map.
-        map: String,
-        /// Type of the new map.
-        found: &'static str,
-        /// Type of the old map.
-        expected: &'static str,
-    },
-    /// Sizes differ, and there is no BTF that says what the bytes mean.
-    #[error(
-        "map {map}: {part} size is {found}, expected {expected}, and without BTF for both there is no way from one to the other"
-    )]
-    NoBtf {
-        /// The map.
-        map: String,
-        /// `key` or `value`.
-        part: &'static str,
-        /// Size in the new map.
-        found: u32,
-        /// Size in the old map.
-        expected: u32,
-    },
-    /// The types cannot be compared.
-    #[error("map {map}: the {part} types cannot be compared: {reason}")]
-    Layout {
-        /// The map.
-        map: String,
-        /// `key` or `value`.
-        part: &'static str,
-        /// Why.
-        reason: LayoutError,
-    },
-    /// The old map has no successor, and its content would be lost.
-    #[error("map {map}: the new object has no map of this name, so its content would be lost")]
-    Lost {
-        /// The map.
-        map: String,
-    },
-    /// The new object's map cannot be made.
-    #[error("{0}")]
-    Unsupported(crate::load::LoadError),
-    /// A program that is not upgraded may write a map that moves.
-    #[error("map {map}: program {program} (id {id}) is not part of the upgrade and may write it")]
-    OutsideWriter {
-        /// The map.
-        map: String,
-        /// The program.
-        program: String,
-        /// Its id.
-        id: u32,
-    },
-    /// A tracer is attached to a map that moves; it would stay on the old one.
-    #[error("map {map}: link {link} traces it and would stay behind on the old map: detach it first")]
-    Traced {
-        /// The map.
-        map: String,
-        /// The link's id.
-        link: u32,
-    },
-    /// An attached program has no successor.
-    #[error("program {program}: the new object has no program of this name for hook {hook}")]
-    NoSuccessor {
-        /// The old program.
-        program: String,
-        /// A hook that it is attached to.
-        hook: String,
-    },
-    /// Nothing of the old object is attached to a hook.
-    #[error("nothing of the running object is attached to a hook")]
-    NothingAttached,
-}
-
 /// Makes the plan.
 pub(super) fn plan(
     runtime: &Runtime,
@@ -209,6 +94,12 @@ pub(super) fn plan(
     new: &ObjectSpec,
     always_copy: bool,
 ) -> Result<Plan, PlanError> {
+    let foreign = old.maps().iter().any(|map| map.runtime() != runtime.id());
+    if foreign || old.programs().iter().any(|program| program.runtime() != runtime.id()) {
+        return Err(PlanError {
+            refusals: vec![Refusal::OtherRuntime],
+        });
+    }
     let control = runtime.inner().control();
     let mut refusals = Vec::new();
     let mut maps = Vec::new();
@@ -232,20 +123,78 @@ pub(super) fn plan(
             });
         }
     }
-    let moving = || {
-        maps.iter()
-            .filter(|plan| plan.action.moves())
-            .filter_map(|plan| plan.old.as_ref())
+    let plan = Plan {
+        maps,
+        programs: plan_programs(&control, old, new),
     };
-    for map in moving() {
-        refusals.extend(outside_writers(&control, old, map));
-        refusals.extend(tracers(&control, map));
+    refusals.extend(plan.open_writers(&control, old));
+    if plan.programs.is_empty() && refusals.is_empty() {
+        refusals.push(Refusal::NothingAttached);
     }
-    let programs = plan_programs(&control, old, new, &mut refusals);
     if refusals.is_empty() {
-        Ok(Plan { maps, programs })
+        Ok(plan)
     } else {
         Err(PlanError { refusals })
+    }
+}
+
+impl Plan {
+    /// Who would go on writing a map that moves, or trace it, after the cutover: programs that are not upgraded, tracers, and
+    /// old programs at hooks that the plan does not know of. Asked again at the cutover, since all of them may have come
+    /// meanwhile.
+    pub(super) fn open_writers(&self, control: &Control, old: &Collection) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        let is_old = |program: &Program| old.programs().iter().any(|known| known.id() == program.id());
+        for map in self
+            .maps
+            .iter()
+            .filter(|plan| plan.action.moves())
+            .filter_map(|plan| plan.old.as_ref())
+        {
+            let name = || map.name().to_owned();
+            for program in control
+                .live_programs()
+                .filter(|program| program.written_maps().contains(&map.id()))
+            {
+                if !is_old(&program) {
+                    let (program, id) = (program.name().to_owned(), program.id());
+                    refusals.push(Refusal::OutsideWriter {
+                        map: name(),
+                        program,
+                        id,
+                    });
+                }
+            }
+            for (link, attachment) in &control.links {
+                let Attachment::Trace {
+                    map: traced,
+                    program: Some(tracer),
+                } = attachment
+                else {
+                    continue;
+                };
+                if traced.id() == map.id() || tracer.written_maps().contains(&map.id()) {
+                    refusals.push(Refusal::Traced {
+                        map: name(),
+                        program: tracer.name().to_owned(),
+                        link: *link,
+                    });
+                }
+            }
+        }
+        for attachment in control.links.values() {
+            let Attachment::Hook { hook, program } = attachment else {
+                continue;
+            };
+            if is_old(program) && !self.programs.iter().any(|plan| plan.old.id() == program.id()) {
+                let hook = control.hook_name(*hook).to_owned();
+                refusals.push(Refusal::NoSuccessor {
+                    program: program.name().to_owned(),
+                    hook,
+                });
+            }
+        }
+        refusals
     }
 }
 
@@ -257,16 +206,21 @@ impl MapAction {
 }
 
 impl MapPlan {
-    /// Where the new value has fields that the old one has not: byte ranges of the new value.
+    /// Where the new value has what the old one has not, new fields and the ends of arrays that have grown: byte ranges of the
+    /// new value. Those inside the elements of an array are left out.
     pub(crate) fn new_fields(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let fields = self
-            .value_fields
+        self.value_fields
             .iter()
-            .filter(|field| field.fate == Fate::ZeroFilled && !field.path.contains("[]"));
-        let places = fields
-            .filter_map(|field| field.new.as_ref())
-            .filter(|place| place.bits.is_none());
-        places.map(|place| place.offset as usize..(place.offset + place.size) as usize)
+            .filter(|field| !field.path.contains("[]"))
+            .filter_map(|field| {
+                let place = field.new.as_ref().filter(|place| place.bits.is_none())?;
+                let kept = match field.fate {
+                    Fate::ZeroFilled => 0,
+                    Fate::Grown { from, to } => place.size / to * from,
+                    _ => return None,
+                };
+                Some((place.offset + kept) as usize..(place.offset + place.size) as usize)
+            })
     }
 
     fn without_copy(name: &str, action: MapAction, reason: &str, old: Option<&Arc<Map>>) -> MapPlan {
@@ -351,7 +305,7 @@ fn plan_map(
             Some(old),
         ));
     }
-    let bytes = u64::from(def.max_entries) * u64::from(def.value_size);
+    let bytes = u64::from(def.max_entries) * round_up_8(def.value_size as usize) as u64;
     let (action, reason) = match def.kind {
         MapKind::Hash => (MapAction::TraceAndCopy, why(same, &key, &value, &def, old.def())),
         MapKind::Array if bytes <= CUTOVER_COPY_LIMIT => (
@@ -490,75 +444,33 @@ fn kind_name(kind: MapKind) -> &'static str {
     }
 }
 
-fn outside_writers(control: &Control, old: &Collection, map: &Arc<Map>) -> Vec<Refusal> {
-    let writers = control.live_programs().filter(|program| {
-        let inside = old.programs().iter().any(|known| known.id() == program.id());
-        !inside && program.written_maps().contains(&map.id())
-    });
-    writers
-        .map(|program| Refusal::OutsideWriter {
-            map: map.name().to_owned(),
-            program: program.name().to_owned(),
-            id: program.id(),
-        })
-        .collect()
-}
-
-fn tracers(control: &Control, map: &Arc<Map>) -> Vec<Refusal> {
-    let traced = control.links.iter().filter(|(_, attachment)| match attachment {
-        Attachment::Trace { map: traced } => traced.id() == map.id(),
-        Attachment::Hook { .. } => false,
-    });
-    traced
-        .map(|(link, _)| Refusal::Traced {
-            map: map.name().to_owned(),
-            link: *link,
-        })
-        .collect()
-}
-
-fn plan_programs(
-    control: &Control,
-    old: &Collection,
-    new: &ObjectSpec,
-    refusals: &mut Vec<Refusal>,
-) -> Vec<ProgramPlan> {
+/// The attached programs of the old object, each with its successor: the new program of its name, else the only one of its
+/// type. One that has none is left out; [`Plan::open_writers`] finds it.
+fn plan_programs(control: &Control, old: &Collection, new: &ObjectSpec) -> Vec<ProgramPlan> {
     let mut plans = Vec::new();
     for program in old.programs() {
-        let hooks: Vec<String> = control
-            .links
-            .values()
-            .filter_map(|attachment| match attachment {
-                Attachment::Hook {
-                    hook,
-                    program: attached,
-                } if attached.id() == program.id() => Some(control.hook_name(*hook).to_owned()),
-                _ => None,
-            })
-            .collect();
-        let Some(hook) = hooks.first() else { continue };
-        let mut kin = new.programs.iter().filter(|spec| spec.section == program.section());
+        let attached = control.links.values().filter_map(|attachment| match attachment {
+            Attachment::Hook {
+                hook,
+                program: attached,
+            } if attached.id() == program.id() => Some(*hook),
+            _ => None,
+        });
+        let hooks: Vec<String> = attached.map(|hook| control.hook_name(hook).to_owned()).collect();
+        let is_kin = |spec: &&ProgramSpec| program_type(spec).is_ok_and(|kind| kind == *program.program_type());
+        let mut kin = new.programs.iter().filter(is_kin);
         let successor = match new.program(program.name()) {
-            Some(spec) => Some(spec),
+            Some(_) => kin.find(|spec| spec.name == program.name()),
             None => kin.next().filter(|_| kin.next().is_none()),
         };
-        match successor {
-            Some(spec) => plans.push(ProgramPlan {
+        if let (false, Some(spec)) = (hooks.is_empty(), successor) {
+            plans.push(ProgramPlan {
                 old_name: program.name().to_owned(),
                 new_name: spec.name.clone(),
                 hooks,
                 old: Arc::clone(program),
-            }),
-            None => {
-                refusals.push(Refusal::NoSuccessor {
-                    program: program.name().to_owned(),
-                    hook: hook.clone(),
-                });
-            }
+            });
         }
-    }
-    if plans.is_empty() && refusals.is_empty() {
-        refusals.push(Refusal::NothingAttached);
     }
     plans
 }

@@ -1,0 +1,129 @@
+//! Why an upgrade is refused: what each reason names, what was found, and what was expected.
+
+use std::fmt;
+
+use hitless_btf::layout::LayoutError;
+
+use crate::load::LoadError;
+
+/// Why an upgrade is refused: every reason, not only the first. Nothing has been changed.
+#[derive(Debug)]
+pub struct PlanError {
+    /// The reasons.
+    pub refusals: Vec<Refusal>,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, refusal) in self.refusals.iter().enumerate() {
+            write!(f, "{}{refusal}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+/// One reason why an upgrade is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The new map can hold fewer elements than the old one.
+    #[error("map {map}: max_entries is {found}, expected at least {expected}, which the running map can hold")]
+    Smaller {
+        /// The map.
+        map: String,
+        /// `max_entries` of the new map.
+        found: u32,
+        /// `max_entries` of the old map.
+        expected: u32,
+    },
+    /// A field would lose information.
+    #[error("map {map}: field {field} of the {part} would lose information: {change}")]
+    Lossy {
+        /// The map.
+        map: String,
+        /// `key` or `value`.
+        part: &'static str,
+        /// The field's path.
+        field: String,
+        /// What would become of it.
+        change: String,
+    },
+    /// The map changed its type.
+    #[error("map {map}: its type is {found}, expected {expected} as it runs: the type of a map cannot change")]
+    TypeChanged {
+        /// The map.
+        map: String,
+        /// Type of the new map.
+        found: &'static str,
+        /// Type of the old map.
+        expected: &'static str,
+    },
+    /// Sizes differ, and there is no BTF that says what the bytes mean.
+    #[error(
+        "map {map}: {part} size is {found}, expected {expected}, and without BTF for both there is no way from one to the other"
+    )]
+    NoBtf {
+        /// The map.
+        map: String,
+        /// `key` or `value`.
+        part: &'static str,
+        /// Size in the new map.
+        found: u32,
+        /// Size in the old map.
+        expected: u32,
+    },
+    /// The types cannot be compared.
+    #[error("map {map}: the {part} types cannot be compared: {reason}")]
+    Layout {
+        /// The map.
+        map: String,
+        /// `key` or `value`.
+        part: &'static str,
+        /// Why.
+        reason: LayoutError,
+    },
+    /// The old map has no successor, and its content would be lost.
+    #[error("map {map}: the new object has no map of this name, so its content would be lost")]
+    Lost {
+        /// The map.
+        map: String,
+    },
+    /// The new object's map cannot be made.
+    #[error("{0}")]
+    Unsupported(LoadError),
+    /// A program that is not upgraded may write a map that moves.
+    #[error("map {map}: program {program} (id {id}) is not part of the upgrade and may write it")]
+    OutsideWriter {
+        /// The map.
+        map: String,
+        /// The program.
+        program: String,
+        /// Its id.
+        id: u32,
+    },
+    /// A tracer is attached to a map that moves, or writes one; it would stay with the old map.
+    #[error("map {map}: link {link} of tracer {program} would stay behind with the old map: detach it first")]
+    Traced {
+        /// The map.
+        map: String,
+        /// The tracer.
+        program: String,
+        /// The link's id.
+        link: u32,
+    },
+    /// An attached program has no successor.
+    #[error("program {program}: the new object has no program of this name and type for hook {hook}")]
+    NoSuccessor {
+        /// The old program.
+        program: String,
+        /// A hook that it is attached to.
+        hook: String,
+    },
+    /// The running object belongs to another runtime.
+    #[error("the running object belongs to another runtime")]
+    OtherRuntime,
+    /// Nothing of the old object is attached to a hook.
+    #[error("nothing of the running object is attached to a hook")]
+    NothingAttached,
+}
