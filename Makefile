@@ -18,10 +18,10 @@ help:
 demo:
 	$(CARGO) build --release -p hitless-cli
 	$(HITLESS) upgrade bpf/flows_v1.bpf.o bpf/flows_v2.bpf.o --hook xdp --pcap testdata/flows.pcap \
-		--threads 2 --repeat 200 --copy-rate 4000 --min-mirrored 1 --min-packets 10000 --max-pause-percent 10
+		--threads 2 --repeat 200 --copy-rate 1000 --min-mirrored 1 --min-packets 10000 --max-pause-percent 10
 	$(HITLESS) upgrade bpf/flows_lock_v1.bpf.o bpf/flows_lock_v2.bpf.o --hook xdp --pcap testdata/flows.pcap \
 		--steer none \
-		--threads 2 --repeat 200 --copy-rate 4000 --min-mirrored 1 --min-packets 10000 --max-pause-percent 10
+		--threads 2 --repeat 200 --copy-rate 1000 --min-mirrored 1 --min-packets 10000 --max-pause-percent 10
 
 test: tools objects
 	if command -v cargo-nextest >/dev/null; \
@@ -53,3 +53,4 @@ bench:
 
 soak:
 	$(CARGO) test --release -p hitless --tests -- --ignored
+	MODEL_ITERATIONS=20000 $(MAKE) model
