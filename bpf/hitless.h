@@ -67,9 +67,9 @@ enum xdp_action { XDP_ABORTED = 0, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
 
 // Map tracing -----------------------------------------------------------------
 //
-// A program in section "map_trace/<map>/UPDATE_ELEM" runs when
-// bpf_map_update_elem is called on the map, one in "map_trace/<map>/DELETE_ELEM"
-// when bpf_map_delete_elem is. `key` points to the map's key_size bytes, `value`
+// A program in section "map_trace/<map>/UPDATE_ELEM" runs after each update of the
+// map, by the helper, by a store through a pointer into a value, or by the host;
+// one in "map_trace/<map>/DELETE_ELEM" after each delete. `key` points to the map's key_size bytes, `value`
 // to its value_size bytes; both are read-only.
 
 #define MAP_TRACE(map, kind) SEC("map_trace/" #map "/" #kind)

@@ -63,9 +63,8 @@ impl Account {
     fn of(&self, value: &Value) -> Result<i128> {
         let mut part = value;
         for name in self.field.split('.').filter(|name| !name.is_empty()) {
-            let members: &[_] = match part {
-                Value::Struct(members) => members,
-                _ => &[],
+            let Value::Struct(members) = part else {
+                bail!("account {self}: found {part}, which has no field {name}");
             };
             let Some((_, member)) = members.iter().find(|(member, _)| *member == name) else {
                 let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();

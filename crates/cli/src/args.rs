@@ -26,7 +26,7 @@ pub(crate) struct TrafficArgs {
     /// An integer: "flows.packets" is summed over all elements of the map, ".bss.failed_packets" is global data. All of them
     /// together must be the packets sent. Default: those of flows.packets, .bss.deleted_packets and .bss.failed_packets
     /// that the object has.
-    #[arg(long = "account", value_name = "MAP.FIELD")]
+    #[arg(long = "account", value_name = "MAP.FIELD", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) accounts: Vec<String>,
 }
 

@@ -157,6 +157,13 @@ fn limits_that_are_not_met_are_told() {
         line,
         "0 packets ran between the first copied entry and the cutover, expected at least 1"
     );
+    let (out, line) = fails_with_output(&[&args[..], &["--max-pause-percent", "0"]].concat());
+    assert!(!out.contains('%'), "nothing was copied: {out}");
+    assert_eq!(
+        line,
+        "nothing was copied that the pause could be compared with; --always-copy copies all the same"
+    );
+    let args = [&args[..], &["--always-copy"]].concat();
     let (_, line) = fails_with_output(&[&args[..], &["--max-pause-percent", "0"]].concat());
     assert!(line.starts_with("the longest pause was "), "{line}");
     assert!(

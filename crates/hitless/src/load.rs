@@ -7,7 +7,7 @@ use hitless_object::{MapEvent, MapSpec, ObjectSpec, ProgramSpec, SectionKind};
 use hitless_verifier::{HelperProto, MapFacts, MapKind, ProgramInput, Rejection, SourceLine, tables, verify};
 
 use crate::env::HELPERS;
-use crate::map::{Map, MapCreateError, MapDef, MapError, MapSource, UpdateFlags};
+use crate::map::{Map, MapCreateError, MapDef, MapError, MapSource, UpdateFlags, kind_name};
 use crate::program::{BuildError, Program, ProgramType};
 use crate::runtime::Runtime;
 use crate::trace::TraceEvent;
@@ -85,9 +85,9 @@ pub enum LoadError {
         /// Which attribute.
         what: &'static str,
         /// What the given map has.
-        found: u32,
+        found: String,
         /// What the object says.
-        expected: u32,
+        expected: String,
     },
     /// A map given in place of one of the object's belongs to another runtime.
     #[error("map {map}: the map given in its place belongs to another runtime")]
@@ -285,27 +285,23 @@ pub(crate) fn map_def(spec: &MapSpec) -> Result<MapDef, LoadError> {
 }
 
 fn check_replacement(given: &Map, def: &MapDef) -> Result<(), LoadError> {
-    let attributes = [
-        ("type", kind_number(given.def().kind), kind_number(def.kind)),
-        ("key_size", given.def().key_size, def.key_size),
-        ("value_size", given.def().value_size, def.value_size),
-        ("max_entries", given.def().max_entries, def.max_entries),
-    ];
-    match attributes.into_iter().find(|(_, found, expected)| found != expected) {
+    let attributes = |def: &MapDef| {
+        [
+            ("type", kind_name(def.kind).to_owned()),
+            ("key_size", def.key_size.to_string()),
+            ("value_size", def.value_size.to_string()),
+            ("max_entries", def.max_entries.to_string()),
+        ]
+    };
+    let pairs = attributes(given.def()).into_iter().zip(attributes(def));
+    match pairs.into_iter().find(|(found, expected)| found != expected) {
         None => Ok(()),
-        Some((what, found, expected)) => Err(LoadError::Replacement {
+        Some(((what, found), (_, expected))) => Err(LoadError::Replacement {
             map: def.name.clone(),
             what,
             found,
             expected,
         }),
-    }
-}
-
-const fn kind_number(kind: MapKind) -> u32 {
-    match kind {
-        MapKind::Hash => 1,
-        MapKind::Array => 2,
     }
 }
 

@@ -221,6 +221,27 @@ fn new_variables_keep_their_initial_values() {
     );
 }
 
+/// A field that only got another name: the map is made anew, so that the next upgrade goes by the new names.
+#[test]
+fn renames_are_not_forgotten() {
+    let swapped = [was("bytes", 4, "hits"), was("hits", 4, "bytes")];
+    let running = Running::new(&typed(HASH, KEY, &[field("hits", 4), field("bytes", 4)], 4));
+    let key = 1u32.to_ne_bytes();
+    running
+        .map()
+        .update(&key, &[1, 0, 0, 0, 64, 0, 0, 0], UpdateFlags::ANY)
+        .unwrap();
+    let second = typed(HASH, KEY, &swapped, 4);
+    let (object, report) = running.upgrade(&second, &mut |_| {}).unwrap();
+    assert_eq!(report.maps[0].plan.reason, "value fields renamed");
+    let running = Running { object, ..running };
+    assert_eq!(running.map().lookup(&key).unwrap().unwrap(), [1, 0, 0, 0, 64, 0, 0, 0]);
+    let third = typed(HASH, KEY, &[field("bytes", 8), field("hits", 8)], 4);
+    let (object, _) = running.upgrade(&third, &mut |_| {}).unwrap();
+    let value = object.maps()[0].lookup(&key).unwrap().unwrap();
+    assert_eq!((value[0], value[8]), (1, 64), "bytes was hits, hits was bytes");
+}
+
 #[test]
 fn keys_are_transformed_too() {
     let old_key = [field("port", 2), field("host", 4)];
@@ -264,7 +285,11 @@ fn what_would_lose_information_is_refused() {
         &value(&[field("a", 4)]),
         &format!("{lossy}narrowed from 64 to 32 bits"),
     );
-    is_refused(&a8, &value(&[field("b", 8)]), &format!("{lossy}dropped"));
+    is_refused(
+        &a8,
+        &value(&[field("b", 8)]),
+        &format!("{lossy}dropped; if it has another name now, tag the new field was:a"),
+    );
     is_refused(
         &a8,
         &typed(HASH, KEY, &[field("a", 8)], 3),
@@ -289,7 +314,7 @@ fn what_would_lose_information_is_refused() {
     is_refused(
         &a8,
         &renamed,
-        "upgrade refused: map state: the new object has no map of this name, so its content would be lost",
+        "upgrade refused: map state: the new object has no map of this name, so its content would be lost; maps cannot be renamed",
     );
 }
 

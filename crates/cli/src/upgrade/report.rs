@@ -170,9 +170,10 @@ impl Report {
         maps.map(|map| map.mirrored_updates + map.mirrored_deletes).sum()
     }
 
-    /// The longest pause in percent of the time that the copy took.
-    pub(super) fn pause_percent(&self) -> f64 {
-        100.0 * self.longest_pause_ns as f64 / self.copy_time_ns.max(1) as f64
+    /// The longest pause in percent of the time that the copy took; `None` if nothing was copied.
+    pub(super) fn pause_percent(&self) -> Option<f64> {
+        self.packets_during_copy?;
+        Some(100.0 * self.longest_pause_ns as f64 / self.copy_time_ns.max(1) as f64)
     }
 
     pub(super) fn text(&self) -> Result<String> {
@@ -214,15 +215,16 @@ impl Report {
         }));
         out.push_str(&table(&rows, 2));
         writeln!(out, "copy time: {:.3} ms", milliseconds(self.copy_time_ns))?;
+        let percent = self.pause_percent();
+        let percent = percent.map_or_else(String::new, |percent| format!(", {percent:.3} % of the copy time"));
         let attempts = match self.cutover_attempts {
             1 => "1 attempt".to_owned(),
             count => format!("{count} attempts"),
         };
         writeln!(
             out,
-            "longest pause: {:.3} ms, {:.3} % of the copy time (gate closed {:.3} ms, longest wait {:.3} ms, {attempts})",
+            "longest pause: {:.3} ms{percent} (gate closed {:.3} ms, longest wait {:.3} ms, {attempts})",
             milliseconds(self.longest_pause_ns),
-            self.pause_percent(),
             milliseconds(self.gate_closed_ns),
             milliseconds(self.longest_wait_ns),
         )?;

@@ -68,6 +68,14 @@ impl UpdateFlags {
     }
 }
 
+/// The name of a map type, as `bpftool` prints it.
+pub(crate) const fn kind_name(kind: MapKind) -> &'static str {
+    match kind {
+        MapKind::Hash => "hash",
+        MapKind::Array => "array",
+    }
+}
+
 /// How a map is made: the part of an object's map description that the runtime needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapDef {

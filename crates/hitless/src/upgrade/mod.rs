@@ -46,7 +46,8 @@ pub struct Upgrade<'a> {
 /// How an upgrade is carried out.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The most entries copied in a second, to leave the processor to the programs; as many as possible if not given.
+    /// The most entries copied in a second, to leave the processor to the programs; as many as possible if not given,
+    /// or 0.
     pub copy_rate: Option<u32>,
     /// How long the gate stays closed for runs that do not end, before it opens again under the old programs.
     pub gate_deadline: Duration,

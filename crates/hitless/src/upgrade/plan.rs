@@ -1,7 +1,7 @@
 //! The plan of an upgrade: what becomes of every map and program, and why; or every reason why it cannot be done.
 //!
-//! It is made from the running old object and the description of the new one alone, changes nothing, and is
-//! deterministic.
+//! It is made from the running object, the description of the new one, and what else is loaded and attached; it changes
+//! nothing, and is deterministic.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use hitless_verifier::MapKind;
 
 use super::refusal::{PlanError, Refusal};
 use crate::load::{Collection, map_def, program_type};
-use crate::map::{Map, MapDef};
+use crate::map::{Map, MapDef, kind_name};
 use crate::program::Program;
 use crate::region::round_up_8;
 use crate::runtime::{Attachment, Control, Runtime};
@@ -165,21 +165,30 @@ impl Plan {
                     });
                 }
             }
-            for (link, attachment) in &control.links {
-                let Attachment::Trace {
-                    map: traced,
-                    program: Some(tracer),
-                } = attachment
-                else {
-                    continue;
-                };
-                if traced.id() == map.id() || tracer.written_maps().contains(&map.id()) {
-                    refusals.push(Refusal::Traced {
-                        map: name(),
-                        program: tracer.name().to_owned(),
-                        link: *link,
-                    });
-                }
+        }
+        let moving = || {
+            self.maps
+                .iter()
+                .filter(|plan| plan.action.moves())
+                .filter_map(|plan| plan.old.as_ref())
+        };
+        for (link, attachment) in &control.links {
+            let Attachment::Trace {
+                map: traced,
+                program: Some(tracer),
+            } = attachment
+            else {
+                continue;
+            };
+            let written = tracer.written_maps();
+            let maps = moving().filter(|map| map.id() == traced.id() || written.contains(&map.id()));
+            let maps: Vec<&str> = maps.map(|map| map.name()).collect();
+            if !maps.is_empty() {
+                refusals.push(Refusal::Traced {
+                    maps: maps.join(", "),
+                    program: tracer.name().to_owned(),
+                    link: *link,
+                });
             }
         }
         for attachment in control.links.values() {
@@ -289,14 +298,20 @@ fn plan_map(
                     } else {
                         field.path.clone()
                     },
-                    change: field.fate.to_string(),
+                    change: match field.fate {
+                        Fate::Dropped => format!(
+                            "dropped; if it has another name now, tag the new field was:{}",
+                            field.path
+                        ),
+                        _ => field.fate.to_string(),
+                    },
                 }),
         );
     }
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let same = key.identity && value.identity && same_shape(&def, old.def());
+    let same = key.is_same() && value.is_same() && same_shape(&def, old.def());
     if same && !always_copy {
         return Ok(MapPlan::without_copy(
             &spec.name,
@@ -348,11 +363,12 @@ fn why(same: bool, key: &Way, value: &Way, new: &MapDef, old: &MapDef) -> String
         return "same layout, copied on request".to_owned();
     }
     let mut reasons = Vec::new();
-    if !key.identity {
-        reasons.push("key layout changed".to_owned());
-    }
-    if !value.identity {
-        reasons.push("value layout changed".to_owned());
+    for (part, way) in [("key", key), ("value", value)] {
+        if !way.identity {
+            reasons.push(format!("{part} layout changed"));
+        } else if way.renamed {
+            reasons.push(format!("{part} fields renamed"));
+        }
     }
     if new.max_entries != old.max_entries {
         reasons.push(format!("max_entries {} to {}", old.max_entries, new.max_entries));
@@ -395,13 +411,23 @@ impl<'a> Part<'a> {
 struct Way {
     fields: Vec<FieldChange>,
     transform: Transform,
+    /// Whether the same bytes serve both.
     identity: bool,
+    /// Whether a field has another name. The map is then made anew, with the new names: the next upgrade goes by them.
+    renamed: bool,
+}
+
+impl Way {
+    fn is_same(&self) -> bool {
+        self.identity && !self.renamed
+    }
 }
 
 impl From<LayoutDiff> for Way {
     fn from(diff: LayoutDiff) -> Way {
         Way {
             identity: diff.is_identity(),
+            renamed: diff.fields.iter().any(|field| field.renamed_from.is_some()),
             fields: diff.fields,
             transform: diff.transform,
         }
@@ -427,6 +453,7 @@ fn layout(
             fields: Vec::new(),
             transform: Transform::identity(part.old_size),
             identity: true,
+            renamed: false,
         }),
         _ => Err(Refusal::NoBtf {
             map: part.map.to_owned(),
@@ -434,13 +461,6 @@ fn layout(
             found: part.new_size,
             expected: part.old_size,
         }),
-    }
-}
-
-fn kind_name(kind: MapKind) -> &'static str {
-    match kind {
-        MapKind::Hash => "hash",
-        MapKind::Array => "array",
     }
 }
 

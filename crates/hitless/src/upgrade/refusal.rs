@@ -46,7 +46,7 @@ pub enum Refusal {
         part: &'static str,
         /// The field's path.
         field: String,
-        /// What would become of it.
+        /// What would become of it, and what to do if that is not meant.
         change: String,
     },
     /// The map changed its type.
@@ -84,7 +84,7 @@ pub enum Refusal {
         reason: LayoutError,
     },
     /// The old map has no successor, and its content would be lost.
-    #[error("map {map}: the new object has no map of this name, so its content would be lost")]
+    #[error("map {map}: the new object has no map of this name, so its content would be lost; maps cannot be renamed")]
     Lost {
         /// The map.
         map: String,
@@ -103,10 +103,10 @@ pub enum Refusal {
         id: u32,
     },
     /// A tracer is attached to a map that moves, or writes one; it would stay with the old map.
-    #[error("map {map}: link {link} of tracer {program} would stay behind with the old map: detach it first")]
+    #[error("map {maps}: link {link} of tracer {program} would stay behind with the old map: detach it first")]
     Traced {
-        /// The map.
-        map: String,
+        /// Those of the maps that move which it traces or writes.
+        maps: String,
         /// The tracer.
         program: String,
         /// The link's id.
