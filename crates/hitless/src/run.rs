@@ -5,16 +5,15 @@
 //! store; [`Slots::synchronize`] advances the epoch, executes `membarrier(2)` and waits until every slot is idle or shows a
 //! later epoch. What was unpublished before that call can then be freed: no run can still see it.
 //!
-//! The *gate* stops runs from beginning while a cutover swaps programs. Entering publishes the run first and looks at the
-//! gate second; if it is closed, the run backs out and waits with no slot and no epoch. So the thread that closed the
-//! gate and then waited for a grace period knows that nothing runs, and that nothing waits for it while holding a slot.
-//! The gate is the runtime's, not a hook's: a run nested in another (a signal handler's) takes the program versions that
-//! its outermost run latched, and any hook may be outermost.
+//! Entering publishes the run first and looks at the gate (`gate.rs`) second; if that is closed, the run backs out and waits
+//! with no slot and no epoch. So the thread that closed the gate and then waited for a grace period knows that nothing
+//! runs. The gate is the runtime's, not a hook's: a run nested in another (a signal handler's) takes the program versions
+//! that its outermost run latched, and any hook may be outermost.
 //!
 //! A signal handler that interrupts a run of its own thread nests: it uses the same slot, and must not wait for
-//! anything that the interrupted code may hold. One that interrupts the few instructions between publishing and looking at
-//! the gate is a run of its own; before it waits at a closed gate it withdraws the interrupted entry (which then
-//! starts over), so that the cutover does not wait for a thread that waits for the cutover.
+//! anything that the interrupted code may hold. One that interrupts the few instructions in which a run begins or ends is
+//! a run of its own, with another slot; before it waits at a closed gate it withdraws the interrupted run (one that was
+//! beginning then starts over), so that the cutover does not wait for a thread that waits for the cutover.
 
 use std::cell::Cell;
 use std::marker::PhantomData;

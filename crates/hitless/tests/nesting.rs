@@ -108,14 +108,73 @@ impl Drop for Storm {
     }
 }
 
+/// Runs `body` while threads repeat `work`, with a random number each time, and signals make each of them do `action`.
+fn under_storm(
+    threads: u32,
+    (runtime, hook, action): (&Runtime, &Hook, fn()),
+    work: impl Fn(u32) + Sync,
+    body: impl FnOnce(),
+) {
+    let (stop, targets) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let (stop, targets, work) = (&stop, &targets, &work);
+            scope.spawn(move || {
+                RANDOM.with(|random| random.set(thread + 7));
+                on_signal(action, runtime, hook);
+                // SAFETY: asks for the caller's own id.
+                targets.lock().unwrap().push(unsafe { libc::pthread_self() });
+                let mut random = thread;
+                while !stop.load(SeqCst) {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    work(random);
+                }
+                ACTION.with(|action| action.set(None));
+            });
+        }
+        while targets.lock().unwrap().len() < threads as usize {
+            thread::yield_now();
+        }
+        let storm = Storm::on(targets.lock().unwrap().clone());
+        body();
+        drop(storm);
+        stop.store(true, SeqCst);
+    });
+}
+
+/// Upgrades to the same object again and again, each time copying the maps; `after` sees each new one.
+fn upgrade_repeatedly(
+    count: usize,
+    runtime: &Runtime,
+    object: &mut Collection,
+    spec: &ObjectSpec,
+    after: impl Fn(&Collection),
+) -> Result<(), UpgradeError> {
+    let options = Options {
+        always_copy: true,
+        ..Options::default()
+    };
+    for _ in 0..count {
+        let (new, _) = Upgrade::new(runtime, object, spec, options).run(&mut |_| {})?;
+        *object = new;
+        after(object);
+    }
+    Ok(())
+}
+
+/// The next random number of a signal handler on this thread.
+fn random() -> u32 {
+    RANDOM.with(|random| {
+        random.set(random.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        random.get()
+    })
+}
+
 static NESTED_PASSED: AtomicU64 = AtomicU64::new(0);
 
 fn nested_add() {
     let Some(hook) = HOOK.with(Cell::get) else { return };
-    let random = RANDOM.with(|random| {
-        random.set(random.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-        random.get()
-    });
+    let random = random();
     let mut data = [0; 16];
     data[0] = 2;
     data[4..8].copy_from_slice(&((random >> 16) % 50).to_ne_bytes());
@@ -134,48 +193,20 @@ fn a_signal_storm_during_upgrades_loses_nothing() {
     let spec = twice();
     let (runtime, mut object, outer, inner, _links) = start(&spec);
     NESTED_PASSED.store(0, SeqCst);
-    let stop = AtomicBool::new(false);
     let sent = AtomicU64::new(0);
-    let targets = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for thread in 0..2u32 {
-            let (runtime, outer, inner) = (&runtime, &outer, &inner);
-            let (stop, sent, targets) = (&stop, &sent, &targets);
-            scope.spawn(move || {
-                RANDOM.with(|random| random.set(thread + 7));
-                on_signal(nested_add, runtime, inner);
-                // SAFETY: asks for the caller's own id.
-                targets.lock().unwrap().push(unsafe { libc::pthread_self() });
-                let mut random = thread;
-                while !stop.load(SeqCst) {
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    if send(outer, Command::Add((random >> 16) % 50, 1)) == XdpAction::Pass {
-                        sent.fetch_add(1, SeqCst);
-                    }
-                }
-                ACTION.with(|action| action.set(None));
-            });
+    let add = |random: u32| {
+        if send(&outer, Command::Add((random >> 16) % 50, 1)) == XdpAction::Pass {
+            sent.fetch_add(1, SeqCst);
         }
-        while targets.lock().unwrap().len() < 2 {
-            thread::yield_now();
-        }
-        let storm = Storm::on(targets.lock().unwrap().clone());
-        for _ in 0..100 {
-            let options = Options {
-                always_copy: true,
-                ..Options::default()
-            };
-            let (new, _) = Upgrade::new(&runtime, &object, &spec, options)
-                .run(&mut |_| {})
-                .expect("the upgrade succeeds");
-            object = new;
-        }
+    };
+    let mut result = Ok(());
+    under_storm(2, (&runtime, &inner, nested_add), add, || {
+        result = upgrade_repeatedly(100, &runtime, &mut object, &spec, |_| {});
         while NESTED_PASSED.load(SeqCst) < 100 {
             thread::yield_now();
         }
-        drop(storm);
-        stop.store(true, SeqCst);
     });
+    result.expect("every upgrade succeeds");
     let total: u64 = entries(&object.maps()[0]).iter().map(|(_, value)| value).sum();
     assert_eq!(total, sent.load(SeqCst) + NESTED_PASSED.load(SeqCst));
 }
@@ -185,10 +216,7 @@ static NESTED_CHANGES: AtomicU64 = AtomicU64::new(0);
 /// Any command but a pointer write, so that helpers change the map in the handler.
 fn nested_change() {
     let Some(hook) = HOOK.with(Cell::get) else { return };
-    let random = RANDOM.with(|random| {
-        random.set(random.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-        random.get()
-    });
+    let random = random();
     let mut data = [0; 16];
     data[0] = 1 + (random >> 12) as u8 % 2;
     data[4..8].copy_from_slice(&((random >> 16) % 50).to_ne_bytes());
@@ -225,37 +253,17 @@ fn changes_in_signal_handlers_are_traced_or_refused() {
         runtime.attach(&inner, again.program("writer").unwrap()).unwrap(),
     ];
     NESTED_CHANGES.store(0, SeqCst);
-    let targets = Mutex::new(Vec::new());
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for thread in 0..2u32 {
-            let (runtime, outer, inner, targets, stop) = (&runtime, &outer, &inner, &targets, &stop);
-            scope.spawn(move || {
-                RANDOM.with(|random| random.set(thread + 3));
-                on_signal(nested_change, runtime, inner);
-                // SAFETY: asks for the caller's own id.
-                targets.lock().unwrap().push(unsafe { libc::pthread_self() });
-                let mut random = thread;
-                while !stop.load(SeqCst) {
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let mut data = [0; 16];
-                    data[0] = 1 + (random >> 12) as u8 % 4;
-                    data[4..8].copy_from_slice(&((random >> 16) % 50).to_ne_bytes());
-                    data[8..12].copy_from_slice(&random.to_ne_bytes());
-                    outer.run(&mut Packet::new(&mut data)).expect("the program runs");
-                }
-                ACTION.with(|action| action.set(None));
-            });
-        }
-        while targets.lock().unwrap().len() < 2 {
-            thread::yield_now();
-        }
-        let storm = Storm::on(targets.lock().unwrap().clone());
+    let change = |random: u32| {
+        let mut data = [0; 16];
+        data[0] = 1 + (random >> 12) as u8 % 4;
+        data[4..8].copy_from_slice(&((random >> 16) % 50).to_ne_bytes());
+        data[8..12].copy_from_slice(&random.to_ne_bytes());
+        outer.run(&mut Packet::new(&mut data)).expect("the program runs");
+    };
+    under_storm(2, (&runtime, &inner, nested_change), change, || {
         while NESTED_CHANGES.load(SeqCst) < 2000 {
             thread::yield_now();
         }
-        drop(storm);
-        stop.store(true, SeqCst);
     });
     assert_eq!(entries(mirror), entries(source));
     assert_eq!(tracers.map(|tracer| tracer.recursion_misses()), [0, 0]);
@@ -268,39 +276,14 @@ fn changes_in_signal_handlers_poison_no_upgrade() {
     install();
     let spec = twice();
     let (runtime, mut object, outer, inner, _links) = start(&spec);
-    let stop = AtomicBool::new(false);
-    let target = Mutex::new(None);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            on_signal(nested_change, &runtime, &inner);
-            // SAFETY: asks for the caller's own id.
-            *target.lock().unwrap() = Some(unsafe { libc::pthread_self() });
-            let mut random = 1u32;
-            while !stop.load(SeqCst) {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                send(&outer, Command::Set((random >> 16) % 50, random.into()));
-            }
-            ACTION.with(|action| action.set(None));
-        });
-        while target.lock().unwrap().is_none() {
-            thread::yield_now();
-        }
-        let storm = Storm::on(vec![target.lock().unwrap().unwrap()]);
-        let options = Options {
-            always_copy: true,
-            ..Options::default()
-        };
-        let mut result = Ok(());
-        for _ in 0..200 {
-            match Upgrade::new(&runtime, &object, &spec, options).run(&mut |_| {}) {
-                Ok((new, _)) => object = new,
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        drop(storm);
-        stop.store(true, SeqCst);
-        result.expect("every upgrade succeeds");
+    let set = |random: u32| {
+        send(&outer, Command::Set((random >> 16) % 50, random.into()));
+    };
+    let mut result = Ok(());
+    under_storm(1, (&runtime, &inner, nested_change), set, || {
+        result = upgrade_repeatedly(200, &runtime, &mut object, &spec, |_| {});
     });
+    result.expect("every upgrade succeeds");
 }
 
 static LOCKED_MAP: AtomicPtr<Map> = AtomicPtr::new(std::ptr::null_mut());
@@ -338,47 +321,29 @@ fn changes_in_signal_handlers_do_not_wait_for_interrupted_spin_locks() {
     };
     current(&object);
     NESTED_CHANGES.store(0, SeqCst);
-    let stop = AtomicBool::new(false);
-    let target = Mutex::new(None);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            on_signal(update_locked_map, &runtime, &hook);
-            // SAFETY: asks for the caller's own id.
-            *target.lock().unwrap() = Some(unsafe { libc::pthread_self() });
-            while !stop.load(SeqCst) {
-                hook.run(&mut Packet::new(&mut [0; 60])).expect("the program runs");
-            }
-            ACTION.with(|action| action.set(None));
-        });
-        while target.lock().unwrap().is_none() {
-            thread::yield_now();
-        }
-        let storm = Storm::on(vec![target.lock().unwrap().unwrap()]);
-        let options = Options {
-            always_copy: true,
-            ..Options::default()
-        };
-        let mut result = Ok(());
-        for _ in 0..100 {
-            match Upgrade::new(&runtime, &object, &spec, options).run(&mut |_| {}) {
-                Ok((new, _)) => object = new,
-                Err(error) => result = result.and(Err(error)),
-            }
-            current(&object);
-        }
-        drop(storm);
-        stop.store(true, SeqCst);
-        result.expect("every upgrade succeeds");
+    let count = |_| {
+        hook.run(&mut Packet::new(&mut [0; 60])).expect("the program runs");
+    };
+    let mut result = Ok(());
+    under_storm(1, (&runtime, &hook, update_locked_map), count, || {
+        result = upgrade_repeatedly(100, &runtime, &mut object, &spec, current);
     });
+    result.expect("every upgrade succeeds");
     assert!(NESTED_CHANGES.load(SeqCst) > 0);
 }
 
 static STUCK: AtomicI32 = AtomicI32::new(0);
 
-/// If the signal interrupted a run, keeps it from ending until told to.
+/// If the signal interrupted the hook's program, which therefore cannot run again here, keeps it from ending until told to.
 fn get_stuck() {
-    let Some(runtime) = RUNTIME.with(Cell::get) else { return };
-    if STUCK.load(SeqCst) != 0 || runtime.synchronize(Some(Duration::ZERO)) != Err(SyncError::Deadlock) {
+    let Some(hook) = HOOK.with(Cell::get) else { return };
+    let is_inside = || {
+        matches!(
+            hook.run(&mut Packet::new(&mut [0; 14])),
+            Err(RunError::Recursion { .. })
+        )
+    };
+    if STUCK.load(SeqCst) != 0 || !is_inside() {
         return;
     }
     STUCK.store(1, SeqCst);
