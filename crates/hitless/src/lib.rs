@@ -10,6 +10,7 @@ mod gate;
 mod hook;
 mod link;
 mod load;
+mod lock;
 mod map;
 #[cfg(hitless_model)]
 pub mod model;

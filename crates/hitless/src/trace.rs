@@ -23,10 +23,11 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::fence;
 
+use crate::lock::{self, OwnerGuard};
 use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::primitive::Retired;
 use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
-use crate::primitive::{Retired, relax};
 use crate::program::Program;
 use crate::run::Run;
 use crate::scratch::Scratch;
@@ -34,7 +35,6 @@ use crate::scratch::Scratch;
 /// At most this many tracers may be attached to one map and event.
 pub const MAX_TRACERS: usize = 16;
 const STRIPES: usize = 256;
-const NESTED_TRIES: u32 = 64;
 
 /// What a tracer waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -187,20 +187,31 @@ impl TraceState {
         if crate::model::fault(crate::model::Fault::NoStripes) {
             return Ok(guard);
         }
-        let stripe = &self.stripes[hash as usize % STRIPES];
-        let me = run.index() + 1;
-        let mut turn = 0;
-        loop {
-            match stripe.owner.compare_exchange(0, me, Acquire, Relaxed) {
-                Ok(_) => {
-                    guard.stripe = Some(stripe);
-                    return Ok(guard);
-                }
-                Err(owner) if owner == me || (run.is_nested() && turn >= NESTED_TRIES) => return Err(MapError::Busy),
-                Err(_) => relax(turn),
+        guard.stripe = Some(lock::lock(run, &self.stripes[hash as usize % STRIPES].owner)?);
+        Ok(guard)
+    }
+
+    /// Takes the stripe of the key that an element of `map` holds; `None` if the element is not live. The key may change
+    /// until its stripe is held, since the element may be deleted and recycled: look, lock, look again.
+    pub(crate) fn lock_live<'a>(
+        &'a self,
+        run: &'a Run<'_>,
+        map: &Map,
+        elem: Elem,
+    ) -> Result<Option<StripeGuard<'a>>, MapError> {
+        while let Some(key) = map.live(elem) {
+            let stripe = self.lock(run, map.ops().stripe_hash(&key))?;
+            #[cfg(hitless_model)]
+            if crate::model::fault(crate::model::Fault::NoSecondLook) {
+                return Ok(Some(stripe));
             }
-            turn += 1;
+            match map.live(elem) {
+                Some(now) if now.bytes() == key.bytes() => return Ok(Some(stripe)),
+                Some(_) => {}
+                None => return Ok(None),
+            }
         }
+        Ok(None)
     }
 
     fn mark_dirty(&self, elem: Elem) {
@@ -243,7 +254,7 @@ pub(crate) struct StripeGuard<'a> {
     trace: &'a TraceState,
     run: &'a Run<'a>,
     /// `None` only while it is being taken, and in the model with stripes taken out.
-    stripe: Option<&'a Stripe>,
+    stripe: Option<OwnerGuard<'a>>,
 }
 
 impl StripeGuard<'_> {
@@ -264,9 +275,7 @@ impl StripeGuard<'_> {
 
 impl Drop for StripeGuard<'_> {
     fn drop(&mut self) {
-        if let Some(stripe) = self.stripe {
-            stripe.owner.store(0, Release);
-        }
+        drop(self.stripe.take());
         let held = &self.run.slot().stripes;
         held.store(held.load(Relaxed).saturating_sub(1), Relaxed);
     }
@@ -470,38 +479,18 @@ pub(crate) fn flush(run: &Run<'_>) {
 
 /// Reports an element under the key that it now holds, if it is live.
 fn flush_element(run: &Run<'_>, map: &Map, trace: &TraceState, elem: Elem) {
-    // The key may change until its stripe is held, since the element may be deleted and recycled: look, lock, look again.
-    while let Some(key) = map.live(elem) {
-        let Ok(stripe) = trace.lock(run, map.ops().stripe_hash(&key)) else {
-            // Only a nested run is refused, and only an outermost one flushes.
-            return trace.lose();
-        };
-        #[cfg(hitless_model)]
-        if crate::model::fault(crate::model::Fault::NoSecondLook) {
-            return stripe.run_tracers(
-                run,
-                map,
-                &Event::Update {
-                    elem,
-                    flags: UpdateFlags::EXIST,
-                },
-            );
-        }
-        match map.live(elem) {
-            Some(now) if now.bytes() == key.bytes() => {
-                stripe.run_tracers(
-                    run,
-                    map,
-                    &Event::Update {
-                        elem,
-                        flags: UpdateFlags::EXIST,
-                    },
-                );
-                return;
-            }
-            Some(_) => {}
-            None => return,
-        }
+    match trace.lock_live(run, map, elem) {
+        Ok(Some(stripe)) => stripe.run_tracers(
+            run,
+            map,
+            &Event::Update {
+                elem,
+                flags: UpdateFlags::EXIST,
+            },
+        ),
+        Ok(None) => {}
+        // Only a nested run is refused, and only an outermost one flushes.
+        Err(_) => trace.lose(),
     }
 }
 

@@ -1,21 +1,15 @@
 //! The flow accounting programs, upgraded under traffic from several threads: no packet's count is lost.
 
-use std::path::Path;
+mod common;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
+use common::committed;
 use hitless::upgrade::{MapAction, Options, Refusal, Upgrade, UpgradeError};
 use hitless::{Collection, Hook, Link, Map, Packet, Runtime, XdpAction};
 use hitless_object::ObjectSpec;
-
-fn spec(name: &str) -> ObjectSpec {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../bpf")
-        .join(name)
-        .with_extension("bpf.o");
-    ObjectSpec::parse(&std::fs::read(path).expect("a committed object")).expect("an object that parses")
-}
 
 /// An Ethernet frame with a TCP segment from port `flow` of host `host`.
 fn frame(host: u8, flow: u16, fin: bool) -> Vec<u8> {
@@ -120,7 +114,7 @@ struct Host {
 impl Host {
     fn new(object: &str) -> Host {
         let runtime = Runtime::default();
-        let object = runtime.load(&spec(object)).expect("the object loads");
+        let object = runtime.load(&committed(object)).expect("the object loads");
         let hook = runtime.hook("xdp");
         let link = runtime
             .attach(&hook, object.program("count_flows").unwrap())
@@ -154,7 +148,7 @@ impl Host {
 fn upgrades_in_a_row(threads: u8, upgrades: usize) {
     let mut host = Host::new("flows_v1");
     let traffic = Traffic::start(&host.hook, threads, true);
-    let (v2, v3) = (spec("flows_v2"), spec("flows_v3"));
+    let (v2, v3) = (committed("flows_v2"), committed("flows_v3"));
     let mut mirrored = 0;
     for n in 0..upgrades {
         traffic.advance();
@@ -201,7 +195,7 @@ fn soak_thousands_of_upgrades_lose_nothing() {
 fn unsteered(threads: u8, upgrades: usize) {
     let mut host = Host::new("flows_lock_v1");
     let traffic = Traffic::start(&host.hook, threads, false);
-    let v2 = spec("flows_lock_v2");
+    let v2 = committed("flows_lock_v2");
     for _ in 0..upgrades {
         traffic.advance();
         host.upgrade(
@@ -230,7 +224,7 @@ fn equal_layouts_are_shared() {
     let mut host = Host::new("flows_v2");
     host.hook.run(&mut Packet::new(&mut frame(1, 1, false))).unwrap();
     let before = host.object.map("flows").unwrap().id();
-    let report = host.upgrade(&spec("flows_v2"), Options::default()).unwrap();
+    let report = host.upgrade(&committed("flows_v2"), Options::default()).unwrap();
     let actions: Vec<_> = report
         .maps
         .iter()
@@ -253,7 +247,7 @@ fn refused(new: &str, check: impl Fn(&[Refusal])) {
     let mut host = Host::new("flows_v1");
     let traffic = Traffic::start(&host.hook, 2, true);
     traffic.advance();
-    match host.upgrade(&spec(new), Options::default()) {
+    match host.upgrade(&committed(new), Options::default()) {
         Err(UpgradeError::Refused(error)) => check(&error.refusals),
         other => panic!("{new}: {other:?}"),
     }
@@ -292,7 +286,7 @@ fn a_smaller_map_is_refused_with_both_sizes() {
 #[test]
 fn a_new_object_that_does_not_verify_leaves_the_old_one_running() {
     let mut host = Host::new("flows_v1");
-    let mut unsafe_spec = spec("flows_v2");
+    let mut unsafe_spec = committed("flows_v2");
     let program = &mut unsafe_spec.programs[0];
     // The last instruction but the exit becomes a load through a number.
     let last = program.insns.len() - 2;
@@ -308,7 +302,7 @@ fn old_maps_refuse_writes_after_the_cutover() {
     let mut host = Host::new("flows_v1");
     host.hook.run(&mut Packet::new(&mut frame(1, 1, false))).unwrap();
     let old = Arc::clone(host.object.map("flows").unwrap());
-    host.upgrade(&spec("flows_v2"), Options::default()).unwrap();
+    host.upgrade(&committed("flows_v2"), Options::default()).unwrap();
     let (key, value) = old.entries().unwrap().remove(0);
     let error = old.update(&key, &value, hitless::UpdateFlags::ANY).unwrap_err();
     assert_eq!((error, error.errno()), (hitless::MapError::Migrated, 116));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
-use common::{Command, HASH, entries, object, send};
+use common::{Command, HASH, committed, entries, object, send};
 use hitless::upgrade::{Options, Progress, Upgrade, UpgradeError};
 use hitless::{Collection, Hook, Link, Map, Packet, RunError, Runtime, SyncError, UpdateFlags, XdpAction};
 use hitless_object::ObjectSpec;
@@ -232,8 +232,7 @@ fn nested_change() {
 fn changes_in_signal_handlers_are_traced_or_refused() {
     let _alone = ONE_AT_A_TIME.lock();
     install();
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf/trace_mirror.bpf.o");
-    let spec = ObjectSpec::parse(&std::fs::read(path).unwrap()).unwrap();
+    let spec = committed("trace_mirror");
     let runtime = Runtime::default();
     let object = runtime.load(&spec).unwrap();
     let (source, mirror) = (object.map("source").unwrap(), object.map("mirror").unwrap());
@@ -309,8 +308,7 @@ fn update_locked_map() {
 fn changes_in_signal_handlers_do_not_wait_for_interrupted_spin_locks() {
     let _alone = ONE_AT_A_TIME.lock();
     install();
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf/flows_lock_v2.bpf.o");
-    let spec = ObjectSpec::parse(&std::fs::read(path).unwrap()).unwrap();
+    let spec = committed("flows_lock_v2");
     let runtime = Runtime::default();
     let mut object = runtime.load(&spec).unwrap();
     let hook = runtime.hook("xdp");

@@ -2,21 +2,12 @@
 
 mod common;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use common::{Command, HASH, Host, entries, object, send, value};
+use common::{Command, HASH, Host, committed, entries, object, send, value};
 use hitless::{AttachError, Collection, Hook, LoadError, Packet, Runtime, UpdateFlags, XdpAction};
 use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
-
-fn spec(name: &str) -> ObjectSpec {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../bpf")
-        .join(name)
-        .with_extension("bpf.o");
-    ObjectSpec::parse(&std::fs::read(path).expect("a committed object")).expect("an object that parses")
-}
 
 fn program(name: &str, section: &str, text: &str) -> ProgramSpec {
     ProgramSpec {
@@ -71,7 +62,7 @@ struct Mirrored {
 
 fn mirrored() -> Mirrored {
     let runtime = Runtime::default();
-    let object = runtime.load(&spec("trace_mirror")).expect("the object loads");
+    let object = runtime.load(&committed("trace_mirror")).expect("the object loads");
     let hook = runtime.hook("xdp");
     let source = object.map("source").unwrap();
     let links = vec![
@@ -181,7 +172,7 @@ fn programs_switch_to_the_traced_variant_and_back() {
     let source = object.map("source").unwrap();
     let _link = runtime.trace_map(source, object.program("on_update").unwrap()).unwrap();
     let replacements = [("source".to_owned(), Arc::clone(source))].into();
-    let again = runtime.load_with(&spec("trace_mirror"), &replacements).unwrap();
+    let again = runtime.load_with(&committed("trace_mirror"), &replacements).unwrap();
     assert!(again.program("writer").unwrap().is_traced());
 }
 
@@ -203,7 +194,7 @@ fn a_detached_tracer_runs_no_more() {
 #[test]
 fn loops_are_refused() {
     let runtime = Runtime::default();
-    let object = runtime.load(&spec("trace_loop")).unwrap();
+    let object = runtime.load(&committed("trace_loop")).unwrap();
     let (a, b) = (object.map("a").unwrap(), object.map("b").unwrap());
     let (a_to_b, b_to_a) = (object.program("a_to_b").unwrap(), object.program("b_to_a").unwrap());
     let error = runtime.trace_map(a, b_to_a).unwrap_err();
@@ -225,7 +216,7 @@ fn loops_are_refused() {
 #[test]
 fn the_seventeenth_tracer_is_refused() {
     let runtime = Runtime::default();
-    let object = runtime.load(&spec("trace_mirror")).unwrap();
+    let object = runtime.load(&committed("trace_mirror")).unwrap();
     let (source, tracer) = (object.map("source").unwrap(), object.program("on_update").unwrap());
     let links: Vec<_> = (0..16).map(|_| runtime.trace_map(source, tracer).unwrap()).collect();
     let error = runtime.trace_map(source, tracer).unwrap_err();
@@ -457,8 +448,8 @@ fn a_full_list_takes_elements_of_another_map() {
 fn what_belongs_to_another_runtime_is_refused() {
     let (one, other) = (Runtime::default(), Runtime::default());
     let (mine, theirs) = (
-        one.load(&spec("trace_mirror")).unwrap(),
-        other.load(&spec("trace_mirror")).unwrap(),
+        one.load(&committed("trace_mirror")).unwrap(),
+        other.load(&committed("trace_mirror")).unwrap(),
     );
     let (writer, tracer) = (mine.program("writer").unwrap(), mine.program("on_update").unwrap());
     let foreign = |error: AttachError| assert!(matches!(error, AttachError::OtherRuntime { .. }), "{error}");
@@ -467,7 +458,7 @@ fn what_belongs_to_another_runtime_is_refused() {
     foreign(one.trace_map(theirs.map("source").unwrap(), tracer).unwrap_err());
     let replacements = [("source".to_owned(), Arc::clone(theirs.map("source").unwrap()))].into();
     assert!(matches!(
-        one.load_with(&spec("trace_mirror"), &replacements),
+        one.load_with(&committed("trace_mirror"), &replacements),
         Err(LoadError::OtherRuntime { .. })
     ));
     drop(

@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{ARRAY, HASH, object};
+use common::{ARRAY, HASH, committed, object};
 use hitless::upgrade::{MapAction, Options, Poison, Progress, Refusal, Report, Upgrade, UpgradeError};
 use hitless::{Collection, Map, Runtime, UpdateFlags};
 use hitless_btf::{Btf, Composite, DeclTag, Int, IntEncoding, Member, Type, TypeId};
@@ -416,8 +416,7 @@ fn writers_that_come_during_the_copy_are_refused_at_the_cutover() {
 /// A tracer of the old object that writes a map which moves is not upgraded with it.
 #[test]
 fn a_tracer_of_a_moving_map_is_refused_by_name() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf/trace_mirror.bpf.o");
-    let spec = ObjectSpec::parse(&std::fs::read(path).unwrap()).unwrap();
+    let spec = committed("trace_mirror");
     let runtime = Runtime::default();
     let old = runtime.load(&spec).unwrap();
     let _link = runtime

@@ -30,9 +30,9 @@
 //! As in Linux, a deleted element may be handed out again at once.
 
 use super::{Elem, Key, MapCreateError, MapDef, MapError, MapOps, key};
+use crate::lock::lock;
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
-use crate::primitive::relax;
 use crate::region::{Region, SharedBytes, round_up_8};
 use crate::run::Run;
 
@@ -46,8 +46,6 @@ const ELEMENT_HEADER: usize = 16;
 const END: u32 = 1 << 31;
 /// In place of a spare's index: it is in use.
 const NONE: u32 = u32::MAX;
-/// How often a nested operation looks for a lock that another thread holds.
-const NESTED_TRIES: u32 = 64;
 
 #[derive(Debug)]
 pub(super) struct Hash {
@@ -179,21 +177,6 @@ impl Hash {
             link = self.next(index);
         }
         None
-    }
-
-    fn lock(&self, run: &Run<'_>, bucket: u32) -> Result<BucketGuard<'_>, MapError> {
-        let word = self.lock_word(bucket);
-        let me = run.index() + 1;
-        let mut turn = 0;
-        loop {
-            match word.compare_exchange(0, me, Acquire, Relaxed) {
-                Ok(_) => return Ok(BucketGuard { word }),
-                Err(owner) if owner == me => return Err(MapError::Busy),
-                Err(_) if run.is_nested() && turn >= NESTED_TRIES => return Err(MapError::Busy),
-                Err(_) => relax(turn),
-            }
-            turn += 1;
-        }
     }
 
     /// An element that is in no chain: one that was freed, else one that was never used.
@@ -344,7 +327,7 @@ impl MapOps for Hash {
         in_place: bool,
     ) -> Result<Elem, MapError> {
         let bucket = self.bucket_of(key);
-        let _guard = self.lock(run, bucket)?;
+        let _guard = lock(run, self.lock_word(bucket))?;
         match (self.find_locked(bucket, key), rule) {
             (Some(_), 1) => Err(MapError::Exists),
             (None, 2) => Err(MapError::NotFound),
@@ -365,7 +348,7 @@ impl MapOps for Hash {
 
     fn delete(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError> {
         let bucket = self.bucket_of(key);
-        let guard = self.lock(run, bucket)?;
+        let guard = lock(run, self.lock_word(bucket))?;
         let (index, link) = self.find_locked(bucket, key).ok_or(MapError::NotFound)?;
         link.store(self.next(index).load(Relaxed), Release);
         drop(guard);
@@ -406,16 +389,6 @@ impl MapOps for Hash {
 /// The index of the element that a link leads to.
 fn element(link: u32) -> Option<u32> {
     if link & END != 0 { None } else { link.checked_sub(1) }
-}
-
-struct BucketGuard<'a> {
-    word: &'a AtomicU32,
-}
-
-impl Drop for BucketGuard<'_> {
-    fn drop(&mut self) {
-        self.word.store(0, Release);
-    }
 }
 
 /// A seed that an attacker who chooses keys does not know; fixed in the model, which replays schedules.

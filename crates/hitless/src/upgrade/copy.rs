@@ -81,21 +81,16 @@ pub(super) fn copy_map(
 
 /// Copies the element at an index, if it is live; says whether it was.
 fn copy_element(run: &Run<'_>, old: &Map, mirror: &MapMirror, elem: Elem) -> bool {
-    while let Some(key) = old.live(elem) {
-        let Ok(stripe) = old.lock_stripe(run, &key) else {
+    match old.trace_or_init().lock_live(run, old, elem) {
+        Ok(Some(_stripe)) => {
+            mirror.copy(run, old, elem);
+            true
+        }
+        Ok(None) => false,
+        Err(_) => {
             // Only nested runs are refused, and this is none.
             mirror.lost();
-            return false;
-        };
-        match old.live(elem) {
-            Some(now) if now.bytes() == key.bytes() => {
-                mirror.copy(run, old, elem);
-                drop(stripe);
-                return true;
-            }
-            Some(_) => {}
-            None => return false,
+            false
         }
     }
-    false
 }

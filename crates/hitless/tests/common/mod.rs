@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hitless::{Collection, Hook, Link, Map, Options, Packet, Runtime, XdpAction};
@@ -88,6 +89,15 @@ pub fn object(map_type: u32, max_entries: u32) -> ObjectSpec {
         programs: vec![program],
         btf: None,
     }
+}
+
+/// A committed object of `bpf/`, by its name without the ending.
+pub fn committed(name: &str) -> ObjectSpec {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../bpf")
+        .join(name)
+        .with_extension("bpf.o");
+    ObjectSpec::parse(&std::fs::read(path).expect("a committed object")).expect("an object that parses")
 }
 
 /// What a packet asks for.
