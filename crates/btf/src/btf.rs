@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::{Arc, OnceLock};
 
-use crate::check::check;
+use crate::check::{Facts, check, check_encoding};
 use crate::error::{BtfError, DatasecError};
-use crate::name::Strings;
+use crate::name::{Name, Strings};
 use crate::parse;
 use crate::types::*;
+use crate::write::Encoder;
 
 /// How many fields [`Btf::embedded`] looks at before it stops looking.
 const EMBEDDED_BUDGET: usize = 1 << 16;
@@ -28,15 +30,22 @@ const EMBEDDED_BUDGET: usize = 1 << 16;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Btf {
+    base: Option<Arc<Btf>>,
+    /// Id of the first of `types`: how many types the base has.
+    first: u32,
     types: Vec<Type>,
-    sizes: Vec<Option<u32>>,
-    tags: HashMap<(TypeId, Option<u32>), Vec<TypeId>>,
-    strings: Option<Strings>,
+    facts: Vec<Facts>,
+    /// Declaration tags by what they are on, sorted.
+    tags: Vec<(TypeId, Option<u32>, TypeId)>,
+    /// The first of `types` with each name, by kind; made when first asked for.
+    names: OnceLock<Vec<HashMap<Name, TypeId>>>,
+    /// The string section that this was parsed from, or that it would be written with.
+    strings: OnceLock<Arc<Strings>>,
 }
 
 impl PartialEq for Btf {
     fn eq(&self, other: &Btf) -> bool {
-        self.types == other.types
+        self.types == other.types && self.base == other.base
     }
 }
 
@@ -48,16 +57,34 @@ impl Btf {
     /// # Errors
     /// [`BtfError`]: one variant for each way in which bytes can fail to be BTF, or types can fail to make sense.
     pub fn parse(bytes: &[u8]) -> Result<Btf, BtfError> {
-        let (types, strings) = parse::parse(bytes)?;
-        let mut btf = Btf::new(types)?;
-        btf.strings = Some(strings);
-        Ok(btf)
+        let (types, strings) = parse::parse(bytes, 0, None)?;
+        let btf = Btf::checked(types, None)?;
+        Ok(Btf {
+            strings: Arc::new(strings).into(),
+            ..btf
+        })
+    }
+
+    /// Parses split BTF, such as that of a kernel module: types and strings that go on where those of `base` end. `base`
+    /// has to be the very BTF, parsed from the very bytes, that it was split from (or, if `base` was not parsed, what
+    /// [`Btf::to_bytes`] makes of it).
+    ///
+    /// # Errors
+    /// As for [`Btf::parse`].
+    pub fn parse_split(bytes: &[u8], base: Arc<Btf>) -> Result<Btf, BtfError> {
+        let (types, strings) = parse::parse(bytes, base.len() as u32, Some(Arc::clone(base.strings())))?;
+        let btf = Btf::checked(types, Some(base))?;
+        Ok(Btf {
+            strings: Arc::new(strings).into(),
+            ..btf
+        })
     }
 
     /// Checks types that were made otherwise. The first must be [`Type::Void`], as ids are indices.
     ///
     /// # Errors
-    /// As for [`Btf::parse`], but for errors of the encoding.
+    /// As for [`Btf::parse`], but for errors of the encoding; [`BtfError::TooManyItems`], [`BtfError::BadEnumerator`],
+    /// [`BtfError::LongName`] and others if the types could not be written.
     pub fn new(types: Vec<Type>) -> Result<Btf, BtfError> {
         if types.first() != Some(&Type::Void) {
             return Err(BtfError::BadTypeId {
@@ -66,40 +93,93 @@ impl Btf {
                 count: 0,
             });
         }
-        let sizes = check(&types)?;
-        let mut tags = HashMap::<_, Vec<_>>::new();
-        for (id, ty) in (0..).map(TypeId).zip(&types) {
-            if let Type::DeclTag(tag) = ty {
-                tags.entry((tag.ty, tag.component)).or_default().push(id);
-            }
-        }
+        check_encoding(&types, 0)?;
+        Btf::checked(types, None)
+    }
+
+    /// Checks types that were made otherwise and follow those of `base`: the first has the id `base.len()`.
+    ///
+    /// # Errors
+    /// As for [`Btf::new`].
+    pub fn new_split(types: Vec<Type>, base: Arc<Btf>) -> Result<Btf, BtfError> {
+        check_encoding(&types, base.len() as u32)?;
+        Btf::checked(types, Some(base))
+    }
+
+    fn checked(types: Vec<Type>, base: Option<Arc<Btf>>) -> Result<Btf, BtfError> {
+        let facts = check(&types, base.as_deref())?;
+        let first = base.as_ref().map_or(0, |base| base.len() as u32);
+        let tag = |(id, ty): (TypeId, &Type)| match ty {
+            Type::DeclTag(tag) => Some((tag.ty, tag.component, id)),
+            _ => None,
+        };
+        let mut tags: Vec<_> = (first..).map(TypeId).zip(&types).filter_map(tag).collect();
+        tags.sort_unstable();
         Ok(Btf {
+            base,
+            first,
             types,
-            sizes,
+            facts,
             tags,
-            strings: None,
+            names: OnceLock::new(),
+            strings: OnceLock::new(),
         })
     }
 
-    /// How many types there are, `void` included.
+    /// The bytes of a `.BTF` section with these types, its strings in the order in which types name them, each once. Of
+    /// split BTF, only what comes on top of its base; names that the base has are not repeated.
+    ///
+    /// Parsing the bytes gives the same types, and writing those gives the same bytes. To write a `.BTF.ext` with them, see
+    /// [`Encoder`].
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        Encoder::new(self).finish()
+    }
+
+    /// What this is split from.
+    #[must_use]
+    pub fn base(&self) -> Option<&Arc<Btf>> {
+        self.base.as_ref()
+    }
+
+    /// How many types there are, `void` and those of the base included.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "there is always `void`")]
     pub fn len(&self) -> usize {
-        self.types.len()
+        self.first as usize + self.types.len()
     }
 
-    /// All types by id, `void` first.
+    /// All types by id, `void` first, those of the base included.
     pub fn types(&self) -> impl ExactSizeIterator<Item = (TypeId, &Type)> {
-        self.types
-            .iter()
-            .enumerate()
-            .map(|(index, ty)| (TypeId(index as u32), ty))
+        (0..self.len() as u32).map(|id| (TypeId(id), self.get(TypeId(id)).unwrap_or(&Type::Void)))
+    }
+
+    /// The types that the base does not have; all of them if there is no base.
+    pub fn own_types(&self) -> impl ExactSizeIterator<Item = (TypeId, &Type)> {
+        let id = |index: usize| TypeId(self.first + index as u32);
+        self.types.iter().enumerate().map(move |(index, ty)| (id(index), ty))
     }
 
     /// The type with this id, as it stands.
     #[must_use]
     pub fn get(&self, id: TypeId) -> Option<&Type> {
-        self.types.get(id.index())
+        let owner = self.owner(id)?;
+        owner.types.get((id.0 - owner.first) as usize)
+    }
+
+    /// This BTF, or the one below it, that would hold a type of this id.
+    fn owner(&self, id: TypeId) -> Option<&Btf> {
+        self.chain().find(|btf| btf.first <= id.0)
+    }
+
+    /// This BTF, its base, the base of that.
+    fn chain(&self) -> impl Iterator<Item = &Btf> {
+        std::iter::successors(Some(self), |btf| btf.base.as_deref())
+    }
+
+    pub(crate) fn facts(&self, id: TypeId) -> Option<&Facts> {
+        let owner = self.owner(id)?;
+        owner.facts.get((id.0 - owner.first) as usize)
     }
 
     /// The type behind typedefs, modifiers and type tags. `None` only if `id` is not of this BTF.
@@ -115,18 +195,29 @@ impl Btf {
         }
     }
 
-    /// Size in bytes; `None` for `void`, functions, forward declarations, tags and unknown ids.
+    /// Size in bytes; `None` for `void`, functions, forward declarations, tags, unknown ids, and arrays of 4 GiB or more.
     #[must_use]
     pub fn size_of(&self, id: TypeId) -> Option<u32> {
-        self.sizes.get(id.index()).copied().flatten()
+        self.facts(id)?.size
     }
 
-    /// The first type of this kind with this name.
+    /// The first type of this kind with this name. The first call makes an index, so that the others are quick.
     #[must_use]
     pub fn find(&self, kind: Kind, name: &str) -> Option<TypeId> {
-        self.types()
-            .find(|(_, ty)| ty.kind() == kind && ty.name() == name)
-            .map(|(id, _)| id)
+        let found = |btf: &Btf| btf.names().get(kind as usize)?.get(name).copied();
+        self.chain().filter_map(found).min()
+    }
+
+    fn names(&self) -> &[HashMap<Name, TypeId>] {
+        self.names.get_or_init(|| {
+            let mut names = vec![HashMap::new(); Kind::Enum64 as usize + 1];
+            for (id, ty) in self.own_types() {
+                if let Some(name) = ty.name_in_table() {
+                    names[ty.kind() as usize].entry(name.clone()).or_insert(id);
+                }
+            }
+            names
+        })
     }
 
     /// The members of a struct or union, through typedefs and modifiers; none for other types.
@@ -141,16 +232,24 @@ impl Btf {
     /// The data section with this name (".bss").
     #[must_use]
     pub fn datasec(&self, name: &str) -> Option<(TypeId, &Datasec)> {
-        self.types().find_map(|(id, ty)| match ty {
-            Type::Datasec(sec) if sec.name == name => Some((id, sec)),
+        let id = self.find(Kind::Datasec, name)?;
+        match self.get(id)? {
+            Type::Datasec(sec) => Some((id, sec)),
             _ => None,
-        })
+        }
     }
 
     /// Texts of the declaration tags on exactly this type (`component` `None`) or on one of its members or parameters.
     pub fn decl_tags(&self, id: TypeId, component: Option<u32>) -> impl Iterator<Item = &str> {
-        let tags = self.tags.get(&(id, component)).map_or(&[][..], Vec::as_slice);
-        tags.iter().filter_map(|&tag| self.get(tag)).map(Type::name)
+        let on = move |btf: &'_ Btf| {
+            let from = btf.tags.partition_point(|&(ty, at, _)| (ty, at) < (id, component));
+            let to = btf.tags.partition_point(|&(ty, at, _)| (ty, at) <= (id, component));
+            from..to
+        };
+        self.chain()
+            .flat_map(move |btf| &btf.tags[on(btf)])
+            .filter_map(|&(_, _, tag)| self.get(tag))
+            .map(Type::name)
     }
 
     /// The type as C would write it in a declaration without a name ("struct flow_stats", `u32[4]`, "const char *").
@@ -186,7 +285,7 @@ impl Btf {
                     id = *to;
                     continue;
                 }
-                Some(Type::Restrict(to) | Type::TypeTag(Typedef { ty: to, .. })) => {
+                Some(Type::Restrict(to) | Type::TypeTag(TypeTag { ty: to, .. })) => {
                     id = *to;
                     continue;
                 }
@@ -246,7 +345,7 @@ impl Btf {
     /// that `offset_of` knows (by the variable's name and linkage). Variables are then sorted by offset.
     ///
     /// # Errors
-    /// [`DatasecError::NotDatasec`] if `id` is something else, [`DatasecError::OutOfBounds`] if a variable would not lie
+    /// [`DatasecError::NotDatasec`] if `id` is something else, or of the base, [`DatasecError::OutOfBounds`] if a variable would not lie
     /// inside the section; nothing is changed then.
     pub fn fix_datasec(
         &mut self,
@@ -254,7 +353,8 @@ impl Btf {
         size: u32,
         mut offset_of: impl FnMut(&Var) -> Option<u32>,
     ) -> Result<(), DatasecError> {
-        let Some(Type::Datasec(sec)) = self.get(id) else {
+        let index = id.0.wrapping_sub(self.first) as usize;
+        let Some(Type::Datasec(sec)) = self.types.get(index) else {
             return Err(DatasecError::NotDatasec { id });
         };
         let mut vars = sec.vars.clone();
@@ -277,15 +377,18 @@ impl Btf {
             }
         }
         vars.sort_by_key(|var| var.offset);
-        if let Some(Type::Datasec(sec)) = self.types.get_mut(id.index()) {
+        if let Some(Type::Datasec(sec)) = self.types.get_mut(index) {
             sec.vars = vars;
             sec.size = size;
-            self.sizes[id.index()] = Some(size);
+            self.facts[index].size = Some(size);
         }
         Ok(())
     }
 
-    pub(crate) fn strings(&self) -> Option<&Strings> {
-        self.strings.as_ref()
+    pub(crate) fn strings(&self) -> &Arc<Strings> {
+        self.strings.get_or_init(|| {
+            let base = self.base.as_ref().map(|base| Arc::clone(base.strings()));
+            Arc::new(Strings::new(&Encoder::new(self).into_strings(), base))
+        })
     }
 }

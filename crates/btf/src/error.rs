@@ -24,6 +24,9 @@ pub enum BtfError {
         /// The number found.
         found: u16,
     },
+    /// The other byte order.
+    #[error("big-endian BTF, expected little-endian; compile with -target bpfel")]
+    BigEndian,
     /// A version that does not exist yet.
     #[error("version {found}, expected 1")]
     Version {
@@ -61,6 +64,38 @@ pub enum BtfError {
     TooManyTypes {
         /// The limit.
         max: u32,
+    },
+    /// Types and strings share bytes.
+    #[error("type section at {types} and string section at {strings} overlap")]
+    Overlap {
+        /// Where types start, behind the header.
+        types: u32,
+        /// Where strings start, behind the header.
+        strings: u32,
+    },
+    /// More members, values, parameters or variables than a type can list.
+    #[error("type {id}: a {kind} of {count} items, at most {max} are allowed")]
+    TooManyItems {
+        /// The type.
+        id: TypeId,
+        /// Its kind.
+        kind: Kind,
+        /// How many it lists.
+        count: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A value that an enum of this size and sign cannot have.
+    #[error("type {id}: enumerator {name:?} has the value {value}, which a {kind} cannot hold")]
+    BadEnumerator {
+        /// The enum.
+        id: TypeId,
+        /// Its kind.
+        kind: Kind,
+        /// The enumerator.
+        name: String,
+        /// Its value.
+        value: i64,
     },
     /// The string section does not start and end with a NUL.
     #[error("string section does not start and end with a nul")]
@@ -118,6 +153,16 @@ pub enum BtfError {
         target: TypeId,
         /// The kind of that.
         found: Kind,
+    },
+    /// An array that is contained by value and has a size of 4 GiB or more.
+    #[error("type {id}: {what} is type {target}, an array of 4 GiB or more")]
+    HugeArray {
+        /// The type that contains it.
+        id: TypeId,
+        /// What it is there.
+        what: &'static str,
+        /// The array.
+        target: TypeId,
     },
     /// A type that refers back to itself without a struct behind a pointer in between.
     #[error("type {id}: refers to itself")]

@@ -87,11 +87,7 @@ impl BtfExt {
         let funcs = section(bytes, hdr_len, func_off, func_len, "function records")?;
         let lines = section(bytes, hdr_len, line_off, line_len, "line records")?;
         let core = section(bytes, hdr_len, core_off, core_len, "CO-RE records")?;
-        let name = |offset| {
-            btf.strings()
-                .and_then(|s| s.get(offset))
-                .ok_or(BtfError::BadExtString { offset })
-        };
+        let name = |offset| btf.strings().get(offset).ok_or(BtfError::BadExtString { offset });
         let known = |id: TypeId| {
             let count = btf.len() as u32;
             if id.0 < count {

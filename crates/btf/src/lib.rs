@@ -1,4 +1,5 @@
-//! BTF, the type information of BPF objects: parse it, print values with it, compare two layouts with it.
+//! BTF, the type information of BPF objects: parse it, write it, dump it as text or as C, print values with it, compare two
+//! layouts with it.
 //!
 //! Everything here is pure: bytes in, values out. BTF comes from object files and from clients and is not trusted:
 //! [`Btf::parse`] checks bounds before it reads, and [`Btf::new`] checks every reference, so that whatever holds a
@@ -9,12 +10,14 @@
 //!   by-value nesting;
 //! - every member lies inside its struct, and sizes fit in 32 bits.
 //!
-//! What a small input can still ask for is a large answer (structs of structs of zero size, unions of unions). Printing and
-//! comparing therefore count what they produce and give up with an error.
+//! What a small input can still ask for is a large answer (structs of structs of zero size, unions of unions). Printing,
+//! dumping and comparing therefore count what they produce and give up with an error.
 #![forbid(unsafe_code)]
 
 mod btf;
 mod check;
+pub mod core;
+pub mod dump;
 mod error;
 mod ext;
 pub mod layout;
@@ -22,6 +25,7 @@ mod name;
 mod parse;
 mod types;
 pub mod value;
+mod write;
 
 pub use btf::Btf;
 pub use check::MAX_DEPTH;
@@ -30,5 +34,6 @@ pub use ext::{BtfExt, CoreRelo, FuncInfo, LineInfo, SectionRecords};
 pub use name::Name;
 pub use types::{
     Array, Composite, Datasec, DatasecVar, DeclTag, Enum, Enumerator, Float, Func, FuncProto, Fwd, Int, IntEncoding,
-    Kind, Linkage, Member, Param, Type, TypeId, Typedef, Var,
+    Kind, Linkage, Member, Param, Type, TypeId, TypeTag, Typedef, Var,
 };
+pub use write::Encoder;

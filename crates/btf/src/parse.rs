@@ -1,23 +1,25 @@
 //! From the bytes of a `.BTF` section to types. What the types mean together is checked afterwards, in `check`.
 
+use std::sync::Arc;
+
 use crate::error::BtfError;
 use crate::name::{Name, Strings};
 use crate::types::*;
 
 pub(crate) const MAGIC: u16 = 0xeb9f;
-const HEADER_LEN: u32 = 24;
+pub(crate) const HEADER_LEN: u32 = 24;
 /// The kernel's `BTF_MAX_SIZE`.
-const MAX_SIZE: u64 = 16 << 20;
+pub(crate) const MAX_SIZE: u64 = 16 << 20;
 /// The kernel's `BTF_MAX_TYPE`.
-const MAX_TYPES: u32 = 0xf_ffff;
+pub(crate) const MAX_TYPES: u32 = 0xf_ffff;
 
 /// The kernel's `KSYM_NAME_LEN`. Tags, which are texts rather than names, may be longer.
-const MAX_NAME: usize = 512;
-const MAX_TAG: usize = 4096;
+pub(crate) const MAX_NAME: usize = 512;
+pub(crate) const MAX_TAG: usize = 4096;
 
-const INT_SIGNED: u8 = 1;
-const INT_CHAR: u8 = 2;
-const INT_BOOL: u8 = 4;
+pub(crate) const INT_SIGNED: u8 = 1;
+pub(crate) const INT_CHAR: u8 = 2;
+pub(crate) const INT_BOOL: u8 = 4;
 
 /// Reads little-endian numbers, never past the end.
 pub(crate) struct Reader<'a> {
@@ -101,6 +103,7 @@ pub(crate) fn preamble(r: &mut Reader<'_>, bytes: &[u8], min: u32, known: u32) -
     }
     match r.u16()? {
         MAGIC => {}
+        found if found == MAGIC.swap_bytes() => return Err(BtfError::BigEndian),
         found => return Err(BtfError::Magic { found }),
     }
     match r.u8()? {
@@ -134,29 +137,46 @@ pub(crate) fn preamble(r: &mut Reader<'_>, bytes: &[u8], min: u32, known: u32) -
     Ok(hdr_len)
 }
 
-/// The types of a `.BTF` section, `void` first, and its strings.
-pub(crate) fn parse(bytes: &[u8]) -> Result<(Vec<Type>, Strings), BtfError> {
+/// The types of a `.BTF` section and its strings. `first` is the id of the first type (0: `void`, which has no
+/// bytes), and `base` are the strings before these.
+pub(crate) fn parse(bytes: &[u8], first: u32, base: Option<Arc<Strings>>) -> Result<(Vec<Type>, Strings), BtfError> {
     let mut r = Reader::new(bytes, "header");
     let hdr_len = preamble(&mut r, bytes, HEADER_LEN, HEADER_LEN)?;
     let (type_off, type_len, str_off, str_len) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
     let types = section(bytes, hdr_len, type_off, type_len, "type section")?;
     let strings = section(bytes, hdr_len, str_off, str_len, "string section")?;
-    if strings.first() != Some(&0) || strings.last() != Some(&0) {
+    let overlap = type_off.max(str_off) < (type_off + type_len).min(str_off + str_len);
+    if overlap {
+        return Err(BtfError::Overlap {
+            types: type_off,
+            strings: str_off,
+        });
+    }
+    // Without types of its own that have names, a split BTF may have no strings.
+    let whole = match strings {
+        [] => base.is_some(),
+        [start, ..] => strings.ends_with(&[0]) && (base.is_some() || *start == 0),
+    };
+    if !whole {
         return Err(BtfError::Strings);
     }
-    let strings = Strings::new(strings);
+    let strings = Strings::new(strings, base);
     let mut decoder = Decoder {
         r: Reader::new(types, "type section"),
         strings: &strings,
-        id: TypeId::VOID,
+        id: TypeId(first),
     };
-    let mut out = vec![Type::Void];
+    let mut out = Vec::new();
+    if first == 0 {
+        out.push(Type::Void);
+        decoder.id = TypeId(1);
+    }
     while !decoder.r.is_empty() {
-        if out.len() > MAX_TYPES as usize {
+        if decoder.id.0 > MAX_TYPES {
             return Err(BtfError::TooManyTypes { max: MAX_TYPES });
         }
-        decoder.id = TypeId(out.len() as u32);
         out.push(decoder.ty()?);
+        decoder.id.0 += 1;
     }
     Ok((out, strings))
 }
@@ -228,10 +248,15 @@ impl Decoder<'_> {
         let vlen = (info & 0xffff) as u16;
         let kind = ((info >> 24) & 0x1f) as u8;
         let kflag = info >> 31 == 1;
-        if info & 0x60ff_0000 != 0 {
+        let meaningless = if matches!(kind, 4..=7 | 17..=19) {
+            0x60ff_0000
+        } else {
+            0xe0ff_0000
+        };
+        if info & meaningless != 0 {
             return Err(BtfError::Flags {
                 what: "type",
-                flags: info & 0x60ff_0000,
+                flags: info & meaningless,
             });
         }
         self.short(&name, if matches!(kind, 17 | 18) { MAX_TAG } else { MAX_NAME })?;
@@ -326,9 +351,14 @@ impl Decoder<'_> {
                     tag: name,
                     ty,
                     component,
+                    attribute: kflag,
                 })
             }
-            18 => Type::TypeTag(Typedef { name, ty }),
+            18 => Type::TypeTag(TypeTag {
+                tag: name,
+                ty,
+                attribute: kflag,
+            }),
             19 => {
                 let variants = self.items(vlen, 12, |d| {
                     let name = d.name()?;

@@ -11,10 +11,6 @@ pub struct TypeId(pub u32);
 impl TypeId {
     /// `void`.
     pub const VOID: TypeId = TypeId(0);
-
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
 }
 
 impl fmt::Display for TypeId {
@@ -35,6 +31,19 @@ pub enum IntEncoding {
     Char,
     /// `BTF_INT_BOOL`.
     Bool,
+}
+
+impl IntEncoding {
+    /// As bpftool writes it ("SIGNED"); "(none)" for [`IntEncoding::Unsigned`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            IntEncoding::Unsigned => "(none)",
+            IntEncoding::Signed => "SIGNED",
+            IntEncoding::Char => "CHAR",
+            IntEncoding::Bool => "BOOL",
+        }
+    }
 }
 
 /// `BTF_KIND_INT`.
@@ -118,10 +127,10 @@ pub struct Fwd {
     pub union: bool,
 }
 
-/// `BTF_KIND_TYPEDEF`; and `BTF_KIND_TYPE_TAG`, whose name is the tag's text.
+/// `BTF_KIND_TYPEDEF`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Typedef {
-    /// C name, or the tag.
+    /// C name.
     pub name: Name,
     /// What it stands for.
     pub ty: TypeId,
@@ -137,6 +146,18 @@ pub enum Linkage {
     Global,
     /// Defined elsewhere.
     Extern,
+}
+
+impl Linkage {
+    /// As C and bpftool write it ("static", "global", "extern").
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Linkage::Static => "static",
+            Linkage::Global => "global",
+            Linkage::Extern => "extern",
+        }
+    }
 }
 
 /// `BTF_KIND_FUNC`.
@@ -219,6 +240,19 @@ pub struct DeclTag {
     pub ty: TypeId,
     /// Which member or parameter of it; `None` for the whole.
     pub component: Option<u32>,
+    /// Whether the text is an attribute of its own (`__attribute__((text))`) instead of a `btf_decl_tag`.
+    pub attribute: bool,
+}
+
+/// `BTF_KIND_TYPE_TAG`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TypeTag {
+    /// The tag's text.
+    pub tag: Name,
+    /// The type it is attached to.
+    pub ty: TypeId,
+    /// Whether the text is an attribute of its own (`__attribute__((text))`) instead of a `btf_type_tag`.
+    pub attribute: bool,
 }
 
 /// A type.
@@ -261,7 +295,7 @@ pub enum Type {
     /// A tag on a declaration.
     DeclTag(DeclTag),
     /// A tag on a type.
-    TypeTag(Typedef),
+    TypeTag(TypeTag),
     /// An enum with values of 64 bits.
     Enum64(Enum),
 }
@@ -291,6 +325,35 @@ pub enum Kind {
     DeclTag = 17,
     TypeTag = 18,
     Enum64 = 19,
+}
+
+impl Kind {
+    /// The kernel's name for it ("FUNC_PROTO").
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Void => "VOID",
+            Kind::Int => "INT",
+            Kind::Ptr => "PTR",
+            Kind::Array => "ARRAY",
+            Kind::Struct => "STRUCT",
+            Kind::Union => "UNION",
+            Kind::Enum => "ENUM",
+            Kind::Fwd => "FWD",
+            Kind::Typedef => "TYPEDEF",
+            Kind::Volatile => "VOLATILE",
+            Kind::Const => "CONST",
+            Kind::Restrict => "RESTRICT",
+            Kind::Func => "FUNC",
+            Kind::FuncProto => "FUNC_PROTO",
+            Kind::Var => "VAR",
+            Kind::Datasec => "DATASEC",
+            Kind::Float => "FLOAT",
+            Kind::DeclTag => "DECL_TAG",
+            Kind::TypeTag => "TYPE_TAG",
+            Kind::Enum64 => "ENUM64",
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -351,31 +414,61 @@ impl Type {
     /// Its name: a tag's text for tags, empty for kinds without one.
     #[must_use]
     pub fn name(&self) -> &str {
+        self.name_in_table().map_or("", Name::as_str)
+    }
+
+    /// Its name; `None` for kinds without one.
+    pub(crate) fn name_in_table(&self) -> Option<&Name> {
         match self {
-            Type::Int(t) => &t.name,
-            Type::Struct(t) | Type::Union(t) => &t.name,
-            Type::Enum(t) | Type::Enum64(t) => &t.name,
-            Type::Fwd(t) => &t.name,
-            Type::Typedef(t) | Type::TypeTag(t) => &t.name,
-            Type::Func(t) => &t.name,
-            Type::Var(t) => &t.name,
-            Type::Datasec(t) => &t.name,
-            Type::Float(t) => &t.name,
-            Type::DeclTag(t) => &t.tag,
+            Type::Int(t) => Some(&t.name),
+            Type::Struct(t) | Type::Union(t) => Some(&t.name),
+            Type::Enum(t) | Type::Enum64(t) => Some(&t.name),
+            Type::Fwd(t) => Some(&t.name),
+            Type::Typedef(t) => Some(&t.name),
+            Type::Func(t) => Some(&t.name),
+            Type::Var(t) => Some(&t.name),
+            Type::Datasec(t) => Some(&t.name),
+            Type::Float(t) => Some(&t.name),
+            Type::DeclTag(t) => Some(&t.tag),
+            Type::TypeTag(t) => Some(&t.tag),
             Type::Void
             | Type::Ptr(_)
             | Type::Array(_)
             | Type::Volatile(_)
             | Type::Const(_)
             | Type::Restrict(_)
-            | Type::FuncProto(_) => "",
+            | Type::FuncProto(_) => None,
         }
+    }
+
+    /// How many members, values, parameters or variables are listed with it.
+    pub(crate) fn items(&self) -> usize {
+        match self {
+            Type::Struct(t) | Type::Union(t) => t.members.len(),
+            Type::Enum(t) | Type::Enum64(t) => t.variants.len(),
+            Type::FuncProto(t) => t.params.len(),
+            Type::Datasec(t) => t.vars.len(),
+            _ => 0,
+        }
+    }
+
+    /// Bytes that it takes in a type section.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let item = match self {
+            Type::Void => return 0,
+            Type::Int(_) | Type::Var(_) | Type::DeclTag(_) => return 16,
+            Type::Array(_) => return 24,
+            Type::Enum(_) | Type::FuncProto(_) => 8,
+            _ => 12,
+        };
+        12 + item * self.items()
     }
 
     /// What a typedef, modifier or type tag stands for.
     pub(crate) fn alias_of(&self) -> Option<TypeId> {
         match self {
-            Type::Typedef(t) | Type::TypeTag(t) => Some(t.ty),
+            Type::Typedef(t) => Some(t.ty),
+            Type::TypeTag(t) => Some(t.ty),
             Type::Volatile(ty) | Type::Const(ty) | Type::Restrict(ty) => Some(*ty),
             _ => None,
         }

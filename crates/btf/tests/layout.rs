@@ -365,8 +365,9 @@ fn pointers_and_floats() {
     let pointer = |tag: Option<&'static str>| {
         move |t: &mut Types| {
             let target = match tag {
-                Some(tag) => t.add(Type::TypeTag(Typedef {
-                    name: tag.into(),
+                Some(tag) => t.add(Type::TypeTag(TypeTag {
+                    attribute: false,
+                    tag: tag.into(),
                     ty: TypeId::VOID,
                 })),
                 None => TypeId::VOID,

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Types, section};
 use hitless_btf::*;
 use proptest::prelude::*;
@@ -139,8 +141,11 @@ fn nonsense_is_refused() {
     let int = t.uint(8);
     let mut array = t.array(int, 1 << 16);
     array = t.array(array, 1 << 16);
-    let _ = array;
-    assert_eq!(refused(t.0), "type [3]: array with a size of 34359738368 bytes");
+    t.add(Type::Ptr(array));
+    let btf = Btf::new(t.0.clone()).unwrap();
+    assert_eq!(btf.size_of(array), None, "a large number in a map definition");
+    t.structure("s", 8, &[("array", array, 0, 0)]);
+    assert_eq!(refused(t.0), "type [5]: member is type [3], an array of 4 GiB or more");
 
     let mut t = Types::new();
     t.structure("s", 0, &[("nothing", TypeId::VOID, 0, 0)]);
@@ -162,7 +167,11 @@ fn headers_are_checked() {
         bad[at..at + bytes.len()].copy_from_slice(bytes);
         Btf::parse(&bad).unwrap_err().to_string()
     };
-    assert_eq!(with(0, &[0xeb, 0x9f]), "magic 0x9feb, expected 0xeb9f (little-endian)");
+    assert_eq!(
+        with(0, &[0xeb, 0x9f]),
+        "big-endian BTF, expected little-endian; compile with -target bpfel"
+    );
+    assert_eq!(with(0, &[0x7f, b'E']), "magic 0x457f, expected 0xeb9f (little-endian)");
     assert_eq!(with(2, &[9]), "version 9, expected 1");
     assert_eq!(with(3, &[1]), "unknown flags 0x1 in header");
     assert_eq!(with(4, &8u32.to_le_bytes()), "header length 8, expected 24");
@@ -174,6 +183,9 @@ fn headers_are_checked() {
 
 /// Uses everything that parsing promises to be safe.
 fn exercise(btf: &Btf) {
+    let written = btf.to_bytes();
+    assert!(Btf::parse(&written).unwrap() == *btf, "what was written is read back");
+    let _ = (dump::raw(btf).to_string(), dump::c(btf));
     for (id, _) in btf.types() {
         let _ = (btf.resolve(id), btf.type_name(id));
         let _ = btf.embedded(id, "bpf_spin_lock");
@@ -188,6 +200,49 @@ fn exercise(btf: &Btf) {
             }
         }
     }
+}
+
+#[test]
+fn flags_without_a_meaning_are_refused() {
+    let of = |kind: u32, flags: u32| {
+        let mut bytes = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0];
+        let words = [0u32, 12, 12, 3, 1, kind << 24 | flags, 0];
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(b"\0x\0");
+        Btf::parse(&bytes).map(|btf| btf.get(TypeId(1)).cloned())
+    };
+    let kflag = 1 << 31;
+    assert_eq!(
+        of(8, kflag).unwrap_err().to_string(),
+        "unknown flags 0x80000000 in type"
+    );
+    assert_eq!(
+        of(8, 1 << 20).unwrap_err().to_string(),
+        "unknown flags 0x100000 in type"
+    );
+    assert!(matches!(of(7, kflag), Ok(Some(Type::Fwd(Fwd { union: true, .. })))));
+    assert!(matches!(
+        of(18, kflag),
+        Ok(Some(Type::TypeTag(TypeTag { attribute: true, .. })))
+    ));
+    assert!(matches!(of(6, kflag), Err(BtfError::BadSize { size: 0, .. })));
+    assert_eq!(of(20, 0).unwrap_err().to_string(), "type [1]: unknown kind 20");
+}
+
+#[test]
+fn types_and_strings_do_not_overlap() {
+    let mut bytes = Btf::new(vec![Type::Void, Type::Ptr(TypeId(0))]).unwrap().to_bytes();
+    bytes[16..24].copy_from_slice(&[11, 0, 0, 0, 2, 0, 0, 0]);
+    let error = Btf::parse(&bytes).unwrap_err();
+    assert_eq!(error.to_string(), "type section at 0 and string section at 11 overlap");
+}
+
+#[test]
+fn members_of_unions_start_at_their_start() {
+    let mut t = Types::new();
+    let int = t.uint(4);
+    t.union("u", 8, &[("a", int, 0, 0), ("b", int, 32, 0)]);
+    assert_eq!(refused(t.0), "type [2]: member 1 takes bits 32 to 64 of 64");
 }
 
 #[test]
@@ -221,6 +276,28 @@ proptest! {
         let _ = BtfExt::parse(&ext, &good);
         if let Ok(btf) = Btf::parse(&bytes) {
             exercise(&btf);
+        }
+    }
+
+    #[test]
+    fn damaged_split_btf_does_no_harm(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), Just(0), Just(0xff)]), 1..8),
+    ) {
+        let base = Arc::new(flows());
+        // The same types once more, which then refer to those of the base and have their names.
+        let types = base.types().skip(1).map(|(_, ty)| ty.clone()).collect();
+        let mut bytes = Btf::new_split(types, Arc::clone(&base)).unwrap().to_bytes();
+        for (at, value) in &flips {
+            let len = bytes.len();
+            bytes[at.index(len)] = *value;
+        }
+        if let Ok(split) = Btf::parse_split(&bytes, Arc::clone(&base)) {
+            let again = Btf::parse_split(&split.to_bytes(), base).unwrap();
+            prop_assert!(again == split);
+            let _ = (dump::raw(&split).to_string(), dump::c(&split));
+            for (id, _) in split.types() {
+                let _ = (split.resolve(id), split.type_name(id), split.embedded(id, "bpf_spin_lock"));
+            }
         }
     }
 }

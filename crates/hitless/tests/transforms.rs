@@ -65,6 +65,7 @@ fn composite(types: &mut Vec<Type>, name: &str, fields: &[Field]) -> (TypeId, u3
             tag: tag.as_str().into(),
             ty: id,
             component: Some(component),
+            attribute: false,
         }));
     }
     (id, size)

@@ -170,7 +170,7 @@ fn is_kptr(btf: &Btf, id: TypeId) -> bool {
     let mut id = id;
     while let Some(ty) = btf.get(id) {
         if let Type::TypeTag(tag) = ty
-            && matches!(tag.name.as_str(), "kptr" | "kptr_untrusted" | "percpu_kptr" | "uptr")
+            && matches!(tag.tag.as_str(), "kptr" | "kptr_untrusted" | "percpu_kptr" | "uptr")
         {
             return true;
         }
