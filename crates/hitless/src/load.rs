@@ -229,6 +229,7 @@ impl Runtime {
             helpers: &helpers,
             gpl_compatible: is_gpl_compatible(&object.license),
             lines: &lines,
+            poisoned: &[],
         })
         .map_err(|source| LoadError::Rejected {
             program: spec.name.clone(),

@@ -4,6 +4,9 @@
 //! name a label instead of `pc+N`. The `pc: (opcode)` in front of the lines of a listing is skipped. Labels count slots,
 //! like everything else, so a wide immediate moves what follows by two.
 //!
+//! What is assigned to a register in hexadecimal is a wide immediate, as the kernel writes it; `ll` behind a number makes
+//! it one in any case, as LLVM writes it.
+//!
 //! ```
 //! let insns = hitless_isa::asm::assemble(
 //!     "       r0 = 0
@@ -124,12 +127,12 @@ fn resolve(
     };
     let out_of_range = |field| AsmErrorKind::OutOfRange { value: relative, field };
     match &mut instruction {
-        Instruction::Jump { off, .. } | Instruction::MayGoto { off } => {
+        Instruction::Jump { off, .. } | Instruction::MayGoto { off } | Instruction::Goto { long: false, off } => {
             *off = i16::try_from(relative)
                 .map_err(|_| out_of_range("a jump offset of 16 bits"))?
                 .into();
         }
-        Instruction::Goto { off }
+        Instruction::Goto { long: true, off }
         | Instruction::Call(CallTarget::Subprog(off))
         | Instruction::LoadImm64 {
             imm: Imm64::Func(off), ..

@@ -1,8 +1,7 @@
 //! Slots to instructions and back.
 //!
 //! Decoding is strict: a field that an opcode does not use must be zero, as the kernel demands, so that it can get a
-//! meaning later. Hence encoding a decoded instruction gives the same slots again, with one exception: a long jump
-//! (`gotol`) whose offset fits a short one becomes the short one.
+//! meaning later. Hence encoding a decoded instruction gives the same slots again.
 
 mod decode;
 mod encode;

@@ -1,12 +1,19 @@
 //! Instructions as text, in the syntax of the kernel's verifier log and of `bpftool prog dump xlated`.
 //!
-//! Sizes, signs and widths all show: `w1` is the 32-bit half of `r1`, an immediate followed by `ll` takes two slots.
-//! [`crate::asm`] reads the same syntax.
+//! Sizes, signs and widths all show: `w1` is the 32-bit half of `r1`, and what is assigned to a register in hexadecimal
+//! (`r1 = 0x10`) is a wide immediate of two slots, in decimal (`r1 = 16`) a short one. [`crate::asm`] reads the same syntax.
+//!
+//! Where the kernel's text hides what an instruction holds, ours shows more: `map[fd:N]`, `map[idx:N]` and `btf_id[N]` are
+//! mere numbers there, and the BTF of a kfunc in a module (`fd_array[N]`) does not show.
 
 use std::fmt;
 
+pub use crate::helpers::helper_name;
 use crate::opcode::{self, ALU, ATOMIC, COND, END, SIZE};
 use crate::{AluOp, AtomicOp, CallTarget, EndOp, Imm64, Insn, Instruction, Operand, Reg, Size, Width, decode};
+
+/// What stands for the name of a kfunc.
+pub(crate) const KFUNC: &str = "kernel-function";
 
 /// Names of BPF helpers by their number.
 pub type HelperNames<'a> = &'a dyn Fn(u32) -> Option<&'a str>;
@@ -96,13 +103,14 @@ impl fmt::Display for Operand {
 impl fmt::Display for Imm64 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Imm64::Value(value) => write!(f, "{value:#x} ll"),
+            Imm64::Value(value) => write!(f, "{value:#x}"),
             Imm64::MapFd(fd) => write!(f, "map[fd:{fd}]"),
             Imm64::MapValueFd { fd, off } => write!(f, "map[fd:{fd}][0]+{off}"),
-            Imm64::BtfId(id) => write!(f, "btf_id[{id}]"),
+            Imm64::BtfId { id, fd: 0 } => write!(f, "btf_id[{id}]"),
+            Imm64::BtfId { id, fd } => write!(f, "btf_id[fd:{fd}][{id}]"),
             Imm64::Func(off) => write!(f, "subprog[{off:+}]"),
             Imm64::MapIdx(index) => write!(f, "map[idx:{index}]"),
-            Imm64::MapValueIdx { index, off } => write!(f, "map[idx:{index}][0]+{off}"),
+            Imm64::MapValueIdx { index, off } => write!(f, "map[idx:{index}]+{off}"),
         }
     }
 }
@@ -120,6 +128,10 @@ impl fmt::Display for Text<'_> {
             Instruction::MovSx { width, bits, dst, src } => {
                 let mov = opcode::find(ALU, AluOp::Mov).text;
                 write!(f, "{} {mov} (s{bits}){}", Named(width, dst), Named(width, src))
+            }
+            Instruction::AddrSpaceCast { dst, src, to_arena } => {
+                let (to, from) = (u8::from(to_arena), u8::from(!to_arena));
+                write!(f, "{dst} = addr_space_cast({src}, {to}, {from})")
             }
             Instruction::Neg { width, dst } => {
                 let dst = Named(width, dst);
@@ -174,16 +186,23 @@ impl fmt::Display for Text<'_> {
                 }
                 write!(f, " goto pc{off:+}")
             }
-            Instruction::Goto { off } => {
-                let long = if i16::try_from(off).is_ok() { "" } else { "l" };
+            Instruction::Goto { long, off } => {
+                let long = if long { "l" } else { "" };
                 write!(f, "goto{long} pc{off:+}")
             }
             Instruction::MayGoto { off } => write!(f, "may_goto pc{off:+}"),
             Instruction::Call(CallTarget::Helper(id)) => {
-                write!(f, "call {}#{id}", (self.helper_name)(id).unwrap_or("unknown"))
+                let name = (self.helper_name)(id).unwrap_or("unknown");
+                write!(f, "call {name}#{}", id.cast_signed())
             }
             Instruction::Call(CallTarget::Subprog(off)) => write!(f, "call pc{off:+}"),
-            Instruction::Call(CallTarget::Kfunc(id)) => write!(f, "call kfunc#{id}"),
+            Instruction::Call(CallTarget::Kfunc { id, fd_idx }) => {
+                write!(f, "call {KFUNC}#{id}")?;
+                if fd_idx != 0 {
+                    write!(f, " fd_array[{fd_idx}]")?;
+                }
+                Ok(())
+            }
             Instruction::Call(CallTarget::Register(reg)) => write!(f, "callx {reg}"),
             Instruction::Exit => f.write_str("exit"),
         }

@@ -288,7 +288,12 @@ pub enum Imm64 {
         off: u32,
     },
     /// `BPF_PSEUDO_BTF_ID`: a kernel variable by BTF id.
-    BtfId(i32),
+    BtfId {
+        /// The variable's id.
+        id: i32,
+        /// Descriptor of the BTF of the module that has it; 0 for the kernel's own.
+        fd: i32,
+    },
     /// `BPF_PSEUDO_FUNC`: the address of a subprogram, as a slot offset relative to the next slot.
     Func(i32),
     /// `BPF_PSEUDO_MAP_IDX`: a map by index into the load request's table.
@@ -310,7 +315,13 @@ pub enum CallTarget {
     /// `BPF_PSEUDO_CALL`: a subprogram, as a slot offset relative to the next slot.
     Subprog(i32),
     /// `BPF_PSEUDO_KFUNC_CALL`: a kfunc by BTF id.
-    Kfunc(i32),
+    Kfunc {
+        /// The function's id.
+        id: i32,
+        /// Which element of the load request's table of descriptors (`fd_array`) is the BTF of the module that has it; 0
+        /// for the kernel's own.
+        fd_idx: i16,
+    },
     /// A call through a register (clang's `callx`); never accepted by the kernel.
     Register(Reg),
 }
@@ -339,6 +350,15 @@ pub enum Instruction {
         dst: Reg,
         /// Source.
         src: Reg,
+    },
+    /// `dst = addr_space_cast(src, to, from)`: a pointer into an arena becomes one for user space, or the other way round.
+    AddrSpaceCast {
+        /// Destination.
+        dst: Reg,
+        /// Source.
+        src: Reg,
+        /// Whether the result is in address space 1, that of arenas, and the source in address space 0; else the reverse.
+        to_arena: bool,
     },
     /// `dst = -dst`.
     Neg {
@@ -446,6 +466,8 @@ pub enum Instruction {
     },
     /// Unconditional jump (`ja`, `gotol`).
     Goto {
+        /// Whether the offset has 32 bits (`gotol`) rather than 16.
+        long: bool,
         /// Target relative to the next slot.
         off: i32,
     },

@@ -9,9 +9,11 @@ use crate::{AluOp, AtomicOp, Cond, EndOp, Size, Width};
 /// What an opcode byte means, before the other fields of the slot are looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Form {
-    /// Arithmetic; for some operations `off` selects a relative (see [`SIGNED`], [`Instruction::MovSx`]).
+    /// Arithmetic; for some operations `off` selects a relative (see [`SIGNED`], [`Instruction::MovSx`],
+    /// [`Instruction::AddrSpaceCast`]).
     ///
     /// [`Instruction::MovSx`]: crate::Instruction::MovSx
+    /// [`Instruction::AddrSpaceCast`]: crate::Instruction::AddrSpaceCast
     Alu { width: Width, op: AluOp, reg: bool },
     /// Negation.
     Neg(Width),
@@ -37,6 +39,29 @@ pub(crate) enum Form {
     Store { size: Size, reg: bool },
     /// Atomic operation, acquire or release; which one is in `imm`.
     Atomic(Size),
+}
+
+impl Form {
+    /// What the kernel calls instructions of this form when it complains about them.
+    pub(crate) const fn kernel_name(self) -> &'static str {
+        match self {
+            Form::Alu { op: AluOp::Mov, .. } => "BPF_MOV",
+            Form::Alu { .. } => "BPF_ALU",
+            Form::Neg(_) => "BPF_NEG",
+            Form::End(_) => "BPF_END",
+            Form::Jump { .. } => "BPF_JMP/JMP32",
+            Form::Goto { .. } => "BPF_JA",
+            Form::MayGoto => "BPF_JCOND",
+            Form::Call { .. } => "BPF_CALL",
+            Form::Exit => "BPF_EXIT",
+            Form::LoadImm64 => "BPF_LD_IMM64",
+            Form::LoadPacket { .. } => "BPF_LD_[ABS|IND]",
+            Form::Load { .. } => "BPF_LDX",
+            Form::Store { reg: false, .. } => "BPF_ST",
+            Form::Store { reg: true, .. } => "BPF_STX",
+            Form::Atomic(_) => "BPF_ATOMIC",
+        }
+    }
 }
 
 /// A row: an operation, the bits that stand for it in its field, and its text.
@@ -74,6 +99,9 @@ pub(crate) const ALU: &[Row<AluOp>] = &[
 
 /// Operations that `off` 1 turns into their signed relatives.
 pub(crate) const SIGNED: &[(AluOp, AluOp)] = &[(AluOp::Div, AluOp::SDiv), (AluOp::Mod, AluOp::SMod)];
+
+/// `off` of a move that casts a pointer between address spaces.
+pub(crate) const ADDR_SPACE_CAST: i16 = 1;
 
 /// Byte-order conversions; the bits include class and source.
 pub(crate) const END: &[Row<EndOp>] = &[
@@ -149,6 +177,11 @@ const ATOMIC_MODE: u8 = 0xc0;
 
 /// All opcodes by their byte.
 pub(crate) static TABLE: [Option<Form>; 256] = build();
+
+/// What the kernel calls instructions with this opcode.
+pub(crate) fn kernel_name(code: u8) -> &'static str {
+    TABLE[usize::from(code)].map_or("unknown", Form::kernel_name)
+}
 
 /// The opcode byte of a form. Every form that the decoder yields has one.
 pub(crate) fn code(form: Form) -> u8 {

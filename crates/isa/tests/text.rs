@@ -16,7 +16,7 @@ fn text(insns: &[Insn]) -> String {
 /// Slots as their bytes stand in an object file, and their text.
 #[test]
 fn texts() {
-    let cases: [(&str, &str); 48] = [
+    let cases: [(&str, &str); 53] = [
         ("b700000000000000", "r0 = 0"),
         ("b4010000fdffffff", "w1 = -3"),
         ("0c21000000000000", "w1 += w2"),
@@ -55,16 +55,21 @@ fn texts() {
         ("4501010080000000", "if r1 & 0x80 goto pc+1"),
         ("0500030000000000", "goto pc+3"),
         ("0600000000000100", "gotol pc+65536"),
+        ("0600000003000000", "gotol pc+3"),
         ("e500fdff00000000", "may_goto pc-3"),
         ("8500000001000000", "call bpf_map_lookup_elem#1"),
         ("85000000c8000000", "call unknown#200"),
         ("8510000005000000", "call pc+5"),
-        ("852000002a000000", "call kfunc#42"),
+        ("852000002a000000", "call kernel-function#42"),
+        ("852003002a000000", "call kernel-function#42 fd_array[3]"),
         ("8d02000000000000", "callx r2"),
         ("9500000000000000", "exit"),
         ("300000000c000000", "r0 = *(u8 *)skb[12]"),
         ("486000000c000000", "r0 = *(u16 *)skb[r6 + 12]"),
-        ("1801000010000000 0000000000000000", "r1 = 0x10 ll"),
+        ("1801000010000000 0000000000000000", "r1 = 0x10"),
+        ("183100000c000000 0000000007000000", "r1 = btf_id[fd:7][12]"),
+        ("bf21010001000000", "r1 = addr_space_cast(r2, 0, 1)"),
+        ("bf21010000000100", "r1 = addr_space_cast(r2, 1, 0)"),
     ];
     for (hex, expected) in cases {
         let insns = from_hex(hex);
@@ -76,13 +81,13 @@ fn texts() {
 #[test]
 fn wide_immediates_show_what_they_stand_for() {
     let expected = [
-        "r1 = 0x0 ll",
+        "r1 = 0x0",
         "r1 = map[fd:0]",
         "r1 = map[fd:0][0]+0",
         "r1 = btf_id[0]",
         "r1 = subprog[+0]",
         "r1 = map[idx:0]",
-        "r1 = map[idx:0][0]+0",
+        "r1 = map[idx:0]+0",
     ];
     for (src, expected) in (0..).zip(expected) {
         let insns = [
@@ -121,7 +126,7 @@ fn labels_comments_and_listings_are_read() {
     assert_eq!(by_offset.as_ref(), Ok(&by_label));
     let listing = disasm::listing(&by_label, &helper_name);
     assert!(
-        listing.starts_with("0: (18) r1 = 0x100000000 ll\n2: (0f) r0 += r1\n"),
+        listing.starts_with("0: (18) r1 = 0x100000000\n2: (0f) r0 += r1\n"),
         "{listing}"
     );
     assert_eq!(assemble(&listing), Ok(by_label));
@@ -136,7 +141,7 @@ fn errors_name_line_and_remedy() {
         ("r0 = w1", "line 1: expected a register r0 to r10, found \"w1\""),
         ("r0 = 1 1", "line 1: expected the end of the line, found \"1\""),
         (
-            "r0 = 0x80000000",
+            "r0 = 2147483648",
             "line 1: 2147483648 does not fit an immediate of 32 bits",
         ),
         (
@@ -148,6 +153,11 @@ fn errors_name_line_and_remedy() {
         (
             "may_goto pc+40000",
             "line 1: 40000 does not fit a jump offset of 16 bits",
+        ),
+        ("goto pc+40000", "line 1: 40000 does not fit a jump offset of 16 bits"),
+        (
+            "r1 = addr_space_cast(r2, 0, 2)",
+            "line 1: there is no cast between these address spaces, only from 0 to 1 and from 1 to 0",
         ),
         (
             "lock *(u8 *)(r1 +0) += r2",
@@ -222,4 +232,17 @@ proptest! {
 fn slots_of_an_instruction() {
     assert_eq!(Instruction::Exit.slots(), 1);
     assert_eq!(decode(&assemble("r1 = 0 ll").unwrap(), 0).unwrap().slots(), 2);
+}
+
+#[test]
+fn hexadecimal_is_wide_and_so_is_what_llvm_says_is() {
+    let wide = assemble("r1 = 0x10").unwrap();
+    assert_eq!(wide.len(), 2);
+    assert_eq!(assemble("r1 = 16 ll"), Ok(wide.clone()));
+    assert_eq!(assemble("r1 = 0x10 ll"), Ok(wide));
+    assert_eq!(assemble("r1 = 16").unwrap().len(), 1);
+    assert_eq!(assemble("r1 += 0x10").unwrap().len(), 1);
+    assert_eq!(assemble("w1 = 0x10").unwrap().len(), 1);
+    assert_eq!(assemble("r1 = map[id:3]"), assemble("r1 = map[fd:3]"));
+    assert_eq!(assemble("r1 = map[idx:3][0]+8"), assemble("r1 = map[idx:3]+8"));
 }

@@ -167,7 +167,7 @@ impl Lowering<'_> {
                         map.value.wrapping_add(off.into())
                     }
                     Imm64::MapFd(_) | Imm64::MapValueFd { .. } => return unsupported("a map by descriptor"),
-                    Imm64::BtfId(_) => return unsupported("the address of a kernel variable"),
+                    Imm64::BtfId { .. } => return unsupported("the address of a kernel variable"),
                     Imm64::Func(_) => return unsupported("the address of a subprogram"),
                 };
                 Ok(Instruction::LoadImm64 {
@@ -175,8 +175,9 @@ impl Lowering<'_> {
                     imm: Imm64::Value(value),
                 })
             }
+            Instruction::AddrSpaceCast { .. } => unsupported("a cast between address spaces"),
             Instruction::LoadPacket { .. } => unsupported("legacy packet access"),
-            Instruction::Call(CallTarget::Kfunc(_)) => unsupported("a kfunc call"),
+            Instruction::Call(CallTarget::Kfunc { .. }) => unsupported("a kfunc call"),
             Instruction::Load {
                 size,
                 signed,
@@ -275,7 +276,7 @@ impl Lowering<'_> {
             };
             match instruction {
                 Instruction::Jump { off, .. }
-                | Instruction::Goto { off }
+                | Instruction::Goto { off, .. }
                 | Instruction::MayGoto { off }
                 | Instruction::Call(CallTarget::Subprog(off)) => *off = retarget(first, pc, index, *off)?,
                 _ => {}

@@ -195,10 +195,12 @@ fn images_that_cannot_run_are_refused() {
     };
     let expected = "interpreter cannot compile the program: operation 0 jumps by 2, out of the program";
     assert_eq!(
-        refusal(|image| image.ops[0] = Op::Insn(Instruction::Goto { off: 2 })),
+        refusal(|image| image.ops[0] = Op::Insn(Instruction::Goto { long: false, off: 2 })),
         expected
     );
-    assert!(refusal(|image| image.ops[0] = Op::Insn(Instruction::Goto { off: -2 })).contains("jumps by -2"));
+    assert!(
+        refusal(|image| image.ops[0] = Op::Insn(Instruction::Goto { long: false, off: -2 })).contains("jumps by -2")
+    );
     assert!(refusal(|image| image.pcs.clear()).contains("slots for 0"));
     assert!(
         refusal(|image| {

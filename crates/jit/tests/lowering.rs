@@ -119,7 +119,7 @@ fn insertions_and_the_jumps_around_them() {
          1: call bpf_map_update_elem#2 ; insn 1
          2: call bpf_map_delete_elem#3 ; insn 2
          3: *(u64 *)(r6 +8) = 1 ; insn 3
-         4: r7 = 0x1122334455667788 ll ; insn 4
+         4: r7 = 0x1122334455667788 ; insn 4
          5: lock *(u32 *)(r6 +4) += r7 ; insn 6
          6: if r7 != 0x0 goto pc-4 ; insn 7
          7: call pc+1 ; insn 8
@@ -137,7 +137,7 @@ fn insertions_and_the_jumps_around_them() {
          4: call bpf_map_trace_delete_elem ; insn 2
          5: call bpf_map_trace_register_pointer(r6 +8) ; insn 3
          6: *(u64 *)(r6 +8) = 1 ; insn 3
-         7: r7 = 0x1122334455667788 ll ; insn 4
+         7: r7 = 0x1122334455667788 ; insn 4
          8: call bpf_map_trace_register_pointer(r6 +4) ; insn 6
          9: lock *(u32 *)(r6 +4) += r7 ; insn 6
          10: if r7 != 0x0 goto pc-6 ; insn 7
@@ -225,10 +225,10 @@ fn maps_get_their_addresses() {
     assert_dump(
         &verified,
         Variant::Plain,
-        "0: r1 = 0xbb00 ll ; insn 0
-         1: r2 = 0x1018 ll ; insn 2
+        "0: r1 = 0xbb00 ; insn 0
+         1: r2 = 0x1018 ; insn 2
          2: goto pc+1 ; insn 4
-         3: r0 = 0x1 ll ; insn 5
+         3: r0 = 0x1 ; insn 5
          4: exit ; insn 7",
     );
     let error = |text| {
@@ -243,7 +243,7 @@ fn maps_get_their_addresses() {
     assert!(error("r1 = map[idx:1][0]+0\n exit").contains("without a fixed one"));
     assert!(error("r1 = map[fd:3]\n exit").contains("by descriptor"));
     assert!(error("r1 = subprog[+1]\n exit").contains("subprogram"));
-    assert!(error("call kfunc#7\n exit").contains("kfunc"));
+    assert!(error("call kernel-function#7\n exit").contains("kfunc"));
     assert!(error("r0 = *(u8 *)skb[0]\n exit").contains("packet"));
 }
 

@@ -27,6 +27,17 @@ pub struct ProgramInput<'a> {
     pub gpl_compatible: bool,
     /// Source lines, sorted by `pc`; may be empty.
     pub lines: &'a [SourceLine],
+    /// Instructions that must never run, sorted by `pc`; each a call of a helper that does not exist.
+    pub poisoned: &'a [Poisoned],
+}
+
+/// An instruction that needs something that does not exist where the program is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poisoned {
+    /// Its slot.
+    pub pc: usize,
+    /// What is missing ("struct task_struct.no_such_field").
+    pub missing: String,
 }
 
 /// The source line that instructions from `pc` on come from.

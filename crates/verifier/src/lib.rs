@@ -51,7 +51,7 @@ mod visited;
 pub use error::{Rejection, VerifierError};
 pub use facts::{
     ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, HelperProto, InsnFacts, MapFacts, MapKind,
-    ProgramInput, Region, RetType, SourceLine, Stats, Subprog, Verified,
+    Poisoned, ProgramInput, Region, RetType, SourceLine, Stats, Subprog, Verified,
 };
 pub use requirements::{Access, Requirement};
 
@@ -79,6 +79,7 @@ pub use requirements::{Access, Requirement};
 ///     helpers: tables::helpers::xdp(),
 ///     gpl_compatible: true,
 ///     lines: &[],
+///     poisoned: &[],
 /// };
 /// let refused = verify(&input).unwrap_err();
 /// assert_eq!(refused.errors[0].pc, 1);

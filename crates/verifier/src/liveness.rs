@@ -71,7 +71,7 @@ fn effects(program: &Program<'_>, pc: usize, insn: &Instruction, live: &[u16]) -
             ..
         } => (operand(src), bit(dst)),
         Instruction::Alu { dst, src, .. } => (bit(dst) | operand(src), bit(dst)),
-        Instruction::MovSx { dst, src, .. } => (bit(src), bit(dst)),
+        Instruction::MovSx { dst, src, .. } | Instruction::AddrSpaceCast { dst, src, .. } => (bit(src), bit(dst)),
         Instruction::Neg { dst, .. } | Instruction::End { dst, .. } => (bit(dst), bit(dst)),
         Instruction::LoadImm64 { dst, .. } => (0, bit(dst)),
         Instruction::Load { dst, base, .. } | Instruction::LoadAcquire { dst, base, .. } => (bit(base), bit(dst)),
@@ -101,7 +101,7 @@ fn effects(program: &Program<'_>, pc: usize, insn: &Instruction, live: &[u16]) -
             };
             (reads, CLOBBERED)
         }
-        Instruction::Call(CallTarget::Kfunc(_) | CallTarget::Register(_)) | Instruction::LoadPacket { .. } => {
+        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_)) | Instruction::LoadPacket { .. } => {
             (u16::MAX, 0)
         }
         Instruction::Exit => (bit(Reg::R0), 0),
@@ -133,6 +133,7 @@ mod tests {
             helpers: helpers::xdp(),
             gpl_compatible: true,
             lines: &[],
+            poisoned: &[],
         };
         let live = Program::new(&input).expect("well-formed").live[0];
         (0..11).filter(|&index| live & (1 << index) != 0).collect()

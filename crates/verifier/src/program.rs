@@ -62,7 +62,7 @@ pub(crate) fn target(pc: usize, off: i32) -> Option<usize> {
 
 fn jump_offset(instruction: &Instruction) -> Option<i32> {
     match *instruction {
-        Instruction::Jump { off, .. } | Instruction::Goto { off } | Instruction::MayGoto { off } => Some(off),
+        Instruction::Jump { off, .. } | Instruction::Goto { off, .. } | Instruction::MayGoto { off } => Some(off),
         _ => None,
     }
 }
@@ -119,6 +119,11 @@ impl<'a> Program<'a> {
                     .map_or_else(Vec::new, |insn| requirements(insn, input.helpers))
             })
             .collect();
+        for poisoned in input.poisoned {
+            if let Some(list) = program.requirements.get_mut(poisoned.pc) {
+                list.insert(0, Requirement::Exists);
+            }
+        }
         program.live = liveness::live_registers(&program);
         Ok(program)
     }
@@ -128,6 +133,13 @@ impl<'a> Program<'a> {
         self.code[pc]
             .as_ref()
             .expect("control reaches only slots that hold an instruction")
+    }
+
+    /// What the instruction at `pc` needs and does not exist.
+    pub(crate) fn missing(&self, pc: usize) -> Option<&'a str> {
+        let poisoned = self.input.poisoned;
+        let index = poisoned.binary_search_by_key(&pc, |poisoned| poisoned.pc).ok()?;
+        Some(&poisoned[index].missing)
     }
 
     /// The prototype of a helper that the program may call.

@@ -52,6 +52,8 @@ pub enum Requirement {
     Decodable,
     /// The verifier knows how to treat the instruction.
     Supported,
+    /// What the instruction refers to exists where the program is loaded.
+    Exists,
     /// A jump goes to an instruction of the same subprogram.
     JumpTarget,
     /// A call goes to an instruction.
@@ -188,6 +190,7 @@ impl fmt::Display for Requirement {
             Requirement::ProgramSize => f.write_str("at least one instruction and at most a million"),
             Requirement::Decodable => f.write_str("a valid instruction"),
             Requirement::Supported => f.write_str("an instruction that can be verified"),
+            Requirement::Exists => f.write_str("something that exists where the program is loaded"),
             Requirement::JumpTarget => f.write_str("a jump to an instruction of the same subprogram"),
             Requirement::CallTarget => f.write_str("a call to an instruction"),
             Requirement::SubprogEnd => f.write_str("an exit or a jump at the end of each subprogram"),
@@ -281,7 +284,9 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
                     map: index,
                     value_off: Some(off),
                 },
-                Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId(_) | Imm64::Func(_) => Requirement::Supported,
+                Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId { .. } | Imm64::Func(_) => {
+                    Requirement::Supported
+                }
             });
         }
         Instruction::Load {
@@ -383,8 +388,9 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
             list.push(Requirement::NoLockAtExit);
             list.push(Requirement::ReturnValue);
         }
-        Instruction::Call(CallTarget::Kfunc(_) | CallTarget::Register(_))
+        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_))
         | Instruction::LoadPacket { .. }
+        | Instruction::AddrSpaceCast { .. }
         | Instruction::MayGoto { .. } => list.push(Requirement::Supported),
     }
     list

@@ -44,7 +44,7 @@ macro_rules! files {
 }
 
 files!(
-    arithmetic, branches, calls, context, control, helpers, locks, maps, packets, programs, pruning, stack
+    arithmetic, branches, calls, context, control, helpers, locks, maps, packets, poisoned, programs, pruning, stack
 );
 
 #[test]

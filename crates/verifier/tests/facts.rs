@@ -237,6 +237,29 @@ fn a_refusal_in_one_line() {
 }
 
 #[test]
+fn a_missing_field_names_its_source_line() {
+    let case = case("    r0 = 0\n    call unknown#195896080 ; missing: struct task_struct.no_such_field\n    exit");
+    let lines = [SourceLine {
+        pc: 1,
+        file: "task.bpf.c".to_owned(),
+        line: 31,
+        text: "return task->no_such_field;".to_owned(),
+    }];
+    let rejection = verify(&hitless_verifier::ProgramInput {
+        lines: &lines,
+        ..case.input()
+    })
+    .unwrap_err();
+    assert_eq!(
+        rejection.to_string(),
+        "insn 1: call unknown#195896080: struct task_struct.no_such_field does not exist in the target BTF; guard the \
+         access with bpf_core_field_exists(): requires something that exists where the program is loaded, found nothing \
+         (task.bpf.c:31)"
+    );
+    assert_eq!(rejection.errors[0].requirement, Requirement::Exists);
+}
+
+#[test]
 fn everything_that_does_not_decode_is_reported() {
     let mut case = case("    r0 = 0\n    r0 = 0\n    r0 = 0\n    exit");
     case.insns[0].code = 0xff;

@@ -138,6 +138,7 @@ fn clone_setting(case: &Case) -> Case {
         helpers: case.helpers,
         gpl: case.gpl,
         insns: Vec::new(),
+        poisoned: Vec::new(),
         errors: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::AsmErrorKind as Kind;
 use super::cursor::{Cursor, Parsed, is_name};
+use crate::disasm::KFUNC;
 use crate::opcode::{ATOMIC, COND};
 use crate::{AtomicOp, CallTarget, Instruction, Operand, Reg, Size, Width};
 
@@ -83,8 +84,10 @@ impl<'a> Cursor<'a> {
         };
         if self.eat_word("exit") {
             Ok(plain(Instruction::Exit))
-        } else if self.eat_word("goto") || self.eat_word("gotol") {
-            Ok(open(Instruction::Goto { off: 0 }, self.target()?))
+        } else if self.eat_word("goto") {
+            Ok(open(Instruction::Goto { long: false, off: 0 }, self.target()?))
+        } else if self.eat_word("gotol") {
+            Ok(open(Instruction::Goto { long: true, off: 0 }, self.target()?))
         } else if self.eat_word("may_goto") {
             Ok(open(Instruction::MayGoto { off: 0 }, self.target()?))
         } else if self.eat_word("if") {
@@ -145,17 +148,23 @@ impl<'a> Cursor<'a> {
 
     fn call(&mut self) -> Parsed<Statement<'a>> {
         let before = self.rest;
-        let name = self.name("a helper with its number, pc+N or a label")?;
+        let plain = |target| Statement {
+            instruction: Instruction::Call(target),
+            target: None,
+        };
+        if self.eat(KFUNC) {
+            self.need("#")?;
+            let id = self.imm()?;
+            let mut fd_idx = 0;
+            if self.eat("fd_array[") {
+                fd_idx = self.number_in("an index of 16 bits")?;
+                self.need("]")?;
+            }
+            return Ok(plain(CallTarget::Kfunc { id, fd_idx }));
+        }
+        self.name("a helper with its number, pc+N or a label")?;
         if self.eat("#") {
-            let target = if name == "kfunc" {
-                CallTarget::Kfunc(self.imm()?)
-            } else {
-                CallTarget::Helper(self.number_in("a helper number")?)
-            };
-            return Ok(Statement {
-                instruction: Instruction::Call(target),
-                target: None,
-            });
+            return Ok(plain(CallTarget::Helper(self.imm()?.cast_unsigned())));
         }
         self.rest = before;
         let target = self.target()?;

@@ -77,7 +77,8 @@ impl<'a> Cursor<'a> {
         }
         let before = self.rest;
         let value = self.number()?;
-        if width == Width::W64 && self.eat_word("ll") {
+        let hexadecimal = before.trim_start_matches(['+', '-']).starts_with("0x");
+        if width == Width::W64 && (self.eat_word("ll") || hexadecimal) {
             let imm = u64::try_from(value).or_else(|_| i64::try_from(value).map(i64::cast_unsigned));
             let imm = imm.map_err(|_| Kind::OutOfRange {
                 value,
@@ -119,6 +120,8 @@ impl<'a> Cursor<'a> {
                     off,
                 }
             }
+        } else if self.eat_word("addr_space_cast") {
+            self.addr_space_cast(dst)?
         } else if self.eat_word("load_acquire") {
             let (size, base, off) = self.cell_argument()?;
             self.need(")")?;
@@ -130,7 +133,13 @@ impl<'a> Cursor<'a> {
         } else if self.eat("map[") {
             Instruction::LoadImm64 { dst, imm: self.map()? }
         } else if self.eat("btf_id[") {
-            let imm = Imm64::BtfId(self.imm()?);
+            let mut fd = 0;
+            if self.eat("fd:") {
+                fd = self.imm()?;
+                self.need("]")?;
+                self.need("[")?;
+            }
+            let imm = Imm64::BtfId { id: self.imm()?, fd };
             self.need("]")?;
             Instruction::LoadImm64 { dst, imm }
         } else if self.eat("subprog[") {
@@ -159,6 +168,27 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         };
         Ok(Some((instruction, None)))
+    }
+
+    /// `(src, to, from)`.
+    fn addr_space_cast(&mut self, dst: Reg) -> Parsed<Instruction> {
+        self.need("(")?;
+        let src = self.full_reg()?;
+        self.need(",")?;
+        let to = self.number()?;
+        self.need(",")?;
+        let from = self.number()?;
+        self.need(")")?;
+        let to_arena = match (to, from) {
+            (0, 1) => false,
+            (1, 0) => true,
+            _ => {
+                return Err(Kind::NoSuchOperation {
+                    what: "cast between these address spaces, only from 0 to 1 and from 1 to 0",
+                });
+            }
+        };
+        Ok(Instruction::AddrSpaceCast { dst, src, to_arena })
     }
 
     /// `[imm]` or `[index + imm]`.
@@ -208,15 +238,18 @@ impl<'a> Cursor<'a> {
         atomic(size, op, base, off, src)
     }
 
-    /// `fd:N]` or `idx:N]`, then `[0]+off` for a value.
+    /// `fd:N]`, `id:N]` or `idx:N]`; of a value `fd:N][0]+off` or `idx:N]+off`.
     fn map(&mut self) -> Parsed<Imm64> {
-        let by_fd = self.eat("fd:");
+        // The kernel shows a map's id where its descriptor was.
+        let by_fd = self.eat("fd:") || self.eat("id:");
         if !by_fd {
             self.need("idx:")?;
         }
         let number = self.number()?;
         self.need("]")?;
-        let off = if self.eat("[0]") {
+        // The first and only element; what is given by index does without.
+        let value = self.eat("[0]") || !by_fd && self.rest.starts_with('+');
+        let off = if value {
             Some(self.number_in("an offset of 32 bits")?)
         } else {
             None

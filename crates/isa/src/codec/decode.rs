@@ -1,15 +1,16 @@
 //! Slots to instructions.
 
 use super::pseudo;
-use crate::opcode::{self, Form, LOAD_ACQUIRE, STORE_RELEASE, TABLE};
+use crate::opcode::{self, ADDR_SPACE_CAST, Form, LOAD_ACQUIRE, STORE_RELEASE, TABLE};
 use crate::{AluOp, CallTarget, DecodeError, Imm64, Insn, Instruction, Operand, Reg, Size, Width};
 
 /// Decodes the instruction at slot `pc`.
 ///
 /// # Errors
-/// [`DecodeError`] if the slots there are no instruction; a `pc` past the end is [`DecodeError::InvalidWide`].
+/// [`DecodeError`] if the slots there are no instruction.
 pub fn decode(insns: &[Insn], pc: usize) -> Result<Instruction, DecodeError> {
-    let insn = *insns.get(pc).ok_or(DecodeError::InvalidWide)?;
+    let len = insns.len();
+    let insn = *insns.get(pc).ok_or(DecodeError::PastEnd { pc, len })?;
     let form = TABLE[usize::from(insn.code)].ok_or(DecodeError::UnknownOpcode { code: insn.code })?;
     match form {
         Form::Alu { width, op, reg } => decode_alu(insn, width, op, reg),
@@ -49,11 +50,14 @@ pub fn decode(insns: &[Insn], pc: usize) -> Result<Instruction, DecodeError> {
             let idle = if long { insn.off == 0 } else { insn.imm == 0 };
             unused(insn, insn.dst == 0 && insn.src == 0 && idle)?;
             Ok(Instruction::Goto {
+                long,
                 off: if long { insn.imm } else { insn.off.into() },
             })
         }
         Form::MayGoto => {
-            unused(insn, insn.dst == 0 && insn.src == 0 && insn.imm == 0)?;
+            if insn.dst != 0 || insn.src != 0 || insn.imm != 0 {
+                return Err(DecodeError::InvalidMayGoto { imm: insn.imm });
+            }
             Ok(Instruction::MayGoto { off: insn.off.into() })
         }
         Form::Call { reg } => decode_call(insn, reg),
@@ -92,6 +96,15 @@ pub fn decode(insns: &[Insn], pc: usize) -> Result<Instruction, DecodeError> {
 }
 
 fn decode_alu(insn: Insn, width: Width, op: AluOp, by_reg: bool) -> Result<Instruction, DecodeError> {
+    if let (Width::W64, AluOp::Mov, true, ADDR_SPACE_CAST) = (width, op, by_reg, insn.off) {
+        let to_arena = match insn.imm {
+            1 => false,
+            0x1_0000 => true,
+            imm => return Err(DecodeError::InvalidAddrSpaceCast { imm }),
+        };
+        let (dst, src) = (reg(insn.dst)?, reg(insn.src)?);
+        return Ok(Instruction::AddrSpaceCast { dst, src, to_arena });
+    }
     let (dst, src) = (reg(insn.dst)?, operand(insn, by_reg)?);
     let signed = || {
         opcode::SIGNED
@@ -114,16 +127,21 @@ fn decode_alu(insn: Insn, width: Width, op: AluOp, by_reg: bool) -> Result<Instr
 }
 
 fn decode_call(insn: Insn, by_reg: bool) -> Result<Instruction, DecodeError> {
-    unused(insn, insn.off == 0)?;
     if by_reg {
-        unused(insn, insn.src == 0 && insn.imm == 0)?;
+        // To the kernel this is no opcode at all.
+        if insn.src != 0 || insn.off != 0 || insn.imm != 0 {
+            return Err(DecodeError::UnknownOpcode { code: insn.code });
+        }
         return Ok(Instruction::Call(CallTarget::Register(reg(insn.dst)?)));
     }
-    unused(insn, insn.dst == 0)?;
+    unused(insn, insn.dst == 0 && (insn.off == 0 || insn.src == pseudo::CALL_KFUNC))?;
     let target = match insn.src {
         pseudo::CALL_HELPER => CallTarget::Helper(insn.imm.cast_unsigned()),
         pseudo::CALL_SUBPROG => CallTarget::Subprog(insn.imm),
-        pseudo::CALL_KFUNC => CallTarget::Kfunc(insn.imm),
+        pseudo::CALL_KFUNC => CallTarget::Kfunc {
+            id: insn.imm,
+            fd_idx: insn.off,
+        },
         _ => return Err(DecodeError::ReservedField { code: insn.code }),
     };
     Ok(Instruction::Call(target))
@@ -151,10 +169,10 @@ fn decode_wide(insn: Insn, second: Option<Insn>) -> Result<Instruction, DecodeEr
             off,
         },
         pseudo::MAP_FD if high == 0 => Imm64::MapFd(low),
-        pseudo::BTF_ID if high == 0 => Imm64::BtfId(low),
+        pseudo::BTF_ID => Imm64::BtfId { id: low, fd: high },
         pseudo::FUNC if high == 0 => Imm64::Func(low),
         pseudo::MAP_IDX if high == 0 => Imm64::MapIdx(low.cast_unsigned()),
-        _ => return Err(DecodeError::InvalidWide),
+        kind => return Err(DecodeError::UnrecognizedWide { kind }),
     };
     Ok(Instruction::LoadImm64 { dst, imm })
 }
@@ -176,16 +194,17 @@ fn decode_atomic(insn: Insn, size: Size) -> Result<Instruction, DecodeError> {
         }),
         imm => {
             let row = opcode::ATOMIC.iter().find(|row| i32::from(row.bits) == imm);
-            match row {
-                Some(row) if matches!(size, Size::W | Size::Dw) => Ok(Instruction::Atomic {
-                    size,
-                    op: row.op,
-                    base: dst,
-                    off,
-                    src,
-                }),
-                _ => Err(DecodeError::ReservedField { code: insn.code }),
+            let row = row.ok_or(DecodeError::InvalidAtomic { imm })?;
+            if !matches!(size, Size::W | Size::Dw) {
+                return Err(DecodeError::InvalidAtomicSize { size });
             }
+            Ok(Instruction::Atomic {
+                size,
+                op: row.op,
+                base: dst,
+                off,
+                src,
+            })
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Instructions to slots.
 
 use super::pseudo;
-use crate::opcode::{self, Form, LOAD_ACQUIRE, STORE_RELEASE};
+use crate::opcode::{self, ADDR_SPACE_CAST, Form, LOAD_ACQUIRE, STORE_RELEASE};
 use crate::{AluOp, CallTarget, Imm64, Insn, Instruction, Operand, Reg, Size, Width};
 
 /// Encodes an instruction: one slot, or two for a wide immediate.
 ///
 /// # Panics
-/// If the instruction cannot be written down: a jump offset that does not fit its field (16 bits; 32 for
+/// If the instruction cannot be written down: a jump offset that does not fit its field (16 bits, or 32 for a long
 /// [`Instruction::Goto`]), or an access size or a number of bits that the operation does not have.
 #[must_use]
 pub fn encode(instruction: &Instruction) -> Vec<Insn> {
@@ -33,6 +33,15 @@ pub fn encode(instruction: &Instruction) -> Vec<Insn> {
             (insn.dst, insn.src, insn.off) = (dst.number(), src.number(), bits.into());
             Form::Alu {
                 width,
+                op: AluOp::Mov,
+                reg: true,
+            }
+        }
+        Instruction::AddrSpaceCast { dst, src, to_arena } => {
+            (insn.dst, insn.src, insn.off) = (dst.number(), src.number(), ADDR_SPACE_CAST);
+            insn.imm = if to_arena { 1 << 16 } else { 1 };
+            Form::Alu {
+                width: Width::W64,
                 op: AluOp::Mov,
                 reg: true,
             }
@@ -115,16 +124,14 @@ pub fn encode(instruction: &Instruction) -> Vec<Insn> {
                 reg: set_operand(insn, src),
             }
         }
-        Instruction::Goto { off } => match i16::try_from(off) {
-            Ok(off) => {
-                insn.off = off;
-                Form::Goto { long: false }
-            }
-            Err(_) => {
+        Instruction::Goto { long, off } => {
+            if long {
                 insn.imm = off;
-                Form::Goto { long: true }
+            } else {
+                insn.off = short(off);
             }
-        },
+            Form::Goto { long }
+        }
         Instruction::MayGoto { off } => {
             insn.off = short(off);
             Form::MayGoto
@@ -133,7 +140,9 @@ pub fn encode(instruction: &Instruction) -> Vec<Insn> {
             match target {
                 CallTarget::Helper(id) => (insn.src, insn.imm) = (pseudo::CALL_HELPER, id.cast_signed()),
                 CallTarget::Subprog(off) => (insn.src, insn.imm) = (pseudo::CALL_SUBPROG, off),
-                CallTarget::Kfunc(id) => (insn.src, insn.imm) = (pseudo::CALL_KFUNC, id),
+                CallTarget::Kfunc { id, fd_idx } => {
+                    (insn.src, insn.off, insn.imm) = (pseudo::CALL_KFUNC, fd_idx, id);
+                }
                 CallTarget::Register(reg) => insn.dst = reg.number(),
             }
             Form::Call {
@@ -155,7 +164,7 @@ fn wide_fields(imm: Imm64) -> (u8, i32, i32) {
         }
         Imm64::MapFd(fd) => (pseudo::MAP_FD, fd, 0),
         Imm64::MapValueFd { fd, off } => (pseudo::MAP_VALUE, fd, off.cast_signed()),
-        Imm64::BtfId(id) => (pseudo::BTF_ID, id, 0),
+        Imm64::BtfId { id, fd } => (pseudo::BTF_ID, id, fd),
         Imm64::Func(off) => (pseudo::FUNC, off, 0),
         Imm64::MapIdx(index) => (pseudo::MAP_IDX, index.cast_signed(), 0),
         Imm64::MapValueIdx { index, off } => (pseudo::MAP_IDX_VALUE, index.cast_signed(), off.cast_signed()),

@@ -214,6 +214,9 @@ impl Compiler<'_> {
         Ok(match instruction {
             Instruction::Alu { width, op, dst, src } => alu(width, op, dst, src),
             Instruction::MovSx { width, bits, dst, src } => Step::Extend { width, bits, dst, src },
+            Instruction::AddrSpaceCast { .. } => {
+                return Err("a cast between address spaces has no lowered form".to_owned());
+            }
             Instruction::Neg { width, dst } => Step::Neg { width, dst },
             Instruction::End { op, bits, dst } => Step::End { op, bits, dst },
             Instruction::LoadImm64 {
@@ -280,7 +283,7 @@ impl Compiler<'_> {
                     (Width::W32, Operand::Imm(imm)) => Step::Jump32Imm { cond, dst, imm, target },
                 }
             }
-            Instruction::Goto { off } => Step::Goto {
+            Instruction::Goto { off, .. } => Step::Goto {
                 target: self.target(index, off)?,
             },
             Instruction::MayGoto { off } => Step::MayGoto {
@@ -291,7 +294,7 @@ impl Compiler<'_> {
             Instruction::Call(CallTarget::Subprog(off)) => Step::Call {
                 target: self.target(index, off)?,
             },
-            Instruction::Call(CallTarget::Kfunc(id)) => return Err(format!("kfunc {id} has no lowered form")),
+            Instruction::Call(CallTarget::Kfunc { id, .. }) => return Err(format!("kfunc {id} has no lowered form")),
             Instruction::Exit => Step::Exit,
         })
     }

@@ -44,6 +44,10 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
         | Requirement::Complexity
         | Requirement::PendingBranches => Ok(()),
         Requirement::Supported => Err(unsupported(cx)),
+        Requirement::Exists => match cx.program.missing(cx.pc) {
+            None => Ok(()),
+            Some(missing) => Err(does_not_exist(missing)),
+        },
         Requirement::CallDepth => call_depth(cx.state),
         Requirement::Initialized { reg } => match cx.state.reg(reg) {
             Value::Uninit => Err(Failure::new("nothing", format!("R{} !read_ok", reg.index()))),
@@ -101,11 +105,18 @@ fn unsupported(cx: &Context<'_, '_>) -> Failure {
             ..
         } => ("a map descriptor", format!("fd {fd} is not pointing to valid bpf_map")),
         Instruction::LoadImm64 {
-            imm: Imm64::BtfId(id), ..
+            imm: Imm64::BtfId { id, .. },
+            ..
         } => ("a kernel variable", format!("unknown BTF id {id}")),
         Instruction::LoadImm64 { .. } => ("the address of a subprogram", "callbacks are not supported".to_owned()),
-        Instruction::Call(CallTarget::Kfunc(id)) => ("a kfunc", format!("calling kernel function {id} is not allowed")),
-        Instruction::Call(_) => ("a call through a register", "BPF_CALL uses reserved fields".to_owned()),
+        Instruction::Call(CallTarget::Kfunc { id, .. }) => {
+            ("a kfunc", format!("calling kernel function {id} is not allowed"))
+        }
+        Instruction::Call(_) => ("a call through a register", "unknown opcode 8d".to_owned()),
+        Instruction::AddrSpaceCast { .. } => (
+            "a cast between address spaces",
+            "addr_space_cast insn can only be used in a program that has an associated arena".to_owned(),
+        ),
         Instruction::LoadPacket { .. } => (
             "a legacy packet access",
             "BPF_LD_[ABS|IND] instructions not allowed for this program type".to_owned(),
@@ -113,6 +124,15 @@ fn unsupported(cx: &Context<'_, '_>) -> Failure {
         _ => ("an open-ended loop", "may_goto is not supported".to_owned()),
     };
     Failure::new(found, message)
+}
+
+fn does_not_exist(missing: &str) -> Failure {
+    let (place, test) = match missing.split(' ').next() {
+        Some("kfunc") => ("here", "call it only after a test with bpf_ksym_exists()"),
+        Some("enum") => ("in the target BTF", "guard its use with bpf_core_enum_value_exists()"),
+        _ => ("in the target BTF", "guard the access with bpf_core_field_exists()"),
+    };
+    Failure::new("nothing", format!("{missing} does not exist {place}; {test}"))
 }
 
 fn unknown_helper(id: u32) -> String {

@@ -95,7 +95,7 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
             let jump = target(pc, off).expect("jump targets were checked");
             return branch::jump(state, width, cond, dst, src, jump, next);
         }
-        Instruction::Goto { off } => return Flow::To(target(pc, off).expect("jump targets were checked")),
+        Instruction::Goto { off, .. } => return Flow::To(target(pc, off).expect("jump targets were checked")),
         Instruction::Call(CallTarget::Subprog(off)) => {
             let start = target(pc, off).expect("call targets were checked");
             let subprog = program.subprog_at(start).expect("call targets start subprograms");
@@ -109,8 +109,9 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
         }
         Instruction::Exit => return call::exit(state),
         // Never accepted.
-        Instruction::Call(CallTarget::Kfunc(_) | CallTarget::Register(_))
+        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_))
         | Instruction::LoadPacket { .. }
+        | Instruction::AddrSpaceCast { .. }
         | Instruction::MayGoto { .. } => return Flow::End,
     }
     Flow::To(next)
@@ -145,7 +146,7 @@ fn wide_immediate(imm: Imm64) -> Value {
                 var: Scalar::constant(0),
             })
         }
-        Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId(_) | Imm64::Func(_) => Value::Uninit,
+        Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId { .. } | Imm64::Func(_) => Value::Uninit,
     }
 }
 

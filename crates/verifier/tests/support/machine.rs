@@ -235,7 +235,7 @@ impl<'a> Machine<'a> {
                     return Ok(Some(target(off)));
                 }
             }
-            Instruction::Goto { off } => return Ok(Some(target(off))),
+            Instruction::Goto { off, .. } => return Ok(Some(target(off))),
             Instruction::Call(CallTarget::Subprog(off)) => {
                 self.callers.push((self.regs, next));
                 for index in [0, 6, 7, 8, 9] {

@@ -8,7 +8,7 @@ pub mod random;
 use hitless_isa::{Insn, asm, decode};
 use hitless_verifier::tables::{helpers, program_types};
 use hitless_verifier::{
-    ContextFacts, ContextFieldKind, HelperProto, MapFacts, MapKind, ProgramInput, Rejection, Verified, verify,
+    ContextFacts, ContextFieldKind, HelperProto, MapFacts, MapKind, Poisoned, ProgramInput, Rejection, Verified, verify,
 };
 
 /// A program as a case file describes it.
@@ -21,6 +21,7 @@ pub struct Case {
     pub helpers: &'static [HelperProto],
     pub gpl: bool,
     pub insns: Vec<Insn>,
+    pub poisoned: Vec<Poisoned>,
     /// The errors expected: slot and message.
     pub errors: Vec<(usize, String)>,
 }
@@ -39,6 +40,7 @@ impl Case {
             helpers: self.helpers,
             gpl_compatible: self.gpl,
             lines: &[],
+            poisoned: &self.poisoned,
         }
     }
 }
@@ -51,7 +53,8 @@ impl Case {
 /// license: proprietary
 /// ```
 ///
-/// An instruction that must be refused carries `; error: MESSAGE`.
+/// An instruction that must be refused carries `; error: MESSAGE`, one that is poisoned `; missing: WHAT`, before the error if
+/// there is one.
 pub fn parse(text: &str) -> Vec<Case> {
     let lines: Vec<&str> = text.lines().collect();
     let starts: Vec<usize> = (0..lines.len()).filter(|&i| lines[i].starts_with("case: ")).collect();
@@ -72,6 +75,7 @@ fn case(line: usize, lines: &[&str]) -> Case {
         helpers: helpers::xdp(),
         gpl: true,
         insns: Vec::new(),
+        poisoned: Vec::new(),
         errors: Vec::new(),
     };
     let mut program = String::new();
@@ -96,8 +100,13 @@ fn case(line: usize, lines: &[&str]) -> Case {
         if code.is_empty() {
             continue;
         }
-        if let Some(message) = comment.trim().strip_prefix("error: ") {
-            case.errors.push((pc, message.to_owned()));
+        for note in comment.split(" ; ").map(str::trim) {
+            if let Some(message) = note.strip_prefix("error: ") {
+                case.errors.push((pc, message.to_owned()));
+            } else if let Some(missing) = note.strip_prefix("missing: ") {
+                let missing = missing.to_owned();
+                case.poisoned.push(Poisoned { pc, missing });
+            }
         }
         pc += decode(&case.insns, pc).map_or(1, |insn| insn.slots());
     }
