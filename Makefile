@@ -3,13 +3,14 @@
 CARGO ?= cargo
 HITLESS = $(or $(CARGO_TARGET_DIR),target)/release/hitless
 
-.PHONY: help demo test tools objects model bench soak
+.PHONY: help demo test tools objects model fuzz bench soak
 
 help:
 	@echo 'make demo     upgrade running programs under replayed traffic and check that nothing is lost (needs Rust only)'
-	@echo 'make test     every test; installs clang-19 and llvm-19 first if they are missing and this is root'
-	@echo 'make objects  rebuild bpf/*.bpf.o with clang-19 and compare with the committed ones'
+	@echo 'make test     every test; installs clang-19, llvm-19, bpftool and libbpf-dev first if they are missing and this is root'
+	@echo 'make objects  rebuild the objects of bpf/ with clang-19 and compare with the committed ones'
 	@echo 'make model    the concurrency model check alone'
+	@echo 'make fuzz     fuzz the readers of untrusted bytes, guided by coverage, FUZZ_SECONDS (60) for each target'
 	@echo 'make bench    benchmarks'
 	@echo 'make soak     the long tests'
 
@@ -32,14 +33,7 @@ test: tools objects
 	$(MAKE) model
 
 tools:
-	@if command -v clang-19 >/dev/null && command -v llvm-strip-19 >/dev/null; then exit 0; fi; \
-	if [ "$$(id -u)" != 0 ]; then \
-		echo 'make: clang-19 or llvm-strip-19 is missing; install with: sudo apt-get install clang-19 llvm-19' >&2; \
-		exit 1; \
-	fi; \
-	echo 'make: installing clang-19 and llvm-19 with apt-get' >&2; \
-	apt-get update >&2 && \
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends clang-19 llvm-19 >&2
+	scripts/tools.sh
 
 objects: tools
 	scripts/objects.sh
@@ -47,6 +41,9 @@ objects: tools
 # A directory of its own: the flag would otherwise have everything rebuilt each time.
 model:
 	RUSTFLAGS="--cfg hitless_model" $(CARGO) test -p hitless --test model --release --target-dir target/model
+
+fuzz:
+	scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)
 
 bench:
 	$(CARGO) bench -p hitless-benches

@@ -130,14 +130,13 @@ pub fn adder(max_entries: u32) -> ObjectSpec {
         name: "add".into(),
         section: "xdp".into(),
         insns: hitless_isa::asm::assemble(ADD).expect("the program assembles"),
-        subprograms: Vec::new(),
-        lines: Vec::new(),
+        ..ProgramSpec::default()
     };
     ObjectSpec {
         license: "Dual MIT/GPL".into(),
         maps: vec![map],
         programs: vec![program],
-        btf: None,
+        ..ObjectSpec::default()
     }
 }
 

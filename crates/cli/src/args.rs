@@ -1,6 +1,12 @@
 //! Arguments that subcommands share.
 
+use std::path::PathBuf;
+
+use anyhow::Result;
 use clap::{Args, ValueEnum};
+use hitless::LoadOptions;
+
+use crate::elf::read_target;
 
 /// What is replayed, where, and how it is checked.
 #[derive(Debug, Args)]
@@ -28,6 +34,22 @@ pub(crate) struct TrafficArgs {
     /// that the object has.
     #[arg(long = "account", value_name = "MAP.FIELD", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) accounts: Vec<String>,
+
+    /// Types that programs are relocated against (CO-RE): a file of BTF such as /sys/kernel/btf/vmlinux, or an ELF file with
+    /// a section .BTF [default: those of the runtime]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) target_btf: Option<PathBuf>,
+}
+
+impl TrafficArgs {
+    /// How objects are loaded.
+    pub(crate) fn load_options(&self) -> Result<LoadOptions> {
+        let options = LoadOptions::new();
+        Ok(match &self.target_btf {
+            Some(path) => options.target_btf(read_target(path)?),
+            None => options,
+        })
+    }
 }
 
 /// Hooks by name.

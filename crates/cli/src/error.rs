@@ -42,7 +42,7 @@ fn rejection(cause: &(dyn Error + 'static)) -> Option<String> {
 }
 
 /// Control characters, which names from files may hold, are escaped: the text stays on its line.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         if char.is_control() {

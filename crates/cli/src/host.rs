@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use hitless::{Collection, Hook, Link, Options, Program, ProgramType, Runtime};
+use hitless::{Collection, Hook, Link, LoadOptions, Options, Program, ProgramType, Runtime};
 use hitless_object::{ObjectSpec, SectionKind};
 
 use crate::args::TrafficArgs;
@@ -26,9 +26,9 @@ pub(crate) struct Host {
 impl Host {
     /// Loads an object into a runtime of its own, and attaches one XDP program to the hook and every map tracing program to
     /// its map.
-    pub(crate) fn start(path: &Path, spec: &ObjectSpec, args: &TrafficArgs) -> Result<Host> {
+    pub(crate) fn start(path: &Path, spec: &ObjectSpec, args: &TrafficArgs, options: &LoadOptions) -> Result<Host> {
         let runtime = Runtime::new(Options::default());
-        let collection = runtime.load(spec).with_context(|| cannot_load(path))?;
+        let collection = runtime.load_with(spec, options).with_context(|| cannot_load(path))?;
         let hook = runtime.hook(args.hook.as_str());
         let program = choose(&collection, args.prog.as_deref()).with_context(|| path.display().to_string())?;
         let mut links = vec![
@@ -40,7 +40,7 @@ impl Host {
             if let SectionKind::MapTrace { map, .. } = SectionKind::of(program.section()) {
                 let context = || format!("cannot attach program {} to map {map}", program.name());
                 let map = collection
-                    .map(&map)
+                    .map(map)
                     .ok_or_else(|| anyhow!("no such map"))
                     .with_context(context)?;
                 links.push(runtime.trace_map(map, program).with_context(context)?);

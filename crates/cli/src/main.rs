@@ -1,17 +1,22 @@
-//! `hitless`: replays captured packets through BPF programs, and upgrades the programs while they run.
+//! `hitless`: replays captured packets through BPF programs, upgrades the programs while they run, and looks into objects.
 //!
-//! A subcommand per file ([`run`], [`upgrade`]). What they share: objects on a hook of a runtime ([`host`]), captures
-//! ([`pcap`]) whose packets are steered to threads ([`steer`]) that send them ([`traffic`]), the check that no packet was
-//! lost ([`account`]), maps as text or JSON ([`dump`]).
+//! A subcommand per module: [`run`], [`upgrade`]; [`object`], [`prog`] and [`btf`], which load nothing. What the first two
+//! share: objects on a hook of a runtime ([`host`]), captures ([`pcap`]) whose packets are steered to threads ([`steer`])
+//! that send them ([`traffic`]), the check that no packet was lost ([`account`]), maps as text or JSON ([`dump`]). What the
+//! others share: types as they stand in a file ([`elf`]).
 #![forbid(unsafe_code)]
 
 mod account;
 mod args;
+mod btf;
 mod dump;
+mod elf;
 mod error;
 mod host;
+mod object;
 mod output;
 mod pcap;
+mod prog;
 mod run;
 mod steer;
 mod traffic;
@@ -21,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Replays captured packets through BPF programs, and upgrades the programs while they run.
+/// Replays captured packets through BPF programs, upgrades the programs while they run, and looks into objects.
 #[derive(Debug, Parser)]
 #[command(
     name = "hitless",
@@ -37,12 +42,21 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Upgrade(upgrade::Args),
+    #[command(subcommand)]
+    Object(object::Command),
+    #[command(subcommand)]
+    Prog(prog::Command),
+    #[command(subcommand)]
+    Btf(btf::Command),
 }
 
 fn main() -> ExitCode {
     let result = match &Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Upgrade(args) => upgrade::run(args),
+        Command::Object(command) => object::run(command),
+        Command::Prog(command) => prog::run(command),
+        Command::Btf(command) => btf::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

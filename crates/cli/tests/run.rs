@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CAPTURE, V1, V2, fails_with_output, json, succeeds};
+use common::{CAPTURE, V1, V2, fails, fails_with_output, json, succeeds};
 
 #[test]
 fn one_replay_counts_what_the_capture_holds() {
@@ -94,4 +94,31 @@ fn without_accounts_there_is_no_check() {
         report["verdicts"]["XDP_DROP"], 5706,
         "no packet is a command that it knows"
     );
+}
+
+#[test]
+fn programs_are_relocated_against_the_types_of_a_file() {
+    const OBJECT: &str = "bpf/relocated.bpf.o";
+    let args = ["run", OBJECT, "--prog", "features", "--pcap", CAPTURE];
+    let line = fails(&args);
+    let missing = "struct frame.verdict does not exist in the target BTF";
+    assert!(
+        line.starts_with("cannot load bpf/relocated.bpf.o: program obey: ") && line.contains(missing),
+        "{line}"
+    );
+    // In its own types it has all that it asks for.
+    let report = json(&[&args[..], &["--target-btf", OBJECT]].concat());
+    assert_eq!(report["verdicts"]["XDP_DROP"], 5706);
+    let line = fails(&[&args[..], &["--target-btf", CAPTURE]].concat());
+    assert!(
+        line.starts_with(&format!("cannot read types of {CAPTURE}: magic ")),
+        "{line}"
+    );
+    let vmlinux = "/sys/kernel/btf/vmlinux";
+    if !std::path::Path::new(vmlinux).exists() {
+        eprintln!("skipped: no {vmlinux}");
+        return;
+    }
+    let report = json(&["run", V1, "--pcap", CAPTURE, "--target-btf", vmlinux]);
+    assert_eq!(report["check"]["lost"], 0);
 }

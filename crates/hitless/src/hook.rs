@@ -64,6 +64,15 @@ pub enum XdpAction {
 }
 
 impl XdpAction {
+    /// All of them, by number.
+    pub const ALL: [XdpAction; 5] = [
+        XdpAction::Aborted,
+        XdpAction::Drop,
+        XdpAction::Pass,
+        XdpAction::Tx,
+        XdpAction::Redirect,
+    ];
+
     /// The action for a program's return value.
     #[must_use]
     pub const fn from_return(value: u64) -> XdpAction {

@@ -10,6 +10,7 @@ mod gate;
 mod hook;
 mod link;
 mod load;
+mod load_options;
 mod lock;
 mod map;
 #[cfg(hitless_model)]
@@ -23,11 +24,13 @@ mod scratch;
 mod spin;
 mod sys;
 mod trace;
+mod types;
 pub mod upgrade;
 
 pub use hook::{Hook, Packet, RunError, XdpAction};
 pub use link::{AttachError, Link};
 pub use load::{Collection, LoadError};
+pub use load_options::{KERNEL_VERSION, LoadOptions};
 pub use map::{Entry, Map, MapCreateError, MapDef, MapError, UpdateFlags};
 pub use program::{BuildError, Program, ProgramType};
 pub use run::{Forked, SyncError};

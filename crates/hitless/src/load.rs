@@ -1,12 +1,15 @@
 //! From the description of an object to maps and programs of a runtime.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use hitless_object::{MapEvent, MapSpec, ObjectSpec, ProgramSpec, SectionKind};
-use hitless_verifier::{HelperProto, MapFacts, MapKind, ProgramInput, Rejection, SourceLine, tables, verify};
+use hitless_object::{
+    AttachType, MapEvent, MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, SectionKind, map_type_name,
+};
+use hitless_verifier::{HelperProto, MapFacts, MapKind, Poisoned, ProgramInput, Rejection, SourceLine, tables, verify};
 
 use crate::env::HELPERS;
+use crate::load_options::LoadOptions;
 use crate::map::{Map, MapCreateError, MapDef, MapError, MapSource, UpdateFlags, kind_name};
 use crate::program::{BuildError, Program, ProgramType};
 use crate::runtime::Runtime;
@@ -20,7 +23,7 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// The programs, in the order of the object.
+    /// The programs, in the order of the object, but for those that are not to be loaded by default (`SEC("?...")`).
     #[must_use]
     pub fn programs(&self) -> &[Arc<Program>] {
         &self.programs
@@ -48,8 +51,11 @@ impl Collection {
 /// Why an object could not be loaded. Nothing of it stays behind.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The object needs something that does not exist here.
+    #[error(transparent)]
+    Relocate(#[from] RelocateError),
     /// A map of a type that the runtime does not have.
-    #[error("map {map}: type {map_type} is not supported, expected hash (1) or array (2)")]
+    #[error("map {map}: type {} is not supported, expected hash (1) or array (2)", type_name(*map_type))]
     MapType {
         /// The map.
         map: String,
@@ -65,6 +71,22 @@ pub enum LoadError {
         flags: u32,
         /// Those that are known.
         known: u32,
+    },
+    /// A map has something that the runtime, or maps of its type, do not have.
+    #[error("map {map}: attribute \"{attribute}\" is not supported; {remedy}")]
+    MapAttribute {
+        /// The map.
+        map: String,
+        /// What it has.
+        attribute: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// Two maps that cannot be told apart.
+    #[error("map {map}: two maps of the object have this name; rename one of them, also if they are static")]
+    MapName {
+        /// Their name.
+        map: String,
     },
     /// A map could not be made.
     #[error(transparent)]
@@ -95,15 +117,28 @@ pub enum LoadError {
         /// The map.
         map: String,
     },
-    /// A program in a section that names no program type that the runtime has.
+    /// A program of a type that the runtime has no hook for.
     #[error(
-        "program {program}: section {section} is not supported, expected xdp or map_trace/<map>/<UPDATE_ELEM|DELETE_ELEM>"
+        "program {program}: section {section}: programs of type {program_type} cannot run here, expected xdp or \
+         map_trace/<map>/<UPDATE_ELEM|DELETE_ELEM>"
     )]
+    ProgramType {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// What the section says that it is.
+        program_type: String,
+    },
+    /// A program in a section whose name does not say what it is.
+    #[error("program {program}: section {section} {reason}")]
     Section {
         /// The program.
         program: String,
         /// Its section.
         section: String,
+        /// Why.
+        reason: &'static str,
     },
     /// The verifier refused a program.
     #[error("program {program}: the verifier refuses it")]
@@ -123,37 +158,42 @@ pub enum LoadError {
     },
 }
 
+/// The map types that there are, by their numbers (`enum bpf_map_type`).
+pub(crate) const MAP_TYPES: [(u32, MapKind); 2] = [(1, MapKind::Hash), (2, MapKind::Array)];
+
 /// `BPF_F_RDONLY_PROG`.
 const F_RDONLY_PROG: u32 = 1 << 7;
 /// `BPF_F_MMAPABLE`.
 const F_MMAPABLE: u32 = 1 << 10;
 /// `BPF_F_NO_PREALLOC`: every map is reserved at once and paid for page by page, so the flag asks for nothing more.
 const F_NO_PREALLOC: u32 = 1;
-const KNOWN_FLAGS: u32 = F_RDONLY_PROG | F_MMAPABLE | F_NO_PREALLOC;
+/// `BPF_F_NUMA_NODE`: the node, like the attribute `numa_node`, is accepted and has no effect.
+const F_NUMA_NODE: u32 = 1 << 2;
+const KNOWN_FLAGS: u32 = F_RDONLY_PROG | F_MMAPABLE | F_NO_PREALLOC | F_NUMA_NODE;
 
 impl Runtime {
-    /// Loads an object: makes its maps, verifies and compiles its programs. Nothing is attached.
+    /// Loads an object: makes its maps, verifies and compiles its programs. Nothing is attached. The NUMA node of a map is
+    /// accepted and has no effect.
     ///
     /// # Errors
     /// [`LoadError`], by variant; then nothing of the object stays behind.
     pub fn load(&self, spec: &ObjectSpec) -> Result<Collection, LoadError> {
-        self.load_with(spec, &BTreeMap::new())
+        self.load_with(spec, &LoadOptions::default())
     }
 
-    /// Loads an object, with some of its maps replaced by existing ones, by name.
+    /// Loads an object in another way than the default: with some of its maps replaced by existing ones, or relocated
+    /// against other types.
     ///
     /// # Errors
-    /// [`LoadError`], by variant; [`LoadError::Replacement`] if a given map does not fit.
-    pub fn load_with(
-        &self,
-        spec: &ObjectSpec,
-        replacements: &BTreeMap<String, Arc<Map>>,
-    ) -> Result<Collection, LoadError> {
+    /// [`LoadError`], by variant; [`LoadError::Replacement`] if a given map does not fit, [`LoadError::Relocate`] if the
+    /// object needs something that there is not.
+    pub fn load_with(&self, spec: &ObjectSpec, options: &LoadOptions) -> Result<Collection, LoadError> {
+        let spec = &*options.relocate(spec)?;
         let btf = spec.btf.clone().map(Arc::new);
+        let defs = map_defs(spec)?;
         let mut maps = Vec::with_capacity(spec.maps.len());
-        for map in &spec.maps {
-            let def = map_def(map)?;
-            if let Some(given) = replacements.get(&map.name) {
+        for (map, def) in spec.maps.iter().zip(defs) {
+            if let Some(given) = options.replacements.get(&map.name) {
                 if given.runtime() != self.id() {
                     return Err(LoadError::OtherRuntime { map: map.name.clone() });
                 }
@@ -186,6 +226,7 @@ impl Runtime {
         let programs = spec
             .programs
             .iter()
+            .filter(|program| program.autoload)
             .map(|program| self.load_program(spec, program, &maps, &facts));
         Ok(Collection {
             programs: programs.collect::<Result<_, _>>()?,
@@ -221,6 +262,14 @@ impl Runtime {
                 text: line.text.trim().to_owned(),
             })
             .collect();
+        let poisoned: Vec<Poisoned> = spec
+            .poisoned
+            .iter()
+            .map(|poisoned| Poisoned {
+                pc: poisoned.pc,
+                missing: poisoned.missing.clone(),
+            })
+            .collect();
         let verified = verify(&ProgramInput {
             name: &spec.name,
             insns: &spec.insns,
@@ -229,7 +278,7 @@ impl Runtime {
             helpers: &helpers,
             gpl_compatible: is_gpl_compatible(&object.license),
             lines: &lines,
-            poisoned: &[],
+            poisoned: &poisoned,
         })
         .map_err(|source| LoadError::Rejected {
             program: spec.name.clone(),
@@ -255,22 +304,55 @@ impl Map {
     }
 }
 
-pub(crate) fn map_def(spec: &MapSpec) -> Result<MapDef, LoadError> {
-    let kind = match spec.map_type {
-        1 => MapKind::Hash,
-        2 => MapKind::Array,
-        map_type => {
-            return Err(LoadError::MapType {
-                map: spec.name.clone(),
-                map_type,
-            });
+/// What the maps of an object are to be; refuses all that the runtime does not have before any of them is made.
+fn map_defs(spec: &ObjectSpec) -> Result<Vec<MapDef>, LoadError> {
+    let mut names = HashSet::new();
+    let def = |map| {
+        let def = map_def(map)?;
+        if !names.insert(map.name.as_str()) {
+            return Err(LoadError::MapName { map: map.name.clone() });
         }
+        Ok(def)
+    };
+    spec.maps.iter().map(def).collect()
+}
+
+pub(crate) fn map_def(spec: &MapSpec) -> Result<MapDef, LoadError> {
+    let Some(&(_, kind)) = MAP_TYPES.iter().find(|(number, _)| *number == spec.map_type) else {
+        return Err(LoadError::MapType {
+            map: spec.name.clone(),
+            map_type: spec.map_type,
+        });
     };
     if spec.flags & !KNOWN_FLAGS != 0 {
         return Err(LoadError::MapFlags {
             map: spec.name.clone(),
             flags: spec.flags,
             known: KNOWN_FLAGS,
+        });
+    }
+    let unsupported = [
+        (
+            spec.pinning != Pinning::None,
+            "pinning",
+            "declare the map without it, and hand it to other objects when they are loaded",
+        ),
+        (
+            spec.map_extra != 0,
+            "map_extra",
+            "maps of this type have none, as in the kernel; declare the map without it",
+        ),
+        (
+            spec.inner.is_some() || !spec.values.is_empty(),
+            "values",
+            "only maps of maps and prog arrays have them",
+        ),
+    ];
+    if let Some((_, attribute, remedy)) = unsupported.into_iter().find(|(found, ..)| *found) {
+        return Err(LoadError::MapAttribute {
+            map: spec.name.clone(),
+            attribute,
+            remedy,
         });
     }
     Ok(MapDef {
@@ -283,6 +365,14 @@ pub(crate) fn map_def(spec: &MapSpec) -> Result<MapDef, LoadError> {
         readonly_prog: spec.flags & F_RDONLY_PROG != 0,
         global_data: spec.data.is_some(),
     })
+}
+
+/// "ringbuf (27)"; only the number if it has no name.
+fn type_name(map_type: u32) -> String {
+    match map_type_name(map_type) {
+        Some(name) => format!("{name} ({map_type})"),
+        None => map_type.to_string(),
+    }
 }
 
 fn check_replacement(given: &Map, def: &MapDef) -> Result<(), LoadError> {
@@ -307,23 +397,31 @@ fn check_replacement(given: &Map, def: &MapDef) -> Result<(), LoadError> {
 }
 
 pub(crate) fn program_type(spec: &ProgramSpec) -> Result<ProgramType, LoadError> {
-    match spec.kind() {
-        SectionKind::Xdp { .. } => Ok(ProgramType::Xdp),
-        SectionKind::MapTrace {
-            event: MapEvent::Update,
-            ..
-        } => Ok(ProgramType::MapTrace(TraceEvent::UpdateElem)),
-        SectionKind::MapTrace {
-            event: MapEvent::Delete,
-            ..
-        } => Ok(ProgramType::MapTrace(TraceEvent::DeleteElem)),
-        SectionKind::MapTrace {
-            event: MapEvent::Evict, ..
-        }
-        | SectionKind::Other(_) => Err(LoadError::Section {
+    let no_hook = |what: &str| {
+        Err(LoadError::ProgramType {
             program: spec.name.clone(),
             section: spec.section.clone(),
+            program_type: what.to_owned(),
+        })
+    };
+    match spec.kind() {
+        SectionKind::Program(kind) => match (kind.program_type, kind.attach_type) {
+            (hitless_object::ProgramType::Xdp, Some(AttachType::Xdp)) => Ok(ProgramType::Xdp),
+            (program_type, Some(attach_type)) => no_hook(&format!("{program_type} ({attach_type})")),
+            (program_type, None) => no_hook(program_type.name()),
+        },
+        SectionKind::MapTrace { event, .. } => match event {
+            MapEvent::Update => Ok(ProgramType::MapTrace(TraceEvent::UpdateElem)),
+            MapEvent::Delete => Ok(ProgramType::MapTrace(TraceEvent::DeleteElem)),
+            MapEvent::Evict => no_hook("map_trace (EVICT_ELEM)"),
+        },
+        SectionKind::Migrate { .. } => no_hook("migrate"),
+        SectionKind::Unknown { reason } => Err(LoadError::Section {
+            program: spec.name.clone(),
+            section: spec.section.clone(),
+            reason,
         }),
+        _ => no_hook("unknown"),
     }
 }
 

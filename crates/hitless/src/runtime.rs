@@ -17,6 +17,7 @@ use crate::program::{BuildError, Program, ProgramParts, ProgramType};
 use crate::run::{Slots, SyncError};
 use crate::sys;
 use crate::trace::{Action, MAX_TRACERS, TraceGraph, TraceState, Tracer};
+use crate::types;
 
 /// How long a change of what is attached waits for runs that are active.
 const GRACE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,6 +98,13 @@ impl Runtime {
                 control: Mutex::new(Control::default()),
             }),
         }
+    }
+
+    /// The types that the runtime hands to programs, which these are relocated against unless
+    /// [`LoadOptions`](crate::LoadOptions) name others: contexts, helpers and map types that it has, in the kernel's words.
+    #[must_use]
+    pub fn btf(&self) -> &Arc<hitless_btf::core::Target> {
+        types::target()
     }
 
     /// The runtime's number, unique in the process.

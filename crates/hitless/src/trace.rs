@@ -47,6 +47,16 @@ pub enum TraceEvent {
     DeleteElem,
 }
 
+impl TraceEvent {
+    /// The name that programs know it by.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            TraceEvent::UpdateElem => "BPF_MAP_TRACE_UPDATE_ELEM",
+            TraceEvent::DeleteElem => "BPF_MAP_TRACE_DELETE_ELEM",
+        }
+    }
+}
+
 /// A change that has just happened, under the stripe of its key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {

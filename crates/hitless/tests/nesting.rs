@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Command, HASH, committed, entries, object, send};
 use hitless::upgrade::{Options, Progress, Upgrade, UpgradeError};
-use hitless::{Collection, Hook, Link, Map, Packet, RunError, Runtime, SyncError, UpdateFlags, XdpAction};
+use hitless::{Collection, Hook, Link, LoadOptions, Map, Packet, RunError, Runtime, SyncError, UpdateFlags, XdpAction};
 use hitless_object::ObjectSpec;
 
 /// The tests share one signal and its counters.
@@ -237,9 +237,8 @@ fn changes_in_signal_handlers_are_traced_or_refused() {
     let object = runtime.load(&spec).unwrap();
     let (source, mirror) = (object.map("source").unwrap(), object.map("mirror").unwrap());
     let shared = object.maps().iter().filter(|map| map.name() != ".rodata");
-    let again = runtime
-        .load_with(&spec, &shared.map(|map| (map.name().to_owned(), map.clone())).collect())
-        .unwrap();
+    let options = shared.fold(LoadOptions::new(), |options, map| options.replace_map(map.name(), map));
+    let again = runtime.load_with(&spec, &options).unwrap();
     let (outer, inner) = (runtime.hook("outer"), runtime.hook("inner"));
     let tracers = [
         object.program("on_update").unwrap(),

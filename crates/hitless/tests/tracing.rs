@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use common::{Command, HASH, Host, committed, entries, object, send, value};
-use hitless::{AttachError, Collection, Hook, LoadError, Packet, Runtime, UpdateFlags, XdpAction};
+use hitless::{AttachError, Collection, Hook, LoadError, LoadOptions, Packet, Runtime, UpdateFlags, XdpAction};
 use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 
 fn program(name: &str, section: &str, text: &str) -> ProgramSpec {
@@ -14,8 +14,7 @@ fn program(name: &str, section: &str, text: &str) -> ProgramSpec {
         name: name.into(),
         section: section.into(),
         insns: hitless_isa::asm::assemble(text).expect("the program assembles"),
-        subprograms: Vec::new(),
-        lines: Vec::new(),
+        ..ProgramSpec::default()
     }
 }
 
@@ -35,7 +34,7 @@ fn with(maps: Vec<MapSpec>, programs: Vec<ProgramSpec>) -> ObjectSpec {
         license: "Dual MIT/GPL".into(),
         maps,
         programs,
-        btf: None,
+        ..ObjectSpec::default()
     }
 }
 
@@ -171,8 +170,8 @@ fn programs_switch_to_the_traced_variant_and_back() {
     // A program loaded while its map is traced begins with the traced variant.
     let source = object.map("source").unwrap();
     let _link = runtime.trace_map(source, object.program("on_update").unwrap()).unwrap();
-    let replacements = [("source".to_owned(), Arc::clone(source))].into();
-    let again = runtime.load_with(&committed("trace_mirror"), &replacements).unwrap();
+    let options = LoadOptions::new().replace_map("source", source);
+    let again = runtime.load_with(&committed("trace_mirror"), &options).unwrap();
     assert!(again.program("writer").unwrap().is_traced());
 }
 
@@ -456,9 +455,9 @@ fn what_belongs_to_another_runtime_is_refused() {
     foreign(one.attach(&other.hook("xdp"), writer).unwrap_err());
     foreign(other.attach(&other.hook("xdp"), writer).unwrap_err());
     foreign(one.trace_map(theirs.map("source").unwrap(), tracer).unwrap_err());
-    let replacements = [("source".to_owned(), Arc::clone(theirs.map("source").unwrap()))].into();
+    let options = LoadOptions::new().replace_map("source", theirs.map("source").unwrap());
     assert!(matches!(
-        one.load_with(&committed("trace_mirror"), &replacements),
+        one.load_with(&committed("trace_mirror"), &options),
         Err(LoadError::OtherRuntime { .. })
     ));
     drop(

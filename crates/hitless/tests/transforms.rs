@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{ARRAY, HASH, committed, object};
 use hitless::upgrade::{MapAction, Options, Poison, Progress, Refusal, Report, Upgrade, UpgradeError};
-use hitless::{Collection, Map, Runtime, UpdateFlags};
+use hitless::{Collection, LoadOptions, Map, Runtime, UpdateFlags};
 use hitless_btf::{Btf, Composite, DeclTag, Int, IntEncoding, Member, Type, TypeId};
 use hitless_object::ObjectSpec;
 
@@ -367,7 +367,7 @@ fn a_key_with_garbage_in_its_padding_poisons_the_upgrade() {
 fn an_outside_writer_is_refused_by_name() {
     let spec = object(HASH, 4);
     let running = Running::new(&spec);
-    let shared = [("state".to_owned(), Arc::clone(running.map()))].into();
+    let shared = LoadOptions::new().replace_map("state", running.map());
     let outside = running.runtime.load_with(&spec, &shared).unwrap();
     let bigger = object(HASH, 8);
     let error = running.upgrade(&bigger, &mut |_| {}).unwrap_err();
@@ -389,7 +389,7 @@ fn writers_that_come_during_the_copy_are_refused_at_the_cutover() {
     let mut late = None;
     let mut load = |progress: Progress<'_>| {
         if matches!(progress, Progress::Cutover { .. }) && late.is_none() {
-            let shared = [("state".to_owned(), Arc::clone(running.map()))].into();
+            let shared = LoadOptions::new().replace_map("state", running.map());
             late = Some(running.runtime.load_with(&spec, &shared).unwrap());
         }
     };
@@ -405,7 +405,7 @@ fn writers_that_come_during_the_copy_are_refused_at_the_cutover() {
         .expect("the upgrade succeeds without it");
     let late = running
         .runtime
-        .load_with(&spec, &[("state".to_owned(), old)].into())
+        .load_with(&spec, &LoadOptions::new().replace_map("state", &old))
         .unwrap();
     let error = running
         .runtime

@@ -1,241 +1,212 @@
-//! Programs: which functions there are, which of them are programs, and each program with its subprograms as one stream.
+//! Programs: each with the subprograms that it reaches, as one stream.
+//!
+//! Functions stand in the order in which libbpf puts them: the program, then depth first what it calls, in the order of the
+//! calls, each where it is met first. Each program has its own copy of the subprograms, as the verifier of the kernel looks
+//! at programs one by one. An object can thus describe much more than it holds; [`Budget`] bounds that.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use hitless_btf::{Btf, BtfExt, SectionRecords, TypeId};
+use hitless_btf::{Btf, BtfExt};
 use hitless_isa::Insn;
 
 use crate::data::DataMap;
-use crate::elf::{Elf, SymbolKind};
+use crate::debug::DebugInfo;
+use crate::elf::Elf;
 use crate::error::ObjectError;
+use crate::externs::Externs;
+use crate::functions::{Function, functions};
 use crate::maps::DeclaredMap;
-use crate::reloc::{Function, Relocated, Relocator};
-use crate::spec::{Line, ProgramSpec, Subprogram};
+use crate::reloc::{Relocated, Relocator};
+use crate::spec::{CoreRelocation, ExternRef, Line, ProgramSpec, Subprogram};
 
-/// Most instruction slots of all programs of an object together.
+/// Most instruction slots of all programs of an object together, their copies of subprograms included.
 pub const MAX_INSNS: usize = 4 << 20;
+
+/// The programs of an object.
+pub(crate) struct Programs {
+    /// By section and offset.
+    pub(crate) specs: Vec<ProgramSpec>,
+    /// Index of each program, by section and offset in bytes.
+    by_place: BTreeMap<(usize, u64), usize>,
+}
+
+impl Programs {
+    /// Index of the program that starts at this offset (in bytes) of this section.
+    pub(crate) fn at(&self, section: usize, offset: u64) -> Option<usize> {
+        self.by_place.get(&(section, offset)).copied()
+    }
+
+    /// Index of the first program of this section.
+    pub(crate) fn first(&self, section: usize) -> Option<usize> {
+        let mut places = self.by_place.range((section, 0)..=(section, u64::MAX));
+        places.next().map(|(_, &index)| index)
+    }
+}
 
 /// Builds every program of the object.
 pub(crate) fn programs(
     elf: &Elf<'_>,
-    btf: Option<(&Btf, &BtfExt)>,
+    btf: Option<&Btf>,
+    ext: Option<&BtfExt>,
     declared: &[DeclaredMap],
     data: &[DataMap],
-) -> Result<Vec<ProgramSpec>, ObjectError> {
+    externs: &Externs,
+) -> Result<Programs, ObjectError> {
     let functions = functions(elf)?;
-    let relocator = Relocator::new(elf, &functions, declared, data)?;
-    let debug = DebugInfo::new(elf, btf.map(|(_, ext)| ext));
-    let btf = btf.map(|(btf, _)| btf);
     let mut linker = Linker {
         elf,
-        btf,
         functions: &functions,
-        relocator,
-        debug,
-        done: HashMap::new(),
-        insns: 0,
+        relocator: Relocator::new(elf, btf, &functions, declared, data, externs)?,
+        debug: DebugInfo::new(elf, ext)?,
+        done: functions.iter().map(|_| None).collect(),
+        placed: vec![Placed::default(); functions.len()],
+        programs: 0,
+        budget: Budget::new(elf.len),
     };
-    (0..functions.len())
-        .filter(|&index| functions[index].entry)
-        .map(|index| linker.link(index))
-        .collect()
+    let entries: Vec<usize> = (0..functions.len()).filter(|&index| functions[index].entry).collect();
+    let place = |&index: &usize| (functions[index].section, (functions[index].start * Insn::SIZE) as u64);
+    Ok(Programs {
+        specs: entries
+            .iter()
+            .map(|&index| linker.link(index))
+            .collect::<Result<_, _>>()?,
+        by_place: entries.iter().map(place).zip(0..).collect(),
+    })
 }
 
-/// All functions, by section and start.
-fn functions<'a>(elf: &Elf<'a>) -> Result<Vec<Function<'a>>, ObjectError> {
-    let mut functions: Vec<Function<'a>> = Vec::new();
-    for symbol in elf.symbols.iter().filter(|symbol| symbol.kind == SymbolKind::Func) {
-        let Some(section) = symbol.section.filter(|&index| elf.sections[index].executable) else {
-            continue;
+/// How much all programs together may still take.
+struct Budget {
+    insns: usize,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Budget {
+    /// What programs may take in bytes, whatever the size of the file: two programs as large as the kernel takes them.
+    const MIN_BYTES: usize = 16 << 20;
+    /// How many times the size of the file they may take, if that is more.
+    const COPIES: usize = 32;
+
+    fn new(file_len: usize) -> Budget {
+        let max_bytes = file_len.saturating_mul(Budget::COPIES).max(Budget::MIN_BYTES);
+        Budget {
+            insns: MAX_INSNS,
+            bytes: max_bytes,
+            max_bytes,
+        }
+    }
+
+    fn take(&mut self, insns: usize, bytes: usize) -> Result<(), ObjectError> {
+        let refused = |what: &str, found: usize, max: usize| ObjectError::TooLarge {
+            what: format!("{what} of all programs with their copies of subprograms"),
+            found: found as u64,
+            max: max as u64,
         };
-        let header = &elf.sections[section];
-        let size = Insn::SIZE as u64;
-        let inside = symbol
-            .value
-            .checked_add(symbol.size)
-            .is_some_and(|end| end <= header.data.len() as u64);
-        if !inside || symbol.size == 0 || symbol.value % size != 0 || symbol.size % size != 0 {
-            return Err(ObjectError::Function {
-                function: symbol.name.into(),
-                section: header.name.into(),
-                reason: format!(
-                    "{} bytes at offset {}, of {} bytes",
-                    symbol.size,
-                    symbol.value,
-                    header.data.len()
-                ),
-            });
-        }
-        functions.push(Function {
-            name: symbol.name,
-            section,
-            start: (symbol.value / size) as usize,
-            len: (symbol.size / size) as usize,
-            // What clang puts into .text was not given a section. Static functions elsewhere are only called.
-            entry: header.name != ".text" && !symbol.local,
-        });
+        self.insns = self
+            .insns
+            .checked_sub(insns)
+            .ok_or_else(|| refused("instructions", MAX_INSNS - self.insns + insns, MAX_INSNS))?;
+        self.bytes = self
+            .bytes
+            .checked_sub(bytes)
+            .ok_or_else(|| refused("bytes", self.max_bytes - self.bytes + bytes, self.max_bytes))?;
+        Ok(())
     }
-    functions.sort_by_key(|f| (f.section, f.start, !f.entry));
-    // Several names for the same function.
-    functions.dedup_by_key(|f| (f.section, f.start, f.len));
-    for pair in functions.windows(2) {
-        if pair[0].section == pair[1].section && pair[0].start + pair[0].len > pair[1].start {
-            return Err(ObjectError::Function {
-                function: pair[1].name.into(),
-                section: elf.sections[pair[1].section].name.into(),
-                reason: format!("overlaps with function {:?}", pair[0].name),
-            });
-        }
-    }
-    Ok(functions)
 }
 
-/// What `.BTF.ext` says, by section and slot.
-#[derive(Default)]
-struct DebugInfo {
-    lines: HashMap<usize, BTreeMap<usize, Line>>,
-    funcs: HashMap<(usize, usize), TypeId>,
-    /// Types of the first CO-RE relocation of each slot.
-    core: HashMap<usize, BTreeMap<usize, TypeId>>,
-}
-
-impl DebugInfo {
-    fn new(elf: &Elf<'_>, ext: Option<&BtfExt>) -> DebugInfo {
-        let mut debug = DebugInfo::default();
-        let Some(ext) = ext else { return debug };
-        fn each<'r, T>(elf: &Elf<'_>, sections: &'r [SectionRecords<T>], mut record: impl FnMut(usize, &'r T)) {
-            for section in sections {
-                let Some((index, _)) = elf.section(&section.section) else {
-                    continue;
-                };
-                section.records.iter().for_each(|r| record(index, r));
-            }
-        }
-        let slot = |insn_off: u32| insn_off as usize / Insn::SIZE;
-        each(elf, &ext.lines, |section, line| {
-            let pc = slot(line.insn_off);
-            let entry = Line {
-                pc,
-                file: line.file.clone(),
-                line: line.line,
-                text: line.text.clone(),
-            };
-            debug.lines.entry(section).or_default().insert(pc, entry);
-        });
-        each(elf, &ext.funcs, |section, func| {
-            debug.funcs.insert((section, slot(func.insn_off)), func.func);
-        });
-        each(elf, &ext.core_relos, |section, relo| {
-            debug
-                .core
-                .entry(section)
-                .or_default()
-                .insert(slot(relo.insn_off), relo.ty);
-        });
-        debug
-    }
+/// Where a function is in the program that took it last.
+#[derive(Clone, Copy, Default)]
+struct Placed {
+    /// The program, counted from 1.
+    program: usize,
+    start: usize,
 }
 
 struct Linker<'a, 'e> {
     elf: &'e Elf<'a>,
-    btf: Option<&'e Btf>,
     functions: &'e [Function<'a>],
     relocator: Relocator<'a, 'e>,
-    debug: DebugInfo,
-    /// Functions already relocated, by index.
-    done: HashMap<usize, Relocated>,
-    /// Instructions of all programs so far.
-    insns: usize,
+    debug: DebugInfo<'e>,
+    /// Functions already relocated.
+    done: Vec<Option<Relocated>>,
+    placed: Vec<Placed>,
+    /// How many programs have been begun.
+    programs: usize,
+    budget: Budget,
 }
 
 impl Linker<'_, '_> {
     /// Puts a program and the functions it reaches one after another, and resolves the calls between them.
     fn link(&mut self, main: usize) -> Result<ProgramSpec, ObjectError> {
-        let mut order = vec![main];
-        let mut start = HashMap::from([(main, 0)]);
+        let section = self.elf.sections[self.functions[main].section].name;
         let mut program = ProgramSpec {
             name: self.functions[main].name.into(),
-            section: self.elf.sections[self.functions[main].section].name.into(),
-            insns: Vec::new(),
-            subprograms: Vec::new(),
-            lines: Vec::new(),
+            section: section.strip_prefix('?').unwrap_or(section).into(),
+            autoload: !section.starts_with('?'),
+            ..ProgramSpec::default()
         };
-        // Slot and function of every call, in the final stream.
-        let mut calls = Vec::new();
-        let mut next = 0;
-        while let Some(&index) = order.get(next) {
-            next += 1;
-            let function = &self.functions[index];
-            self.no_core(&program.name, function)?;
-            self.insns += function.len;
-            if self.insns > MAX_INSNS {
-                let what = "instructions of all programs".to_string();
-                return Err(ObjectError::TooLarge {
-                    what,
-                    found: self.insns as u64,
-                    max: MAX_INSNS as u64,
-                });
+        self.programs += 1;
+        self.place(&mut program, main)?;
+        // Functions whose calls are being followed, and the call that comes next.
+        let mut callers = vec![(main, 0)];
+        while let Some((caller, next)) = callers.last_mut() {
+            let calls = self.done[*caller]
+                .as_ref()
+                .map_or(&[][..], |relocated| &relocated.calls);
+            let Some(call) = calls.get(*next) else {
+                callers.pop();
+                continue;
+            };
+            let (slot, function) = (self.placed[*caller].start + call.slot, call.function);
+            *next += 1;
+            if self.placed[function].program != self.programs {
+                self.place(&mut program, function)?;
+                callers.push((function, 0));
             }
-            if !self.done.contains_key(&index) {
-                self.done.insert(index, self.relocator.relocate(function)?);
-            }
-            let relocated = &self.done[&index];
-            let base = program.insns.len();
-            start.insert(index, base);
-            for call in &relocated.calls {
-                if let Entry::Vacant(entry) = start.entry(call.function) {
-                    // Where it really starts is known once it is reached.
-                    entry.insert(0);
-                    order.push(call.function);
-                }
-                calls.push((base + call.slot, call.function));
-            }
-            program.insns.extend_from_slice(&relocated.insns);
-            self.describe(&mut program, function, base);
-        }
-        for (slot, function) in calls {
             // Relative to the slot after the instruction, for calls and for addresses of functions.
-            program.insns[slot].imm = (start[&function] as i64 - slot as i64 - 1) as i32;
+            let distance = self.placed[function].start as i64 - slot as i64 - 1;
+            program.insns[slot].imm = distance as i32;
         }
         Ok(program)
     }
 
-    /// Adds a function's name and source lines, as it starts at `base` of the program.
-    fn describe(&self, program: &mut ProgramSpec, function: &Function<'_>, base: usize) {
-        let func = self.debug.funcs.get(&(function.section, function.start)).copied();
+    /// Appends a function to a program.
+    fn place(&mut self, program: &mut ProgramSpec, index: usize) -> Result<(), ObjectError> {
+        let function = &self.functions[index];
+        if self.done[index].is_none() {
+            self.done[index] = Some(self.relocator.relocate(function)?);
+        }
+        let Some(relocated) = &self.done[index] else {
+            return Ok(());
+        };
+        let base = program.insns.len();
+        let lines = self.debug.lines(function, base);
+        let core_relos = self.debug.core_relos(function, base);
+        let bytes = relocated.insns.len() * size_of::<Insn>()
+            + relocated.externs.len() * size_of::<ExternRef>()
+            + lines.len() * size_of::<Line>()
+            + core_relos.len() * size_of::<CoreRelocation>()
+            + function.name.len()
+            + size_of::<Subprogram>();
+        self.budget.take(function.len, bytes)?;
+        self.placed[index] = Placed {
+            program: self.programs,
+            start: base,
+        };
+        program.insns.extend_from_slice(&relocated.insns);
+        program.lines.extend(lines);
+        program.core_relos.extend(core_relos);
+        let moved = |extern_ref: &ExternRef| ExternRef {
+            pc: base + extern_ref.pc,
+            ..*extern_ref
+        };
+        program.extern_refs.extend(relocated.externs.iter().map(moved));
         program.subprograms.push(Subprogram {
             name: function.name.into(),
             start: base,
-            func,
+            func: self.debug.func(function),
+            global: function.global,
         });
-        let Some(lines) = self.debug.lines.get(&function.section) else {
-            return;
-        };
-        let range = function.start..function.start + function.len;
-        let moved = lines.range(range).map(|(slot, line)| Line {
-            pc: base + slot - function.start,
-            ..line.clone()
-        });
-        program.lines.extend(moved);
-    }
-
-    fn no_core(&self, program: &str, function: &Function<'_>) -> Result<(), ObjectError> {
-        let range = function.start..function.start + function.len;
-        match self
-            .debug
-            .core
-            .get(&function.section)
-            .and_then(|core| core.range(range).next())
-        {
-            None => Ok(()),
-            Some((&slot, ty)) => Err(ObjectError::CoreRelocation {
-                program: program.into(),
-                function: function.name.into(),
-                section: self.elf.sections[function.section].name.into(),
-                insn: slot as u64,
-                ty: self.btf.map_or_else(|| ty.to_string(), |btf| btf.type_name(*ty)),
-            }),
-        }
+        Ok(())
     }
 }

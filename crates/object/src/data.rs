@@ -1,12 +1,12 @@
 //! Sections of global data, each of which becomes an array map with one element; and the license.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use hitless_btf::{Btf, Type, TypeId};
+use hitless_btf::{Btf, Datasec, DatasecVar, Linkage, Type, TypeId};
 
 use crate::elf::{Elf, Section};
 use crate::error::ObjectError;
-use crate::maps::{MAX_MAPS, spin_lock};
+use crate::maps::{Locks, MAX_MAPS};
 use crate::spec::MapSpec;
 
 /// Largest section of global data, in bytes.
@@ -47,14 +47,15 @@ fn kind(section: &Section<'_>) -> Option<Kind> {
 }
 
 /// The maps of all sections of global data.
-pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Vec<DataMap>, ObjectError> {
+pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>, locks: &Locks<'_>) -> Result<Vec<DataMap>, ObjectError> {
+    let used = used(elf);
     let mut maps: Vec<DataMap> = Vec::new();
-    let datasecs: HashMap<&str, TypeId> = btf
+    let datasecs: HashMap<&str, (TypeId, &Datasec)> = btf
         .into_iter()
         .flat_map(Btf::types)
         .filter_map(|(id, ty)| {
             if let Type::Datasec(sec) = ty {
-                Some((sec.name.as_str(), id))
+                Some((sec.name.as_str(), (id, sec)))
             } else {
                 None
             }
@@ -71,10 +72,11 @@ pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Vec<DataMap>, Obj
                 found: section.size,
                 max: MAX_DATA_SIZE.into(),
             })?;
-        if let Some(reloc) = section.relocs.first() {
+        if let Some(reloc) = section.relocs.first().filter(|_| used.contains(&index)) {
             let symbol = elf.symbol_name(&elf.symbols[reloc.symbol]);
             let reason = format!(
-                "pointer to {symbol:?} at offset {}: pointers in global data are not supported",
+                "pointer to {symbol:?} at offset {}: pointers in global data are not supported, as no address is known \
+                 before the object is loaded; use an array of characters for a text, an index for a pointer to data",
                 reloc.offset
             );
             return Err(ObjectError::Section { section: name, reason });
@@ -93,8 +95,15 @@ pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Vec<DataMap>, Obj
                 max: MAX_MAPS as u64,
             });
         }
-        let value_type = datasecs.get(name.as_str()).copied();
-        let spin_lock = spin_lock(&name, btf, value_type)?;
+        let datasec = datasecs.get(name.as_str());
+        let value_type = datasec.map(|(id, _)| *id);
+        // As in libbpf: static variables alone are nobody's interface, so user space does not map them.
+        let named = |entry: &DatasecVar| match btf.and_then(|btf| btf.get(entry.ty)) {
+            Some(Type::Var(var)) => var.linkage != Linkage::Static,
+            _ => false,
+        };
+        let mmapable = datasec.is_some_and(|(_, sec)| sec.vars.iter().any(named));
+        let spin_lock = locks.find(&name, value_type)?;
         maps.push(DataMap {
             section: index,
             spec: MapSpec {
@@ -103,7 +112,8 @@ pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Vec<DataMap>, Obj
                 key_size: 4,
                 value_size,
                 max_entries: 1,
-                flags: BPF_F_MMAPABLE | if kind == Kind::Rodata { BPF_F_RDONLY_PROG } else { 0 },
+                flags: if mmapable { BPF_F_MMAPABLE } else { 0 }
+                    | if kind == Kind::Rodata { BPF_F_RDONLY_PROG } else { 0 },
                 value_type,
                 data: Some(section.data.to_vec()),
                 frozen: kind == Kind::Rodata,
@@ -113,6 +123,13 @@ pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Vec<DataMap>, Obj
         });
     }
     Ok(maps)
+}
+
+/// The sections that code refers to. Pointers in others harm nobody: no program sees them.
+fn used(elf: &Elf<'_>) -> HashSet<usize> {
+    let code = elf.sections.iter().filter(|section| section.executable);
+    let relocs = code.flat_map(|section| &section.relocs);
+    relocs.filter_map(|reloc| elf.symbols[reloc.symbol].section).collect()
 }
 
 /// The text of the `license` section.
@@ -132,4 +149,18 @@ pub(crate) fn license(elf: &Elf<'_>) -> Result<String, ObjectError> {
         .ok_or_else(|| bad("does not end with a nul"))?;
     let text = std::str::from_utf8(&data[..end]).map_err(|_| bad("is not UTF-8"))?;
     Ok(text.to_string())
+}
+
+/// The number in the `version` section.
+pub(crate) fn kernel_version(elf: &Elf<'_>) -> Result<Option<u32>, ObjectError> {
+    let Some((_, section)) = elf.section("version") else {
+        return Ok(None);
+    };
+    match section.data.try_into() {
+        Ok(bytes) => Ok(Some(u32::from_le_bytes(bytes))),
+        Err(_) => Err(ObjectError::Section {
+            section: "version".into(),
+            reason: format!("has {} bytes, expected the 4 of a kernel version", section.data.len()),
+        }),
+    }
 }

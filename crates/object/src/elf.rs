@@ -18,6 +18,8 @@ const MAX_FILE_SIZE: u64 = 256 << 20;
 const MAX_NAME: usize = 512;
 
 pub(crate) struct Elf<'a> {
+    /// Size of the file in bytes.
+    pub(crate) len: usize,
     pub(crate) sections: Vec<Section<'a>>,
     pub(crate) symbols: Vec<Symbol<'a>>,
     /// The first section of each name.
@@ -43,15 +45,35 @@ pub(crate) struct Symbol<'a> {
     pub(crate) value: u64,
     pub(crate) size: u64,
     pub(crate) kind: SymbolKind,
+    /// Where it is if it is in no section.
+    pub(crate) place: Place,
     pub(crate) local: bool,
+    /// Whether it may be missing, or is replaced by another definition (`__weak`).
+    pub(crate) weak: bool,
+    /// Whether it is for this object and those linked with it only.
+    pub(crate) hidden: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SymbolKind {
+    /// Not said.
+    None,
     Func,
     Object,
     Section,
     Other,
+}
+
+/// Where a symbol is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Section,
+    /// In another object.
+    Undefined,
+    /// Nowhere yet (a "common" symbol).
+    Common,
+    /// At a fixed address.
+    Absolute,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +83,8 @@ pub(crate) struct Reloc {
     /// Index of the symbol.
     pub(crate) symbol: usize,
     pub(crate) kind: u32,
+    /// What to add to the symbol's value, in bytes, if it is not in the bytes that are relocated.
+    pub(crate) addend: Option<i64>,
 }
 
 impl<'a> Elf<'a> {
@@ -90,6 +114,12 @@ impl<'a> Elf<'a> {
             let data = contents(bytes, header, name)?;
             total += data.len() as u64;
             let flags = header.sh_flags(LE).0;
+            if flags & elf::SHF_COMPRESSED.0 != 0 && !name.starts_with(".debug") {
+                return Err(ObjectError::Section {
+                    section: name.into(),
+                    reason: "is compressed, which is not supported: build without --compress-debug-sections".into(),
+                });
+            }
             sections.push(Section {
                 name,
                 data,
@@ -117,6 +147,7 @@ impl<'a> Elf<'a> {
                 because: "the file being an object".into(),
             });
         }
+        let symbol_table = symbols.section();
         let names = sections
             .get(symbols.string_section().0)
             .map_or(&[][..], |section| section.data);
@@ -133,40 +164,57 @@ impl<'a> Elf<'a> {
                     value: symbol.st_value(LE),
                     size: symbol.st_size(LE),
                     kind: match symbol.st_type() {
+                        elf::STT_NOTYPE => SymbolKind::None,
                         elf::STT_FUNC => SymbolKind::Func,
                         elf::STT_OBJECT => SymbolKind::Object,
                         elf::STT_SECTION => SymbolKind::Section,
                         _ => SymbolKind::Other,
                     },
+                    place: match symbol.st_shndx(LE) {
+                        elf::SHN_UNDEF => Place::Undefined,
+                        elf::SHN_ABS => Place::Absolute,
+                        elf::SHN_COMMON => Place::Common,
+                        _ => Place::Section,
+                    },
                     local: symbol.st_bind() == elf::STB_LOCAL,
+                    weak: symbol.st_bind() == elf::STB_WEAK,
+                    hidden: matches!(symbol.st_visibility(), elf::STV_HIDDEN | elf::STV_INTERNAL),
                 })
             })
             .collect::<Result<Vec<_>, ObjectError>>()?;
 
         for header in table.iter() {
             let mut relocs = Vec::new();
-            if let Some((rels, _)) = header.rel(LE, bytes).map_err(malformed)? {
-                relocs.extend(rels.iter().map(|r| (r.r_offset(LE), r.r_sym(LE), r.r_type(LE).0)));
+            let mut used = None;
+            if let Some((rels, table)) = header.rel(LE, bytes).map_err(malformed)? {
+                used = Some(table);
+                relocs.extend(rels.iter().map(|r| (r.r_offset(LE), r.r_sym(LE), r.r_type(LE).0, None)));
             }
-            if let Some((relas, _)) = header.rela(LE, bytes).map_err(malformed)? {
-                if relas.iter().any(|r| r.r_addend(LE) != 0) {
-                    let section = name_of(&sections, header.sh_info(LE) as usize).to_string();
-                    return Err(ObjectError::Section {
-                        section,
-                        reason: "relocations with addends".into(),
-                    });
-                }
-                relocs.extend(
-                    relas
-                        .iter()
-                        .map(|r| (r.r_offset(LE), r.r_sym(LE, false), r.r_type(LE, false).0)),
-                );
+            if let Some((relas, table)) = header.rela(LE, bytes).map_err(malformed)? {
+                used = Some(table);
+                let rela = |r: &elf::Rela64<_>| {
+                    (
+                        r.r_offset(LE),
+                        r.r_sym(LE, false),
+                        r.r_type(LE, false).0,
+                        Some(r.r_addend(LE)),
+                    )
+                };
+                relocs.extend(relas.iter().map(rela));
             }
             // Relocations of sections that do not exist belong to nobody.
             let Some(section) = sections.get_mut(header.sh_info(LE) as usize) else {
                 continue;
             };
-            for (offset, symbol, kind) in relocs {
+            if let Some(used) = used.filter(|used| *used != symbol_table) {
+                let reason =
+                    format!("relocations with the symbols of section {used}, expected those of {symbol_table}");
+                return Err(ObjectError::Section {
+                    section: section.name.into(),
+                    reason,
+                });
+            }
+            for (offset, symbol, kind, addend) in relocs {
                 if symbol as usize >= symbols.len() {
                     let reason = format!("relocation names symbol {symbol}, but there are only {}", symbols.len());
                     return Err(ObjectError::Section {
@@ -178,6 +226,7 @@ impl<'a> Elf<'a> {
                     offset,
                     symbol: symbol as usize,
                     kind,
+                    addend,
                 });
             }
         }
@@ -188,6 +237,7 @@ impl<'a> Elf<'a> {
             .map(|(index, section)| (section.name, index))
             .collect();
         Ok(Elf {
+            len: bytes.len(),
             sections,
             symbols,
             by_name,
@@ -206,10 +256,6 @@ impl<'a> Elf<'a> {
             _ => symbol.name,
         }
     }
-}
-
-fn name_of<'a>(sections: &[Section<'a>], index: usize) -> &'a str {
-    sections.get(index).map_or("", |section| section.name)
 }
 
 /// The header, if it is that of a BPF object.

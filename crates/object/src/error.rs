@@ -120,6 +120,45 @@ pub enum ObjectError {
         /// The attribute.
         attribute: String,
     },
+    /// A pointer in a map's declaration makes no sense.
+    #[error("map {map:?}: initial value at offset {at} of the declaration, {target:?}: {reason}")]
+    MapValue {
+        /// The map.
+        map: String,
+        /// Where in the declaration.
+        at: u64,
+        /// What it points to.
+        target: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pointer in a struct of functions makes no sense.
+    #[error("struct_ops {name:?}: pointer at offset {at}, {target:?}: {reason}")]
+    StructOps {
+        /// The variable.
+        name: String,
+        /// Where in the struct.
+        at: u64,
+        /// What it points to.
+        target: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A map's definition in a `maps` section that cannot be understood.
+    #[error(
+        "map {map:?}: definition of {size} bytes in section {section}: {reason}; supported are bpf_map_def of libbpf, of the \
+         kernel's samples, of aya and of gobpf, and bpf_elf_map; or declare the map in .maps"
+    )]
+    LegacyMap {
+        /// The map.
+        map: String,
+        /// Its section.
+        section: String,
+        /// Size of its definition in bytes.
+        size: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A function that does not fit in its section, or overlaps with another.
     #[error("function {function:?} in section {section}: {reason}")]
     Function {
@@ -156,21 +195,12 @@ pub enum ObjectError {
         /// The slot called.
         target: i64,
     },
-    /// The program has CO-RE relocations.
-    #[error(
-        "program {program:?}: CO-RE relocation of type {ty:?} in function {function:?} (instruction {insn} of section \
-         {section}) is not supported; build without preserve_access_index"
-    )]
-    CoreRelocation {
-        /// The program.
-        program: String,
-        /// The function with the relocation.
-        function: String,
-        /// Its section.
-        section: String,
-        /// The instruction slot in that section.
-        insn: u64,
-        /// The type that the relocation is about.
-        ty: String,
+    /// An extern that can be none.
+    #[error("extern {name:?} {reason}")]
+    Extern {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
     },
 }

@@ -8,25 +8,43 @@
 //! Map references in instructions are indices into [`ObjectSpec::maps`] (`BPF_PSEUDO_MAP_IDX`, and
 //! `BPF_PSEUDO_MAP_IDX_VALUE` for global data), so a program makes sense together with its object only.
 //!
-//! Files are not trusted. What a file can make this crate allocate is bounded by the size of the file, but for
-//! subprograms: each program gets its own copy, up to [`MAX_INSNS`] instructions for all programs together.
+//! What depends on where the object is loaded is left open: CO-RE relocations and externs (kfuncs, `.ksyms`, and the values
+//! of `.kconfig`) are listed, and done by [`ObjectSpec::relocate`].
 //!
-//! Deliberately absent: CO-RE relocations (programs that need them are refused by name), extern symbols (kfuncs, `.ksyms`,
-//! `.kconfig`), maps of maps with initial elements, legacy `maps` sections.
+//! Files are not trusted. What a file can make this crate allocate is bounded by a multiple of its size; only copies of
+//! subprograms may take more, as each program gets its own: up to 16 MiB, and [`MAX_INSNS`] instructions, for all programs
+//! together.
+//!
+//! Deliberately absent: pointers in global data that programs read.
 #![forbid(unsafe_code)]
 
 mod btf;
 mod code;
 mod data;
+mod debug;
 mod elf;
 mod error;
+mod externs;
+mod functions;
 mod kind;
+mod map_type;
 mod maps;
+mod pointer;
+mod program_type;
 mod reloc;
+mod relocate;
+mod sections;
 mod spec;
+mod struct_ops;
 
 pub use code::MAX_INSNS;
 pub use data::MAX_DATA_SIZE;
 pub use error::ObjectError;
-pub use kind::{MapEvent, SectionKind};
-pub use spec::{Line, MapSpec, ObjectSpec, Pinning, ProgramSpec, Subprogram};
+pub use kind::{MapEvent, ProgramKind, SectionKind};
+pub use map_type::map_type_name;
+pub use program_type::{AttachType, ProgramType};
+pub use relocate::{InsnError, OptionError, POISON, POISON_KFUNC, RelocateError, Target};
+pub use spec::{
+    CoreRelocation, Element, Extern, ExternKind, ExternRef, InitialValue, Line, MapSpec, ObjectSpec, Pinning, Poisoned,
+    ProgramSpec, StructOpsFunction, StructOpsSpec, Subprogram,
+};

@@ -1,15 +1,19 @@
-//! One function at a time: its instructions with references to maps and global data resolved, and what it calls.
+//! One function at a time: its instructions with references to maps, global data and externs resolved, and what it calls.
 //!
 //! Calls stay open until the functions of a program have been put one after another; see `code`.
 
 use std::collections::HashMap;
 
+use hitless_btf::Btf;
 use hitless_isa::Insn;
 
 use crate::data::DataMap;
-use crate::elf::{Elf, Symbol, SymbolKind};
+use crate::elf::{Elf, Place, Symbol, SymbolKind};
 use crate::error::ObjectError;
+use crate::externs::{Externs, why_undefined};
+use crate::functions::Function;
 use crate::maps::DeclaredMap;
+use crate::spec::{ExternKind, ExternRef};
 
 const R_BPF_NONE: u32 = 0;
 const R_BPF_64_64: u32 = 1;
@@ -18,19 +22,10 @@ const R_BPF_64_32: u32 = 10;
 const LD_IMM64: u8 = 0x18;
 const CALL: u8 = 0x85;
 const BPF_PSEUDO_CALL: u8 = 1;
+const BPF_PSEUDO_KFUNC_CALL: u8 = 2;
 const BPF_PSEUDO_FUNC: u8 = 4;
 const BPF_PSEUDO_MAP_IDX: u8 = 5;
 const BPF_PSEUDO_MAP_IDX_VALUE: u8 = 6;
-
-/// A function as its symbol describes it. Slots count from the start of the section.
-pub(crate) struct Function<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) section: usize,
-    pub(crate) start: usize,
-    pub(crate) len: usize,
-    /// Whether it is a program, rather than a subprogram.
-    pub(crate) entry: bool,
-}
 
 /// A reference from an instruction to a function.
 pub(crate) struct Call {
@@ -40,56 +35,57 @@ pub(crate) struct Call {
     pub(crate) function: usize,
 }
 
-/// A function's instructions, relocated but for its calls.
+/// A function's instructions, relocated but for its calls and externs.
 pub(crate) struct Relocated {
     pub(crate) insns: Vec<Insn>,
+    /// By slot.
     pub(crate) calls: Vec<Call>,
+    /// By slot, from the start of the function.
+    pub(crate) externs: Vec<ExternRef>,
 }
 
 /// What references are resolved with.
 pub(crate) struct Relocator<'a, 'e> {
     elf: &'e Elf<'a>,
-    /// First slot of each function, by section.
-    starts: HashMap<(usize, i64), usize>,
-    /// Relocations by section and slot: symbol and kind.
-    relocs: HashMap<(usize, usize), (usize, u32)>,
+    btf: Option<&'e Btf>,
+    /// By section and first slot.
+    functions: &'e [Function<'a>],
+    /// Relocations of each section, by slot; none for sections without code.
+    relocs: Vec<Vec<InsnReloc>>,
     /// Index of each declared map, by section and offset.
     declared: HashMap<(usize, i64), usize>,
     /// Index and size of the map that a section has become.
     data: HashMap<usize, (usize, u32)>,
+    externs: &'e Externs,
+    /// Index of the map of `.kconfig`.
+    kconfig: usize,
+}
+
+/// The relocation of an instruction.
+#[derive(Clone, Copy)]
+struct InsnReloc {
+    slot: usize,
+    symbol: usize,
+    kind: u32,
+    addend: Option<i64>,
 }
 
 impl<'a, 'e> Relocator<'a, 'e> {
     pub(crate) fn new(
         elf: &'e Elf<'a>,
-        functions: &[Function<'a>],
+        btf: Option<&'e Btf>,
+        functions: &'e [Function<'a>],
         declared: &[DeclaredMap],
         data: &[DataMap],
+        externs: &'e Externs,
     ) -> Result<Relocator<'a, 'e>, ObjectError> {
-        let mut relocs = HashMap::new();
-        for (index, section) in elf
-            .sections
-            .iter()
-            .enumerate()
-            .filter(|(_, section)| section.executable)
-        {
-            for reloc in section.relocs.iter().filter(|reloc| reloc.kind != R_BPF_NONE) {
-                let slot = (reloc.offset / Insn::SIZE as u64) as usize;
-                let twice = relocs.insert((index, slot), (reloc.symbol, reloc.kind)).is_some();
-                if twice || !reloc.offset.is_multiple_of(Insn::SIZE as u64) {
-                    let reason = format!("relocation at offset {} is not for one instruction", reloc.offset);
-                    return Err(ObjectError::Section {
-                        section: section.name.into(),
-                        reason,
-                    });
-                }
-            }
-        }
-        let start = |(index, f): (usize, &Function<'_>)| ((f.section, f.start as i64), index);
         Ok(Relocator {
             elf,
-            starts: functions.iter().enumerate().map(start).collect(),
-            relocs,
+            btf,
+            functions,
+            relocs: (0..elf.sections.len())
+                .map(|index| relocs(elf, index))
+                .collect::<Result<_, _>>()?,
             declared: declared
                 .iter()
                 .enumerate()
@@ -99,6 +95,8 @@ impl<'a, 'e> Relocator<'a, 'e> {
                 .zip(data)
                 .map(|(i, map)| (map.section, (i, map.spec.value_size)))
                 .collect(),
+            externs,
+            kconfig: declared.len() + data.len(),
         })
     }
 
@@ -107,14 +105,18 @@ impl<'a, 'e> Relocator<'a, 'e> {
         let section = &self.elf.sections[function.section];
         let bytes = &section.data[function.start * Insn::SIZE..(function.start + function.len) * Insn::SIZE];
         let (chunks, _) = bytes.as_chunks::<{ Insn::SIZE }>();
-        let insns = chunks.iter().map(|&bytes| Insn::from_bytes(bytes)).collect();
         let mut out = Relocated {
-            insns,
+            insns: chunks.iter().map(|&bytes| Insn::from_bytes(bytes)).collect(),
             calls: Vec::new(),
+            externs: Vec::new(),
         };
+        let relocs = &self.relocs[function.section];
+        let first = relocs.partition_point(|reloc| reloc.slot < function.start);
+        let mut relocs = relocs[first..].iter().peekable();
         let mut slot = 0;
         while slot < out.insns.len() {
-            let wide = out.insns[slot].code == LD_IMM64;
+            let insn = out.insns[slot];
+            let wide = insn.code == LD_IMM64;
             if wide && slot + 1 == out.insns.len() {
                 return Err(ObjectError::Function {
                     function: function.name.into(),
@@ -122,10 +124,14 @@ impl<'a, 'e> Relocator<'a, 'e> {
                     reason: "ends inside of a wide instruction".into(),
                 });
             }
-            match self.relocs.get(&(function.section, function.start + slot)) {
-                Some(&(symbol, kind)) => self.reference(function, &mut out, slot, &self.elf.symbols[symbol], kind)?,
-                None if out.insns[slot].code == CALL && out.insns[slot].src == BPF_PSEUDO_CALL => {
-                    let target = (function.start + slot) as i64 + 1 + i64::from(out.insns[slot].imm);
+            match relocs.next_if(|reloc| reloc.slot == function.start + slot) {
+                Some(reloc) => self.reference(function, &mut out, slot, reloc)?,
+                None if matches!(
+                    (insn.code, insn.src),
+                    (CALL, BPF_PSEUDO_CALL) | (LD_IMM64, BPF_PSEUDO_FUNC)
+                ) =>
+                {
+                    let target = (function.start + slot) as i64 + 1 + i64::from(insn.imm);
                     let called = self.function_at(function, slot, function.section, target)?;
                     out.calls.push(Call { slot, function: called });
                 }
@@ -133,7 +139,7 @@ impl<'a, 'e> Relocator<'a, 'e> {
             }
             if wide {
                 slot += 1;
-                if self.relocs.contains_key(&(function.section, function.start + slot)) {
+                if relocs.next_if(|reloc| reloc.slot == function.start + slot).is_some() {
                     let reason = format!(
                         "relocation inside of the wide instruction in slot {}",
                         function.start + slot
@@ -150,10 +156,9 @@ impl<'a, 'e> Relocator<'a, 'e> {
     }
 
     fn function_at(&self, from: &Function<'_>, slot: usize, section: usize, target: i64) -> Result<usize, ObjectError> {
-        self.starts
-            .get(&(section, target))
-            .copied()
-            .ok_or_else(|| ObjectError::CallTarget {
+        self.functions
+            .binary_search_by_key(&(section, target), |function| (function.section, function.start as i64))
+            .map_err(|_| ObjectError::CallTarget {
                 section: self.elf.sections[from.section].name.into(),
                 insn: (from.start + slot) as u64,
                 target_section: self.elf.sections[section].name.into(),
@@ -166,72 +171,186 @@ impl<'a, 'e> Relocator<'a, 'e> {
         function: &Function<'_>,
         out: &mut Relocated,
         slot: usize,
-        symbol: &Symbol<'_>,
-        kind: u32,
+        reloc: &InsnReloc,
     ) -> Result<(), ObjectError> {
-        let refuse = |reason: String| {
-            Err(ObjectError::Relocation {
-                section: self.elf.sections[function.section].name.into(),
-                insn: (function.start + slot) as u64,
-                symbol: self.elf.symbol_name(symbol).into(),
-                reason,
-            })
+        let symbol = &self.elf.symbols[reloc.symbol];
+        let refused = |reason: String| ObjectError::Relocation {
+            section: self.elf.sections[function.section].name.into(),
+            insn: (function.start + slot) as u64,
+            symbol: self.elf.symbol_name(symbol).into(),
+            reason,
         };
+        let insn = out.insns[slot];
+        let call = match (reloc.kind, insn.code) {
+            (R_BPF_64_32, CALL) if insn.src == BPF_PSEUDO_CALL => true,
+            (R_BPF_64_64, LD_IMM64) => false,
+            (kind, code) => {
+                let kind = kind_name(kind);
+                return Err(refused(format!(
+                    "relocation {kind} of opcode {code:02x} is not supported"
+                )));
+            }
+        };
+        // What the instruction counts from the symbol, in bytes. Calls count slots, less one.
+        let addend = reloc.addend.unwrap_or_else(|| match call {
+            true => (i64::from(insn.imm) + 1) * Insn::SIZE as i64,
+            // Clang leaves the second half zero, even below zero.
+            false => match out.insns[slot + 1].imm {
+                0 => i64::from(insn.imm),
+                high => i64::from(high) << 32 | i64::from(insn.imm.cast_unsigned()),
+            },
+        });
         let Some(section) = symbol.section else {
-            return refuse("extern symbols are not supported".into());
+            return self
+                .extern_reference(out, slot, reloc.symbol, addend, call)
+                .map_err(refused);
         };
-        let Ok(value) = i64::try_from(symbol.value) else {
-            return refuse(format!("symbol value {:#x}", symbol.value));
+        let offset = i64::try_from(symbol.value)
+            .ok()
+            .and_then(|value| value.checked_add(addend));
+        let Some(offset) = offset else {
+            return Err(refused(format!("offset {addend} from {:#x}", symbol.value)));
         };
         let target = &self.elf.sections[section];
-        let insn = out.insns[slot];
-        if kind == R_BPF_64_32 && insn.code == CALL && insn.src == BPF_PSEUDO_CALL {
-            if !target.executable {
-                return refuse(format!("call into section {}, which holds no functions", target.name));
-            }
-            // The immediate counts slots from the symbol, less one.
-            let slot_called = value / Insn::SIZE as i64 + i64::from(insn.imm) + 1;
-            let called = self.function_at(function, slot, section, slot_called)?;
-            out.calls.push(Call { slot, function: called });
-            return Ok(());
-        }
-        if kind != R_BPF_64_64 || insn.code != LD_IMM64 {
-            return refuse(format!(
-                "relocation type {kind} of opcode {:02x} is not supported",
-                insn.code
-            ));
-        }
-        let addend = (u64::from(out.insns[slot + 1].imm.cast_unsigned()) << 32 | u64::from(insn.imm.cast_unsigned()))
-            .cast_signed();
-        let Some(offset) = value.checked_add(addend) else {
-            return refuse(format!("offset {addend} from {value}"));
-        };
-        let (src, imm, next) = if target.executable {
+        if target.executable {
             if offset % Insn::SIZE as i64 != 0 {
-                return refuse(format!("offset {offset} is not that of an instruction"));
+                return Err(refused(format!("offset {offset} is not that of an instruction")));
             }
             let called = self.function_at(function, slot, section, offset / Insn::SIZE as i64)?;
             out.calls.push(Call { slot, function: called });
-            (BPF_PSEUDO_FUNC, 0, 0)
-        } else if let Some(&index) = self.declared.get(&(section, offset)) {
-            (BPF_PSEUDO_MAP_IDX, index as i32, 0)
-        } else if let Some(&(index, size)) = self.data.get(&section) {
-            match u32::try_from(offset) {
-                Ok(offset) if offset < size => (BPF_PSEUDO_MAP_IDX_VALUE, index as i32, offset.cast_signed()),
-                _ => return refuse(format!("offset {offset} in section {} of {size} bytes", target.name)),
+            if !call {
+                out.set_wide(slot, BPF_PSEUDO_FUNC, 0, 0);
             }
-        } else if target.name == ".maps" {
-            return refuse(format!("no map at offset {offset} of section .maps"));
-        } else {
-            let kind = if symbol.kind == SymbolKind::Section {
-                "section"
-            } else {
-                "symbol in section"
-            };
-            return refuse(format!("{kind} {}, which is neither code nor global data", target.name));
-        };
-        out.insns[slot] = Insn { src, imm, ..insn };
-        out.insns[slot + 1].imm = next;
+            return Ok(());
+        }
+        if call {
+            return Err(refused(format!(
+                "call into section {}, which holds no functions",
+                target.name
+            )));
+        }
+        let (src, imm, next) = self.data_reference(symbol, section, offset).map_err(refused)?;
+        out.set_wide(slot, src, imm, next);
         Ok(())
+    }
+
+    /// What a wide instruction holds that refers to a map or to global data: the kind of immediate, and the immediates.
+    fn data_reference(&self, symbol: &Symbol<'_>, section: usize, offset: i64) -> Result<(u8, i32, i32), String> {
+        let target = &self.elf.sections[section];
+        if let Some(&index) = self.declared.get(&(section, offset)) {
+            return Ok((BPF_PSEUDO_MAP_IDX, index as i32, 0));
+        }
+        if let Some(&(index, size)) = self.data.get(&section) {
+            return match u32::try_from(offset) {
+                Ok(offset) if offset < size => Ok((BPF_PSEUDO_MAP_IDX_VALUE, index as i32, offset.cast_signed())),
+                _ => Err(format!("offset {offset} in section {} of {size} bytes", target.name)),
+            };
+        }
+        if target.name == ".maps" {
+            return Err(format!("no map at offset {offset} of section .maps"));
+        }
+        let kind = if symbol.kind == SymbolKind::Section {
+            "section"
+        } else {
+            "symbol in section"
+        };
+        Err(format!("{kind} {}, which is neither code nor global data", target.name))
+    }
+
+    /// Resolves a reference to a symbol that is in no section.
+    fn extern_reference(
+        &self,
+        out: &mut Relocated,
+        slot: usize,
+        symbol: usize,
+        addend: i64,
+        call: bool,
+    ) -> Result<(), String> {
+        let name = self.elf.symbols[symbol].name;
+        match self.elf.symbols[symbol].place {
+            Place::Undefined => {}
+            Place::Common => return Err("has no place yet: build with -fno-common".into()),
+            Place::Absolute => return Err("is at a fixed address, which programs cannot use".into()),
+            Place::Section => return Err("is in a section that does not exist".into()),
+        }
+        let index = self.externs.of(symbol).ok_or_else(|| why_undefined(self.btf, name))?;
+        if let ExternKind::Kconfig { offset, size } = self.externs.specs[index].kind {
+            return match u32::try_from(addend) {
+                _ if call => Err("call of a configuration value".into()),
+                Ok(addend) if addend < size => {
+                    let offset = (offset + addend).cast_signed();
+                    out.set_wide(slot, BPF_PSEUDO_MAP_IDX_VALUE, self.kconfig as i32, offset);
+                    Ok(())
+                }
+                _ => Err(format!("offset {addend} in a configuration value of {size} bytes")),
+            };
+        }
+        if addend != 0 {
+            return Err(format!("offset {addend} from something that is not in the object"));
+        }
+        match (call, self.externs.specs[index].kind) {
+            (true, ExternKind::Function) => {
+                let insn = out.insns[slot];
+                out.insns[slot] = Insn {
+                    src: BPF_PSEUDO_KFUNC_CALL,
+                    off: 0,
+                    imm: 0,
+                    ..insn
+                };
+            }
+            (true, _) => return Err("call of a variable".into()),
+            (false, _) => out.set_wide(slot, 0, 0, 0),
+        }
+        out.externs.push(ExternRef { pc: slot, index });
+        Ok(())
+    }
+}
+
+impl Relocated {
+    /// Sets what the wide instruction at `slot` holds.
+    fn set_wide(&mut self, slot: usize, src: u8, imm: i32, next: i32) {
+        let insn = self.insns[slot];
+        self.insns[slot] = Insn { src, imm, ..insn };
+        self.insns[slot + 1].imm = next;
+    }
+}
+
+/// The relocations of a section of code, by slot.
+fn relocs(elf: &Elf<'_>, index: usize) -> Result<Vec<InsnReloc>, ObjectError> {
+    let section = &elf.sections[index];
+    if !section.executable {
+        return Ok(Vec::new());
+    }
+    let bad = |offset: u64| ObjectError::Section {
+        section: section.name.into(),
+        reason: format!("relocation at offset {offset} is not for one instruction"),
+    };
+    let mut relocs = Vec::with_capacity(section.relocs.len());
+    for reloc in section.relocs.iter().filter(|reloc| reloc.kind != R_BPF_NONE) {
+        if !reloc.offset.is_multiple_of(Insn::SIZE as u64) {
+            return Err(bad(reloc.offset));
+        }
+        relocs.push(InsnReloc {
+            slot: (reloc.offset / Insn::SIZE as u64) as usize,
+            symbol: reloc.symbol,
+            kind: reloc.kind,
+            addend: reloc.addend,
+        });
+    }
+    relocs.sort_by_key(|reloc| reloc.slot);
+    match relocs.windows(2).find(|pair| pair[0].slot == pair[1].slot) {
+        Some(pair) => Err(bad((pair[0].slot * Insn::SIZE) as u64)),
+        None => Ok(relocs),
+    }
+}
+
+fn kind_name(kind: u32) -> String {
+    match kind {
+        1 => "R_BPF_64_64".into(),
+        2 => "R_BPF_64_ABS64".into(),
+        3 => "R_BPF_64_ABS32".into(),
+        4 => "R_BPF_64_NODYLD32".into(),
+        10 => "R_BPF_64_32".into(),
+        other => format!("type {other}"),
     }
 }

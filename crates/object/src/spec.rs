@@ -2,24 +2,28 @@
 
 use std::fmt;
 
-use hitless_btf::{Btf, Name, TypeId};
+use hitless_btf::{Btf, CoreRelo, Name, TypeId};
 use hitless_isa::Insn;
 
 use crate::elf::Elf;
 use crate::error::ObjectError;
 use crate::kind::SectionKind;
-use crate::{btf, code, data, maps};
+use crate::{btf, code, data, externs, maps, struct_ops};
 
 /// A parsed object file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectSpec {
     /// The text of the `license` section; empty if there is none.
     pub license: String,
-    /// The maps: those declared in `.maps`, in the order of their offsets there, then one for each section of global data,
-    /// in the order of the sections.
+    /// The kernel version in the `version` section, which kernels before 5.0 ask of kprobes.
+    pub kernel_version: Option<u32>,
+    /// The maps: those of `maps` sections and of `.maps`, in the order of their offsets there; then one for each section of
+    /// global data, in the order of the sections; then ".kconfig"; then those of `.struct_ops` sections.
     pub maps: Vec<MapSpec>,
     /// The programs, by section and offset.
     pub programs: Vec<ProgramSpec>,
+    /// Variables and functions that are not in the object and must come from where it is loaded, by name.
+    pub externs: Vec<Extern>,
     /// Its type information, with the sizes and offsets of global data filled in.
     pub btf: Option<Btf>,
 }
@@ -35,13 +39,14 @@ pub struct MapSpec {
     pub key_size: u32,
     /// Value size in bytes.
     pub value_size: u32,
-    /// How many elements it holds at the most.
+    /// How many elements it holds at the most, as declared. What depends on the host is not in it: a perf event array of 0
+    /// elements has one for each CPU, the size of a ring buffer is rounded up to pages.
     pub max_entries: u32,
     /// `BPF_F_*` flags for its creation.
     pub flags: u32,
     /// Whether it is pinned under its name.
     pub pinning: Pinning,
-    /// NUMA node to allocate it on.
+    /// NUMA node to allocate it on, if it matters.
     pub numa_node: Option<u32>,
     /// Number whose meaning depends on the map type.
     pub map_extra: u64,
@@ -55,16 +60,102 @@ pub struct MapSpec {
     pub frozen: bool,
     /// Offset of a `struct bpf_spin_lock` in the value, in bytes.
     pub spin_lock: Option<u32>,
+    /// For maps of maps, what the maps within look like: the map is called "outer.inner" as in libbpf, and has neither
+    /// values nor pinning. `None` if the object does not say it.
+    pub inner: Option<Box<MapSpec>>,
+    /// Elements that are there from the start, in the order of their indices: maps in maps of maps, programs in prog arrays.
+    pub values: Vec<InitialValue>,
+    /// For `BPF_MAP_TYPE_STRUCT_OPS`, the struct that it implements.
+    pub struct_ops: Option<StructOpsSpec>,
 }
 
-/// `enum libbpf_pin_type`.
+/// An element that a map of maps or a prog array has from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InitialValue {
+    /// Its key.
+    pub index: u32,
+    /// What is there.
+    pub element: Element,
+}
+
+/// What an element of a map refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// A map, by index into [`ObjectSpec::maps`].
+    Map(usize),
+    /// A program, by index into [`ObjectSpec::programs`].
+    Program(usize),
+}
+
+/// A struct of functions that programs implement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StructOpsSpec {
+    /// The struct ("tcp_congestion_ops").
+    pub type_name: String,
+    /// The struct in the object's BTF.
+    pub ty: TypeId,
+    /// The variable's content. Pointers to functions are zero in it.
+    pub data: Vec<u8>,
+    /// The functions.
+    pub functions: Vec<StructOpsFunction>,
+    /// Whether it is attached by a link (`.struct_ops.link`) rather than by storing the element.
+    pub link: bool,
+    /// Whether it is made only on request (`?.struct_ops`).
+    pub optional: bool,
+}
+
+/// A member of a struct that a program implements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StructOpsFunction {
+    /// Offset of the member in bytes.
+    pub offset: u32,
+    /// Index into [`ObjectSpec::programs`].
+    pub program: usize,
+}
+
+/// Something that the object refers to and does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extern {
+    /// Its name.
+    pub name: String,
+    /// Whether it may be missing (`__weak`): then it is zero.
+    pub weak: bool,
+    /// Its type in the object's BTF: the type of the variable, or the function ([`hitless_btf::Func`]).
+    pub ty: Option<TypeId>,
+    /// Where it comes from.
+    pub kind: ExternKind,
+}
+
+/// Where an extern comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExternKind {
+    /// A kernel configuration value (`__kconfig`): part of the data of the map ".kconfig".
+    Kconfig {
+        /// Offset in that map's value, in bytes.
+        offset: u32,
+        /// Size in bytes.
+        size: u32,
+    },
+    /// A variable (`__ksym`); typed if the object says more about it than `void`.
+    Variable {
+        /// Whether it is looked up in BTF, rather than by address.
+        typed: bool,
+    },
+    /// A function (`__ksym`), a kfunc.
+    Function,
+}
+
+/// Whether and where a map is pinned: `enum libbpf_pin_type`, and what iproute2 has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pinning {
     /// Not pinned (`LIBBPF_PIN_NONE`).
     #[default]
     None,
-    /// Under its name in the BPF file system, and taken from there if it exists (`LIBBPF_PIN_BY_NAME`).
+    /// Under its name in the BPF file system, and taken from there if it exists (`LIBBPF_PIN_BY_NAME`, iproute2's
+    /// `PIN_GLOBAL_NS`).
     ByName,
+    /// The same in a directory that only this object uses (iproute2's `PIN_OBJECT_NS`).
+    InObject,
 }
 
 /// A program to be loaded.
@@ -72,14 +163,68 @@ pub enum Pinning {
 pub struct ProgramSpec {
     /// Name of its function.
     pub name: String,
-    /// Name of its section.
+    /// Name of its section, without the `?` that says not to load it.
     pub section: String,
+    /// Whether it is loaded with its object, or only where somebody asks for it (`SEC("?...")`).
+    pub autoload: bool,
     /// The program followed by every subprogram that it reaches, relocated.
     pub insns: Vec<Insn>,
     /// The functions in `insns`, by `start`: the program itself first.
     pub subprograms: Vec<Subprogram>,
     /// Source lines, by `pc`.
     pub lines: Vec<Line>,
+    /// CO-RE relocations that are yet to be done, by `pc`; none after [`ObjectSpec::relocate`].
+    pub core_relos: Vec<CoreRelocation>,
+    /// References to externs that are yet to be resolved, by `pc`; none after [`ObjectSpec::relocate`].
+    pub extern_refs: Vec<ExternRef>,
+    /// Instructions that must never run, as what they need does not exist where the object is loaded, by `pc`; none before
+    /// [`ObjectSpec::relocate`].
+    pub poisoned: Vec<Poisoned>,
+}
+
+impl Default for ProgramSpec {
+    /// An empty program that is loaded with its object.
+    fn default() -> ProgramSpec {
+        ProgramSpec {
+            name: String::new(),
+            section: String::new(),
+            autoload: true,
+            insns: Vec::new(),
+            subprograms: Vec::new(),
+            lines: Vec::new(),
+            core_relos: Vec::new(),
+            extern_refs: Vec::new(),
+            poisoned: Vec::new(),
+        }
+    }
+}
+
+/// A CO-RE relocation of an instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreRelocation {
+    /// Slot of the instruction.
+    pub pc: usize,
+    /// The relocation; its `insn_off` counts from the start of the section that the instruction came from.
+    pub relo: CoreRelo,
+}
+
+/// A reference from an instruction to an extern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExternRef {
+    /// Slot of the instruction: a wide immediate, or a call (of a kfunc), whose immediates are zero until it is resolved. A
+    /// wide immediate may ask for a function, too: whether it is there.
+    pub pc: usize,
+    /// Index into [`ObjectSpec::externs`].
+    pub index: usize,
+}
+
+/// An instruction that must never run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poisoned {
+    /// Its slot.
+    pub pc: usize,
+    /// What is missing ("struct task_struct.no_such_field").
+    pub missing: String,
 }
 
 /// A function in a program's instructions.
@@ -91,6 +236,8 @@ pub struct Subprogram {
     pub start: usize,
     /// Its BTF type ([`hitless_btf::Func`]).
     pub func: Option<TypeId>,
+    /// Whether it is verified by itself, for any arguments, rather than for each call: it is neither `static` nor hidden.
+    pub global: bool,
 }
 
 /// The source line that instructions from `pc` on come from.
@@ -102,6 +249,8 @@ pub struct Line {
     pub file: Name,
     /// Line number, from 1.
     pub line: u32,
+    /// Column, from 1; 0 if unknown.
+    pub column: u32,
     /// The text of the line as it stands in the file.
     pub text: Name,
 }
@@ -121,22 +270,27 @@ impl ObjectSpec {
     pub fn parse(bytes: &[u8]) -> Result<ObjectSpec, ObjectError> {
         let elf = Elf::parse(bytes)?;
         let license = data::license(&elf)?;
+        let kernel_version = data::kernel_version(&elf)?;
         let (mut btf, ext) = btf::parse(&elf)?;
         if let Some(btf) = &mut btf {
             btf::fix_datasecs(&elf, btf)?;
         }
-        let declared = maps::declared(&elf, btf.as_ref())?;
-        let data = data::maps(&elf, btf.as_ref())?;
-        let programs = code::programs(&elf, btf.as_ref().zip(ext.as_ref()), &declared, &data)?;
-        let maps = declared
-            .into_iter()
-            .map(|map| map.spec)
-            .chain(data.into_iter().map(|map| map.spec))
-            .collect();
+        let externs = externs::externs(&elf, btf.as_mut())?;
+        let locks = maps::Locks::new(btf.as_ref());
+        let declared = maps::declared(&elf, btf.as_ref(), &locks)?;
+        let data = data::maps(&elf, btf.as_ref(), &locks)?;
+        let struct_ops = struct_ops::declared(&elf, btf.as_ref())?;
+        let programs = code::programs(&elf, btf.as_ref(), ext.as_ref(), &declared, &data, &externs)?;
+        let mut maps = maps::resolve(&elf, declared, &programs)?;
+        maps.extend(data.into_iter().map(|map| map.spec));
+        maps.extend(externs.kconfig);
+        maps.extend(struct_ops::resolve(&elf, btf.as_ref(), struct_ops, &programs)?);
         Ok(ObjectSpec {
             license,
+            kernel_version,
             maps,
-            programs,
+            programs: programs.specs,
+            externs: externs.specs,
             btf,
         })
     }
@@ -157,7 +311,7 @@ impl ObjectSpec {
 impl ProgramSpec {
     /// What its section's name says about where it runs.
     #[must_use]
-    pub fn kind(&self) -> SectionKind {
+    pub fn kind(&self) -> SectionKind<'_> {
         SectionKind::of(&self.section)
     }
 

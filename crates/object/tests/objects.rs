@@ -2,33 +2,15 @@
 
 mod common;
 
-use common::{EXAMPLES, data, example, parse};
-use hitless_isa::Insn;
-use hitless_object::{MapEvent, ObjectSpec, Pinning, ProgramSpec, SectionKind};
+use common::{EXAMPLES, calls, data, example, parse, program, references};
+use hitless_object::{MapEvent, Pinning, ProgramKind, ProgramSpec, ProgramType, SectionKind};
 
-fn program<'a>(object: &'a ObjectSpec, name: &str) -> &'a ProgramSpec {
-    object.program(name).unwrap_or_else(|| panic!("no program {name}"))
-}
-
-/// Wide instructions with a kind, as (kind, first immediate, second immediate), in order.
-fn references(program: &ProgramSpec) -> Vec<(u8, i32, i32)> {
-    let wide = |(pc, insn): (usize, &Insn)| {
-        (insn.code == 0x18 && insn.src != 0).then(|| (insn.src, insn.imm, program.insns[pc + 1].imm))
-    };
-    program.insns.iter().enumerate().filter_map(wide).collect()
-}
-
-/// Names of the functions called, in order.
-fn calls(program: &ProgramSpec) -> Vec<&str> {
-    let name = |at: i64| {
-        let found = program.subprograms.iter().find(|s| s.start as i64 == at);
-        found.map_or("nothing", |s| s.name.as_str())
-    };
-    let call = |(pc, insn): (usize, &Insn)| {
-        let (direct, address) = ((insn.code, insn.src) == (0x85, 1), (insn.code, insn.src) == (0x18, 4));
-        (direct || address).then(|| name(pc as i64 + 1 + i64::from(insn.imm)))
-    };
-    program.insns.iter().enumerate().filter_map(call).collect()
+/// The kind of an XDP program.
+fn xdp(program: &ProgramSpec) -> ProgramKind<'_> {
+    match program.kind() {
+        SectionKind::Program(kind) if kind.program_type == ProgramType::Xdp => kind,
+        other => panic!("{}: {other:?}", program.name),
+    }
 }
 
 #[test]
@@ -73,8 +55,8 @@ fn flows() {
 
     let count = program(&object, "count_flows");
     assert_eq!(
-        (count.kind(), count.section.as_str()),
-        (SectionKind::Xdp { frags: false }, "xdp")
+        (xdp(count).frags, count.section.as_str(), count.autoload),
+        (false, "xdp", true)
     );
     let starts: Vec<_> = count.subprograms.iter().map(|s| (s.name.as_str(), s.start)).collect();
     let parse_flow = starts[1].1;
@@ -125,8 +107,8 @@ fn source_lines_follow_their_function() {
     let expected = [
         "total += index;",
         "return twice(n) * 3;",
-        "return n * total + weights[1];",
         "calls += 1;",
+        "return n * total + weights[1];",
     ];
     assert_eq!(bodies.collect::<Vec<_>>(), expected);
 }
@@ -136,9 +118,13 @@ fn every_kind_of_reference() {
     let object = parse(&data("features"));
     let index = |name: &str| object.maps.iter().position(|map| map.name == name).unwrap() as i32;
     let main = program(&object, "main_program");
-    assert_eq!(calls(main), ["add", "thrice", "local", "twice"]);
+    assert_eq!(calls(main), ["add", "thrice", "local", "twice"], "where the calls are");
     let names: Vec<_> = main.subprograms.iter().map(|s| s.name.as_str()).collect();
-    assert_eq!(names, ["main_program", "add", "thrice", "local", "twice"]);
+    assert_eq!(
+        names,
+        ["main_program", "add", "thrice", "twice", "local"],
+        "depth first"
+    );
 
     let references = references(main);
     let offsets = |map: &str, kind: u8| -> Vec<i32> {
@@ -169,8 +155,8 @@ fn every_kind_of_reference() {
 
     let other = program(&object, "other_program");
     assert_eq!(
-        (other.kind(), calls(other)),
-        (SectionKind::Xdp { frags: true }, vec!["twice"])
+        (xdp(other).frags, xdp(other).target, calls(other)),
+        (true, Some("other"), vec!["twice"])
     );
     assert!(object.program("local").is_none(), "static functions are only called");
 }
@@ -221,13 +207,10 @@ fn static_variables_keep_their_offsets() {
 #[test]
 fn map_tracers() {
     let object = parse(&example("trace_mirror"));
-    let trace = |event| SectionKind::MapTrace {
-        map: "source".into(),
-        event,
-    };
+    let trace = |event| SectionKind::MapTrace { map: "source", event };
     assert_eq!(program(&object, "on_update").kind(), trace(MapEvent::Update));
     assert_eq!(program(&object, "on_delete").kind(), trace(MapEvent::Delete));
-    assert_eq!(program(&object, "writer").kind(), SectionKind::Xdp { frags: false });
+    assert!(!xdp(program(&object, "writer")).frags);
     let names: Vec<_> = object.maps.iter().map(|map| map.name.as_str()).collect();
     // The order of `.maps` in the file is the compiler's.
     assert!(names.contains(&"source") && names.contains(&"mirror"));

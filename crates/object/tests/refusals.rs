@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{EXAMPLES, data, example, refusal};
+use common::elf::{self, Builder, EXIT};
+use common::{EXAMPLES, FEATURES, data, example, refusal};
 use hitless_object::ObjectSpec;
 use proptest::prelude::*;
 
@@ -49,27 +50,115 @@ fn other_files() {
 fn unsupported_features() {
     let refused = |name: &str| refusal(&data(&format!("refused_{name}")));
     assert_eq!(
-        refused("CORE"),
-        "program \"program\": CO-RE relocation of type \"struct task\" in function \"pid_of\" (instruction 0 of section \
-         .text) is not supported; build without preserve_access_index"
-    );
-    assert_eq!(
-        refused("EXTERN"),
-        "section xdp, instruction 0: reference to \"bpf_something\": extern symbols are not supported"
-    );
-    assert_eq!(refused("VALUES"), "map \"outer\": unsupported attribute \"values\"");
-    assert_eq!(
         refused("POINTER"),
-        "section .data: pointer to \"target\" at offset 8: pointers in global data are not supported"
+        "section .data: pointer to \"target\" at offset 8: pointers in global data are not supported, as no address is \
+         known before the object is loaded; use an array of characters for a text, an index for a pointer to data"
     );
     assert_eq!(
         refused("LOCKS"),
         "map \"locked\": 2 bpf_spin_locks in the value, at most one is supported"
     );
+}
+
+#[test]
+fn symbols_that_are_nowhere() {
     assert_eq!(
-        refused("LEGACY"),
-        "section maps: legacy map definitions are not supported, declare maps in .maps"
+        refusal(&data("code_UNDECLARED")),
+        "section xdp, instruction 1: reference to \"somewhere_else\": is not defined in the object: declare it with __ksym \
+         if it is the kernel's, with __kconfig if it is a configuration value, or link the object that defines it (bpftool \
+         gen object)"
     );
+    assert_eq!(
+        refusal(&data("code_NO_BTF")),
+        "section tp_btf/sched_switch, instruction 0: reference to \"bpf_task_acquire\": is not defined in the object, and \
+         there is no BTF that says what it is: build with -g"
+    );
+    assert_eq!(
+        refusal(&data("code_KCONFIG_STRUCT")),
+        "extern \"CONFIG_PAIR\" is a struct pair, expected an integer, a bool, an enum libbpf_tristate or an array of char"
+    );
+}
+
+/// An object with one program that has one relocation, of this kind and for this symbol.
+fn with_reloc(kind: u32, section: u32, symbol_kind: u8) -> Builder {
+    let mut builder = Builder::new();
+    let xdp = builder.code("xdp", &[elf::call(-1), EXIT]);
+    builder.symbol("program", elf::GLOBAL_FUNC, xdp, 0, 16);
+    let symbol = builder.symbol("symbol", symbol_kind, section, 0, 8);
+    builder.reloc(xdp, 0, symbol, kind, None);
+    builder
+}
+
+#[test]
+fn relocations_of_code() {
+    let refused = |kind, section| refusal(&with_reloc(kind, section, elf::GLOBAL_NOTYPE).build());
+    let reference = "section xdp, instruction 0: reference to \"symbol\": ";
+    assert_eq!(
+        refused(3, 0),
+        format!("{reference}relocation R_BPF_64_ABS32 of opcode 85 is not supported")
+    );
+    assert_eq!(
+        refused(77, 0),
+        format!("{reference}relocation type 77 of opcode 85 is not supported")
+    );
+    assert_eq!(
+        refused(10, elf::COMMON),
+        format!("{reference}has no place yet: build with -fno-common")
+    );
+    assert_eq!(
+        refused(10, elf::ABSOLUTE),
+        format!("{reference}is at a fixed address, which programs cannot use")
+    );
+    let mut builder = with_reloc(10, 0, elf::GLOBAL_NOTYPE);
+    builder.symbol_table = Some(1);
+    assert_eq!(
+        refusal(&builder.build()),
+        "section xdp: relocations with the symbols of section 1, expected those of 3"
+    );
+}
+
+#[test]
+fn code_that_is_not_as_it_should_be() {
+    let mut builder = Builder::new();
+    builder.code("tc", &[EXIT]);
+    assert_eq!(
+        refusal(&builder.build()),
+        "section tc: holds code, but no symbol says where a function starts: keep symbols when stripping, and declare \
+         functions of assembly with .type NAME,@function"
+    );
+    let mut builder = Builder::new();
+    builder.section(".BTF", elf::PROGBITS, elf::COMPRESSED, &[0; 24]);
+    assert_eq!(
+        refusal(&builder.build()),
+        "section .BTF: is compressed, which is not supported: build without --compress-debug-sections"
+    );
+    let mut builder = Builder::new();
+    let tc = builder.code("tc", &[EXIT, EXIT]);
+    builder.symbol("one", elf::GLOBAL_FUNC, tc, 0, 16);
+    builder.symbol("two", elf::GLOBAL_FUNC, tc, 8, 8);
+    assert_eq!(
+        refusal(&builder.build()),
+        "function \"two\" in section tc: overlaps with function \"one\""
+    );
+}
+
+#[test]
+fn copies_of_subprograms_are_bounded() {
+    // Each of the programs, 100 bytes of the file, has a copy of the large function.
+    let mut builder = Builder::new();
+    let text = builder.code(".text", &[[elf::mov(1)].repeat(9999), vec![EXIT]].concat());
+    let large = builder.symbol("large", elf::GLOBAL_FUNC, text, 0, 80_000);
+    let programs = builder.code("xdp", &[[elf::call(-1), EXIT]].concat().repeat(300));
+    for i in 0..300 {
+        builder.symbol(&format!("p{i}"), elf::GLOBAL_FUNC, programs, i * 16, 16);
+        builder.reloc(programs, i * 16, large, 10, None);
+    }
+    let text = refusal(&builder.build());
+    assert!(
+        text.starts_with("bytes of all programs with their copies of subprograms: 16"),
+        "{text}"
+    );
+    assert!(text.ends_with(", at most 16777216 are supported"), "{text}");
 }
 
 #[test]
@@ -116,17 +205,17 @@ fn interesting(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(8000))]
 
     #[test]
     fn damaged_objects_do_no_harm(
-        name in prop::sample::select(EXAMPLES.to_vec()),
+        good in prop::sample::select([EXAMPLES.map(example).to_vec(), FEATURES.map(data).to_vec()].concat()),
         flips in prop::collection::vec(
             (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop_oneof![any::<u8>(), Just(0), Just(0xff)]),
             1..6,
         ),
     ) {
-        let mut bytes = example(name);
+        let mut bytes = good;
         let ranges = interesting(&bytes);
         for (range, at, value) in flips {
             let range = &ranges[range.index(ranges.len())];

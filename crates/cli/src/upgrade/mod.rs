@@ -6,8 +6,8 @@ mod report;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use hitless::Collection;
 use hitless::upgrade::{Options, Progress, Upgrade};
+use hitless::{Collection, LoadOptions};
 use hitless_object::ObjectSpec;
 
 use crate::account::{self, Account, Check};
@@ -101,7 +101,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let frames = pcap::parse(&capture).with_context(|| format!("cannot replay {}", pcap_path.display()))?;
     let shares = steer::shares(&frames, args.traffic.threads, args.traffic.steer);
 
-    let host = Host::start(&args.old, &old_spec, &args.traffic)?;
+    let options = args.traffic.load_options()?;
+    let host = Host::start(&args.old, &old_spec, &args.traffic, &options)?;
     let accounts = account::find(&args.traffic.accounts, &host.collection)?;
     if accounts.is_empty() && !args.no_check {
         bail!(
@@ -112,12 +113,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let control = if args.no_control {
         None
     } else {
-        let host = Host::start(&args.old, &old_spec, &args.traffic)?;
+        let host = Host::start(&args.old, &old_spec, &args.traffic, &options)?;
         Some(control(args, &host, &shares, &accounts)?)
     };
 
     let (live, sent) = traffic::drive(&host.hook, &shares, None, |traffic| {
-        live(args, &host, &new_bytes, traffic)
+        live(args, &host, (&new_bytes, &options), traffic)
     })?;
     let live = live?;
     let sent = traffic::total(&sent);
@@ -156,11 +157,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Prints the plan.
 fn plan(args: &Args, old_spec: &ObjectSpec) -> Result<()> {
     let new_spec = read_object(&args.new)?;
-    let host = Host::start(&args.old, old_spec, &args.traffic)?;
+    let options = args.traffic.load_options()?;
+    let host = Host::start(&args.old, old_spec, &args.traffic, &options)?;
     let plan = Upgrade::new(&host.runtime, &host.collection, &new_spec, args.options())
         .plan()
         .with_context(|| format!("cannot upgrade {} to {}", args.old.display(), args.new.display()))?;
-    host.runtime.load(&new_spec).with_context(|| cannot_load(&args.new))?;
+    host.runtime
+        .load_with(&new_spec, &options)
+        .with_context(|| cannot_load(&args.new))?;
     let report = PlanReport::new(plan);
     if args.json {
         output::json(&report)
@@ -201,7 +205,7 @@ struct Live {
     rates: Rates,
 }
 
-fn live(args: &Args, host: &Host, new: &[u8], traffic: &Traffic<'_>) -> Result<Live> {
+fn live(args: &Args, host: &Host, new: (&[u8], &LoadOptions), traffic: &Traffic<'_>) -> Result<Live> {
     let start = Moment::now(traffic);
     traffic.wait_for(args.repeat / 2)?;
     let bar = Bar::new();
@@ -239,11 +243,12 @@ fn live(args: &Args, host: &Host, new: &[u8], traffic: &Traffic<'_>) -> Result<L
 fn upgrade(
     args: &Args,
     host: &Host,
-    new: &[u8],
+    (new, options): (&[u8], &LoadOptions),
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Collection, hitless::upgrade::Report)> {
     let spec = ObjectSpec::parse(new).with_context(|| cannot_load(&args.new))?;
-    Ok(Upgrade::new(&host.runtime, &host.collection, &spec, args.options()).run(progress)?)
+    let upgrade = Upgrade::new(&host.runtime, &host.collection, &spec, args.options());
+    Ok(upgrade.load_options(options.clone()).run(progress)?)
 }
 
 impl Args {

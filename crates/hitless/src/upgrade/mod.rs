@@ -22,6 +22,7 @@ use hitless_object::ObjectSpec;
 
 use crate::link::{AttachError, Link};
 use crate::load::{Collection, LoadError};
+use crate::load_options::LoadOptions;
 use crate::map::{Map, MapError};
 use crate::run::{Forked, SyncError};
 use crate::runtime::{Inner, Runtime};
@@ -41,6 +42,7 @@ pub struct Upgrade<'a> {
     old: &'a Collection,
     new: &'a ObjectSpec,
     options: Options,
+    load_options: LoadOptions,
 }
 
 /// How an upgrade is carried out.
@@ -201,7 +203,15 @@ impl<'a> Upgrade<'a> {
             old,
             new,
             options,
+            load_options: LoadOptions::default(),
         }
+    }
+
+    /// Loads the new object in this way. Maps that the plan shares come before those that the options give.
+    #[must_use]
+    pub fn load_options(mut self, options: LoadOptions) -> Upgrade<'a> {
+        self.load_options = options;
+        self
     }
 
     /// What would be done. Changes nothing.
@@ -264,10 +274,12 @@ impl<'a> Upgrade<'a> {
 
     fn load(&self, plan: &Plan) -> Result<Collection, UpgradeError> {
         let shared = plan.maps.iter().filter(|map| map.action == MapAction::Share);
-        let shared = shared
-            .filter_map(|map| Some((map.name.clone(), Arc::clone(map.old.as_ref()?))))
-            .collect();
-        self.runtime.load_with(self.new, &shared).map_err(UpgradeError::Load)
+        let options = shared
+            .filter_map(|map| Some((&map.name, map.old.as_ref()?)))
+            .fold(self.load_options.clone(), |options, (name, map)| {
+                options.replace_map(name, map)
+            });
+        self.runtime.load_with(self.new, &options).map_err(UpgradeError::Load)
     }
 
     fn begin(&self, plan: &MapPlan, old: &Arc<Map>, new: &Arc<Map>) -> Result<Moving, UpgradeError> {

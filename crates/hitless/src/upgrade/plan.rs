@@ -477,7 +477,8 @@ fn plan_programs(control: &Control, old: &Collection, new: &ObjectSpec) -> Vec<P
             _ => None,
         });
         let hooks: Vec<String> = attached.map(|hook| control.hook_name(hook).to_owned()).collect();
-        let is_kin = |spec: &&ProgramSpec| program_type(spec).is_ok_and(|kind| kind == *program.program_type());
+        let is_kin =
+            |spec: &&ProgramSpec| spec.autoload && program_type(spec).is_ok_and(|kind| kind == *program.program_type());
         let mut kin = new.programs.iter().filter(is_kin);
         let successor = match new.program(program.name()) {
             Some(_) => kin.find(|spec| spec.name == program.name()),

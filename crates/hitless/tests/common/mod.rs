@@ -80,14 +80,13 @@ pub fn object(map_type: u32, max_entries: u32) -> ObjectSpec {
         name: "commands".into(),
         section: "xdp".into(),
         insns: hitless_isa::asm::assemble(COMMANDS).expect("the program assembles"),
-        subprograms: Vec::new(),
-        lines: Vec::new(),
+        ..ProgramSpec::default()
     };
     ObjectSpec {
         license: "Dual MIT/GPL".into(),
         maps: vec![map],
         programs: vec![program],
-        btf: None,
+        ..ObjectSpec::default()
     }
 }
 

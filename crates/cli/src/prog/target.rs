@@ -1,0 +1,85 @@
+//! The place that an object is relocated for, read from files.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use hitless_btf::core;
+use hitless_object::{ObjectSpec, RelocateError};
+
+use crate::elf::read_target;
+use crate::host::read_object_bytes;
+
+/// Types, options and symbols of a kernel.
+pub(super) struct Target {
+    types: Arc<core::Target>,
+    options: HashMap<String, String>,
+    symbols: HashMap<String, u64>,
+}
+
+pub(super) fn read(btf: &Path, kconfig: Option<&Path>, kallsyms: Option<&Path>) -> Result<Target> {
+    let text = |path: Option<&Path>| match path {
+        Some(path) => {
+            let bytes = read_object_bytes(path)?;
+            String::from_utf8(bytes).with_context(|| format!("cannot read {}: not text", path.display()))
+        }
+        None => Ok(String::new()),
+    };
+    Ok(Target {
+        types: read_target(btf)?,
+        options: options(&text(kconfig)?),
+        symbols: symbols(&text(kallsyms)?),
+    })
+}
+
+/// Lines like `CONFIG_HZ=250`; all others are comments.
+fn options(text: &str) -> HashMap<String, String> {
+    let lines = text.lines().filter(|line| line.starts_with("CONFIG_"));
+    lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.trim_end().to_owned()))
+        .collect()
+}
+
+/// Lines like `ffffffff81000000 T _stext`, the first for each name.
+fn symbols(text: &str) -> HashMap<String, u64> {
+    let mut symbols = HashMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next())
+            && let Ok(address) = u64::from_str_radix(address, 16)
+        {
+            symbols.entry(name.to_owned()).or_insert(address);
+        }
+    }
+    symbols
+}
+
+impl Target {
+    pub(super) fn relocate(&self, spec: &ObjectSpec) -> Result<ObjectSpec, RelocateError> {
+        spec.relocate(&hitless_object::Target {
+            btf: Some(&self.types),
+            kconfig: &|name| self.options.get(name).cloned(),
+            symbols: &|name| self.symbols.get(name).copied(),
+            kernel_version: hitless::KERNEL_VERSION,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_options_and_symbols() {
+        let options = options("# CONFIG_OFF is not set\nCONFIG_HZ=250\nCONFIG_S=\"a=b\"\n\n");
+        assert_eq!(options.get("CONFIG_HZ").map(String::as_str), Some("250"));
+        assert_eq!(options.get("CONFIG_S").map(String::as_str), Some("\"a=b\""));
+        assert_eq!(options.len(), 2);
+        let symbols = symbols("ffffffff81000000 T _stext\n0000000000000010 d local [module]\n20 d local\nbad\n");
+        assert_eq!(symbols.get("_stext"), Some(&0xffff_ffff_8100_0000));
+        assert_eq!(symbols.get("local"), Some(&0x10));
+        assert_eq!(symbols.len(), 2);
+    }
+}

@@ -1,0 +1,82 @@
+//! How objects are loaded: which maps they take over, and what they are relocated against.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hitless_btf::core;
+use hitless_object::{ObjectSpec, RelocateError, Target};
+
+use crate::map::Map;
+use crate::types;
+
+/// What programs read as `LINUX_KERNEL_VERSION`: 6.18, the kernel whose interfaces the runtime follows.
+pub const KERNEL_VERSION: u32 = 6 << 16 | 18 << 8;
+
+/// How an object is loaded. The default takes over no map, and relocates against the runtime's own types.
+///
+/// # Examples
+/// ```
+/// use hitless::{LoadOptions, Runtime};
+///
+/// # fn load(object: &hitless_object::ObjectSpec) -> Result<(), hitless::LoadError> {
+/// let runtime = Runtime::default();
+/// let first = runtime.load(object)?;
+/// // A second instance that shares a map with the first, on a machine with an option set.
+/// let options = LoadOptions::new()
+///     .replace_map("flows", first.map("flows").unwrap())
+///     .kconfig("CONFIG_HZ", "250");
+/// let second = runtime.load_with(object, &options)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    pub(crate) replacements: BTreeMap<String, Arc<Map>>,
+    target_btf: Option<Arc<core::Target>>,
+    kconfig: BTreeMap<String, String>,
+}
+
+impl LoadOptions {
+    /// The default.
+    #[must_use]
+    pub fn new() -> LoadOptions {
+        LoadOptions::default()
+    }
+
+    /// Takes an existing map in place of the object's map with this name.
+    #[must_use]
+    pub fn replace_map(mut self, name: impl Into<String>, map: &Arc<Map>) -> LoadOptions {
+        self.replacements.insert(name.into(), Arc::clone(map));
+        self
+    }
+
+    /// Relocates programs (CO-RE) against these types instead of the runtime's own.
+    #[must_use]
+    pub fn target_btf(mut self, target: Arc<core::Target>) -> LoadOptions {
+        self.target_btf = Some(target);
+        self
+    }
+
+    /// Sets a kernel configuration option that programs may read (`__kconfig`), as it stands in a configuration file: "y",
+    /// "250", "\"text\"". The runtime has none of its own.
+    #[must_use]
+    pub fn kconfig(mut self, name: impl Into<String>, value: impl Into<String>) -> LoadOptions {
+        self.kconfig.insert(name.into(), value.into());
+        self
+    }
+
+    /// The object as it is loaded.
+    pub(crate) fn relocate<'a>(&self, spec: &'a ObjectSpec) -> Result<Cow<'a, ObjectSpec>, RelocateError> {
+        if !spec.needs_relocation() {
+            return Ok(Cow::Borrowed(spec));
+        }
+        let target = Target {
+            btf: Some(self.target_btf.as_ref().unwrap_or_else(|| types::target())),
+            kconfig: &|name| self.kconfig.get(name).cloned(),
+            symbols: &|_| None,
+            kernel_version: KERNEL_VERSION,
+        };
+        spec.relocate(&target).map(Cow::Owned)
+    }
+}

@@ -1,0 +1,215 @@
+//! Every object as libbpf has it: this crate and libbpf are given the same objects for the same machine and must come to
+//! the same maps, contents, programs, instructions, source lines and types, or refuse both.
+
+#[path = "common/corpus.rs"]
+mod corpus;
+mod oracle;
+
+use std::path::Path;
+
+use corpus::{Machine, name, objects, path, text};
+use hitless_object::ObjectSpec;
+use oracle::compare::compare;
+use oracle::{Answer, Oracle};
+
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// What is expected of an object if not that both make the same of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Expected {
+    Same,
+    /// It is only opened, as no machine has all that it wants.
+    SameUnloaded,
+    /// Both refuse.
+    Refused,
+    /// libbpf may refuse, or some versions of it do; if it does not, it is the same.
+    HereAtLeast,
+    /// libbpf leaves something out before this version.
+    Since(u32, u32),
+    /// libbpf takes it.
+    There,
+}
+
+/// Objects that are not simply the same, and why.
+const EXPECTED: &[(&str, Expected, &str)] = &[
+    ("big_endian", Expected::Refused, "of the other byte order"),
+    (
+        "core_ambiguous",
+        Expected::Refused,
+        "a field that two types disagree about",
+    ),
+    (
+        "data_pointer",
+        Expected::There,
+        "libbpf leaves pointers in global data zero, here they are refused",
+    ),
+    ("kconfig_kind", Expected::Refused, "text for a number"),
+    ("kconfig_missing", Expected::Refused, "no such option"),
+    ("kconfig_range", Expected::Refused, "the value does not fit"),
+    ("ksyms_missing", Expected::Refused, "no such function"),
+    ("ksyms_missing_address", Expected::Refused, "no such symbol"),
+    ("ksyms_missing_variable", Expected::Refused, "no such variable"),
+    ("ksyms_signature", Expected::Refused, "another signature"),
+    ("ksyms_type", Expected::Refused, "another type"),
+    (
+        "legacy_aya",
+        Expected::HereAtLeast,
+        "libbpf has given up maps of before BTF",
+    ),
+    (
+        "legacy_cilium",
+        Expected::HereAtLeast,
+        "libbpf has given up maps of before BTF",
+    ),
+    (
+        "legacy_maps",
+        Expected::HereAtLeast,
+        "libbpf has given up maps of before BTF",
+    ),
+    (
+        "legacy_no_btf",
+        Expected::HereAtLeast,
+        "libbpf has given up maps of before BTF",
+    ),
+    (
+        "legacy_samples",
+        Expected::HereAtLeast,
+        "libbpf has given up maps of before BTF",
+    ),
+    ("maps_ulong", Expected::HereAtLeast, "libbpf 1.1 does not know __ulong"),
+    ("maps_static", Expected::HereAtLeast, "libbpf has global maps only"),
+    (
+        "sections",
+        Expected::SameUnloaded,
+        "names functions that no kernel has all of",
+    ),
+    (
+        "sections_calls",
+        Expected::HereAtLeast,
+        "libbpf has only functions of .text called",
+    ),
+    (
+        "static_program",
+        Expected::HereAtLeast,
+        "libbpf has static functions only in .text",
+    ),
+    (
+        "struct_ops_link",
+        Expected::Since(1, 2),
+        "libbpf 1.1 does not know .struct_ops.link",
+    ),
+];
+
+fn expected(object: &str) -> Expected {
+    let entry = EXPECTED.iter().find(|(name, ..)| *name == object);
+    entry.map_or(Expected::Same, |(_, expected, _)| *expected)
+}
+
+fn ours(object: &Path, machine: &Machine, load: bool) -> Result<ObjectSpec, String> {
+    let bytes = std::fs::read(object).expect("it was just listed");
+    let parsed = ObjectSpec::parse(&bytes).map_err(|error| text(&error))?;
+    if load {
+        machine.relocate(&parsed).map_err(|error| text(&error))
+    } else {
+        Ok(parsed)
+    }
+}
+
+/// What differs from what is expected of an object.
+fn differences(
+    expected: Expected,
+    ours: &Result<ObjectSpec, String>,
+    theirs: &Answer,
+    machine: &Machine,
+) -> Vec<String> {
+    let refused = theirs
+        .failed
+        .as_ref()
+        .map(|stage| format!("{stage}: {}", theirs.log.trim()));
+    match (ours, refused, expected) {
+        (Err(_), Some(_), Expected::Refused) | (Ok(_), Some(_), Expected::HereAtLeast) => Vec::new(),
+        (Err(_), None, Expected::There) => Vec::new(),
+        (Ok(_), None, Expected::Since(major, minor)) if theirs.version() < (major, minor) => Vec::new(),
+        (Ok(ours), None, Expected::Same | Expected::HereAtLeast | Expected::Since(..)) => {
+            compare(ours, theirs, Some(machine.btf())).found
+        }
+        (Ok(ours), None, Expected::SameUnloaded) => compare(ours, theirs, None).found,
+        (ours, refused, expected) => {
+            let verdict =
+                |error: Option<String>| error.map_or("taken".to_string(), |error| format!("refused ({error})"));
+            let ours = verdict(ours.as_ref().err().cloned());
+            vec![format!(
+                "{expected:?} expected, {ours} here, {} by libbpf",
+                verdict(refused)
+            )]
+        }
+    }
+}
+
+fn fail_if_any(all: &[String]) {
+    assert!(all.is_empty(), "{} differences\n{}", all.len(), all.join("\n"));
+}
+
+#[test]
+fn every_object() {
+    let Some(oracle) = Oracle::compile() else { return };
+    let machine = Machine::of_corpus();
+    let (btf, kconfig, kallsyms) = (
+        path("corpus/target.btf"),
+        path("corpus/kconfig"),
+        path("corpus/kallsyms"),
+    );
+    let shown = oracle::Machine {
+        btf: Some(&btf),
+        kconfig: Some(&kconfig),
+        kallsyms: Some(&kallsyms),
+    };
+    let mut all = Vec::new();
+    for object in objects("corpus").iter().chain(&objects("")) {
+        let expected = expected(name(object));
+        let load = expected != Expected::SameUnloaded;
+        let theirs = oracle.ask(object, shown, load);
+        let ours = ours(object, &machine, load);
+        for difference in differences(expected, &ours, &theirs, &machine) {
+            all.push(format!("{} (libbpf {}): {difference}", name(object), theirs.version));
+        }
+    }
+    fail_if_any(&all);
+}
+
+#[test]
+fn co_re_against_the_running_kernel() {
+    if !Path::new(VMLINUX).exists() {
+        eprintln!("skipped: no {VMLINUX}");
+        return;
+    }
+    let Some(oracle) = Oracle::compile() else { return };
+    let machine = Machine::with_btf(Path::new(VMLINUX));
+    let shown = oracle::Machine {
+        btf: Some(Path::new(VMLINUX)),
+        ..oracle::Machine::default()
+    };
+    let mut all = Vec::new();
+    for object in objects("corpus")
+        .iter()
+        .filter(|object| name(object).starts_with("core_"))
+    {
+        let theirs = oracle.ask(object, shown, true);
+        let ours = ours(object, &machine, true);
+        for difference in differences(Expected::Same, &ours, &theirs, &machine) {
+            all.push(format!("{} (libbpf {}): {difference}", name(object), theirs.version));
+        }
+    }
+    fail_if_any(&all);
+}
+
+#[test]
+fn expectations_name_objects() {
+    let objects = objects("corpus");
+    for (expected, ..) in EXPECTED {
+        assert!(
+            objects.iter().any(|object| name(object) == *expected),
+            "no object {expected:?}"
+        );
+    }
+}
