@@ -3,7 +3,7 @@
 CARGO ?= cargo
 HITLESS = $(or $(CARGO_TARGET_DIR),target)/release/hitless
 
-.PHONY: help demo test tools objects model fuzz bench soak
+.PHONY: help demo test tools objects model fuzz fuzz-verifier bench soak
 
 help:
 	@echo 'make demo     upgrade running programs under replayed traffic and check that nothing is lost (needs Rust only)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make fuzz     fuzz the readers of untrusted bytes, guided by coverage, FUZZ_SECONDS (60) for each target'
 	@echo 'make bench    benchmarks'
 	@echo 'make soak     the long tests'
+	@echo 'make fuzz-verifier  20 million generated programs against what the verifier claims, some against the kernel'
 
 # Two programs: one that deletes its elements, with flows steered to threads; one that counts under a spin lock, with the
 # packets of each flow spread over all threads.
@@ -51,3 +52,8 @@ bench:
 soak:
 	$(CARGO) test --release -p hitless --tests -- --ignored
 	MODEL_ITERATIONS=20000 $(MAKE) model
+
+# What is accepted is run and compared with the claims; then the verdicts are compared with those of Linux.
+fuzz-verifier:
+	FUZZ_PROGRAMS=20000000 $(CARGO) test --release -p hitless-verifier --test soundness -- --ignored --nocapture
+	FUZZ_PROGRAMS=200000 $(CARGO) test --release -p hitless-verifier --test kernel -- --nocapture

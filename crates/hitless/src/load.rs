@@ -247,11 +247,14 @@ impl Runtime {
             ProgramType::Xdp => tables::helpers::xdp(),
             ProgramType::MapTrace(_) => tables::helpers::map_trace(),
         };
-        let helpers: Vec<HelperProto> = prototypes
-            .iter()
-            .filter(|proto| HELPERS.contains(&proto.id))
-            .copied()
-            .collect();
+        let offered = |proto: &HelperProto| HelperProto {
+            excluded: match proto.excluded {
+                None if !HELPERS.contains(&proto.id) => Some("hitless does not offer it yet"),
+                excluded => excluded,
+            },
+            ..*proto
+        };
+        let helpers: Vec<HelperProto> = prototypes.iter().map(offered).collect();
         let lines: Vec<SourceLine> = spec
             .lines
             .iter()

@@ -491,4 +491,17 @@ impl Instruction {
             _ => 1,
         }
     }
+
+    /// Whether it is of a jump class: jumps, calls and exits.
+    #[must_use]
+    pub const fn is_jump(&self) -> bool {
+        matches!(
+            self,
+            Instruction::Jump { .. }
+                | Instruction::Goto { .. }
+                | Instruction::MayGoto { .. }
+                | Instruction::Call(_)
+                | Instruction::Exit
+        )
+    }
 }

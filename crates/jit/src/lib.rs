@@ -48,7 +48,7 @@ pub trait Code: Send + Sync {
     /// check never returns one.
     ///
     /// # Safety
-    /// - `ctx` points to a context of the layout that the image was lowered for (its `host_off` and `host_size`),
+    /// - `ctx` points to a context of the layout that the image was lowered for (its `host_off` and `host_len()`),
     ///   `ctx_len` bytes long, and stays valid and unaliased for the call, as does the memory that its pointer fields name.
     /// - What `env` [contains](Env::contains) is memory that stays valid for the call, that other threads touch with atomic
     ///   operations only, and whose provenance is exposed.

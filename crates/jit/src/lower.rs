@@ -8,7 +8,7 @@
 //! The plain variant takes the same way with the insertions left out; nothing of tracing is in it.
 
 use hitless_isa::{CallTarget, DecodeError, Imm64, Instruction, Reg, Size, decode};
-use hitless_verifier::{ContextFieldKind, InsnFacts, Region};
+use hitless_verifier::{InsnFacts, Region};
 
 use crate::{HostField, Image, LowerError, LowerInput, Op, Variant};
 
@@ -50,7 +50,7 @@ pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
     }
     let field = |field: &hitless_verifier::ContextField| HostField {
         off: field.host_off,
-        len: u32::try_from(field.host_size.bytes()).expect("8 at the most"),
+        len: field.host_len(),
     };
     let fields = input.context.fields.iter().map(field).collect();
     Ok(Image {
@@ -248,14 +248,7 @@ impl Lowering<'_> {
                     let field = facts.ok_or(unsupported("access to an unknown context field"))?;
                     let moved = i64::from(off) + i64::from(field.host_off) - i64::from(field.off);
                     let off = i16::try_from(moved).map_err(|_| unsupported("access to a context field that far"))?;
-                    (
-                        if field.kind == ContextFieldKind::Scalar {
-                            size
-                        } else {
-                            field.host_size
-                        },
-                        off,
-                    )
+                    (if field.kind.is_number() { size } else { Size::Dw }, off)
                 }
                 _ => (size, off),
             };

@@ -5,9 +5,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Environment, MEMORY, assemble, compiled, decreed, lowered, run};
-use hitless_isa::Size;
 use hitless_jit::{Image, LowerError, LowerInput, MapAddresses, Op, Variant, lower};
-use hitless_verifier::{ArgMemory, ContextFacts, ContextField, ContextFieldKind, Region, Verified};
+use hitless_verifier::{ArgMemory, ContextFacts, ContextField, ContextFieldKind, Region, Verified, Widths};
 
 const VALUE: Region = Region::MapValue { map: 0 };
 const MAPS: [MapAddresses; 2] = [
@@ -33,26 +32,27 @@ fn helper_name(id: u32) -> Option<&'static str> {
 
 /// `struct xdp_md`'s beginning, and a scalar and a pointer that the runtime keeps elsewhere.
 fn context() -> ContextFacts {
-    let field = |name: &str, off, size, kind, host_off, host_size| ContextField {
+    let field = |name: &str, off, size, kind: ContextFieldKind, host_off| ContextField {
         name: name.to_owned(),
         off,
         size,
         kind,
-        writable: false,
+        loads: Widths::up_to(size),
+        stores: Widths::NONE,
         host_off,
-        host_size,
     };
     ContextFacts {
         name: "xdp_md".to_owned(),
         size: 16,
         fields: vec![
-            field("data", 0, 4, ContextFieldKind::Packet, 0, Size::Dw),
-            field("data_end", 4, 4, ContextFieldKind::PacketEnd, 8, Size::Dw),
-            field("mark", 8, 4, ContextFieldKind::Scalar, 32, Size::W),
-            field("far", 12, 4, ContextFieldKind::Scalar, 40_000, Size::W),
+            field("data", 0, 4, ContextFieldKind::Packet, 0),
+            field("data_end", 4, 4, ContextFieldKind::PacketEnd, 8),
+            field("mark", 8, 4, ContextFieldKind::Scalar, 32),
+            field("far", 12, 4, ContextFieldKind::Scalar, 40_000),
         ],
         return_range: None,
         packet_writable: false,
+        sleepable: false,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::domain::pointer::PointerKind;
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
 use crate::facts::{ProgramInput, Verified};
+use crate::state::State;
 use crate::{Rejection, explore};
 
 /// A set of numbers.
@@ -55,6 +56,8 @@ pub enum Object {
 pub enum Claim {
     /// Nothing.
     Nothing,
+    /// It is a number.
+    AnyNumber,
     /// It is one of these numbers.
     Number(Number),
     /// It points to the start of the object, plus a constant, plus one of these numbers.
@@ -80,25 +83,72 @@ fn claim(value: &Value) -> Claim {
     Claim::Pointer(object, pointer.fixed, Number(pointer.var))
 }
 
-/// As [`verify`](crate::verify), showing each visited slot with what is claimed there of those of `r0` to `r9` that can still be read.
+/// What is claimed at one step of the search: of those of `r0` to `r9` that can still be read there, and of numbers only
+/// if they matter (see `precision`).
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The slot.
+    pub pc: usize,
+    /// What is claimed of `r0` to `r9`.
+    pub regs: [Claim; 10],
+    at: u32,
+}
+
+/// Claims of the steps of a search.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// In the order of the search.
+    pub steps: Vec<Step>,
+    /// Whether there were more than could be kept.
+    pub incomplete: bool,
+    limit: usize,
+    /// The registers of each step that matter.
+    precise: Vec<u16>,
+}
+
+impl explore::Observer for Claims {
+    fn step(&mut self, at: u32, pc: usize, state: &State, live: u16) {
+        if self.steps.len() >= self.limit {
+            self.incomplete = true;
+            return;
+        }
+        let claim_of = |index: usize| {
+            if live & (1 << index) == 0 {
+                Claim::Nothing
+            } else {
+                claim(state.frame().reg(index))
+            }
+        };
+        let regs = std::array::from_fn(claim_of);
+        self.steps.push(Step { pc, regs, at });
+    }
+
+    fn precise(&mut self, at: u32, regs: u16) {
+        let at = at as usize;
+        if at >= self.precise.len() {
+            self.precise.resize(at + 1, 0);
+        }
+        self.precise[at] |= regs;
+    }
+}
+
+/// As [`verify`](crate::verify), returning up to `limit` claims as well.
 ///
 /// # Errors
 /// As for [`verify`](crate::verify).
-pub fn verify_watched(
-    input: &ProgramInput<'_>,
-    watch: &mut dyn FnMut(usize, [Claim; 10]),
-) -> Result<Verified, Rejection> {
-    explore::explore(
-        input,
-        Some(&mut |pc, state, live| {
-            let claim_of = |index: usize| {
-                if live & (1 << index) == 0 {
-                    Claim::Nothing
-                } else {
-                    claim(state.frame().reg(index))
-                }
-            };
-            watch(pc, std::array::from_fn(claim_of));
-        }),
-    )
+pub fn verify_watched(input: &ProgramInput<'_>, limit: usize) -> Result<(Verified, Claims), Rejection> {
+    let mut claims = Claims {
+        limit,
+        ..Claims::default()
+    };
+    let verified = explore::explore(input, Some(&mut claims))?;
+    for step in &mut claims.steps {
+        let precise = claims.precise.get(step.at as usize).copied().unwrap_or(0);
+        for (index, claim) in step.regs.iter_mut().enumerate() {
+            if matches!(claim, Claim::Number(_)) && precise & 1 << index == 0 {
+                *claim = Claim::AnyNumber;
+            }
+        }
+    }
+    Ok((verified, claims))
 }

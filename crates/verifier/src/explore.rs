@@ -1,61 +1,93 @@
 //! The order in which to visit: path by path, depth first, with pruning.
 //!
 //! Every path from the entry is followed until it ends, is found to be covered, or fails. A fork follows one side and
-//! keeps the other for later. At checkpoints (where paths can meet) the state is kept, and later arrivals are compared with
-//! those kept before:
+//! keeps the other for later. At checkpoints (where paths can meet or part) the state is compared with those kept before:
 //!
-//! - An earlier state is *complete* when every path that left it has ended. A state that stands for no more than a
-//!   complete one need not be followed: whatever machine state it stands for, the complete one stood for it as well, and
-//!   all that can follow was found to be safe and to end. What was recorded on the way holds for it too.
+//! - An earlier state is *complete* when every path that left it has ended. A state that it covers need not be followed:
+//!   all that can follow was found to be safe and to end (`precision` says why, and what covering means). What was recorded
+//!   on the way holds for it too.
 //! - An earlier state that is not complete lies on the path that is being followed: with a stack of pending branches,
-//!   every path that left a state is followed before any branch that was pending when it was made. To come back to an
-//!   equal state then means that the path can go round for ever, so the program is refused. To come back to a smaller one
-//!   means nothing yet, and the path is followed further.
+//!   every path that left a state is followed before any branch that was pending when it was made. To come back to the same
+//!   state then means that the path can go round for ever, so the program is refused. To come back to a smaller one means
+//!   nothing yet, and the path is followed further.
 //!
 //! So a program is accepted only if each of its paths was followed to the end or into a complete state. Completeness is
-//! never assumed of a state on the current path, so there is no circular argument: accepted programs terminate.
-//! The number of instructions interpreted is limited, so verification does too.
+//! never assumed of a state on the current path, so there is no circular argument: accepted programs terminate. The number
+//! of instructions interpreted is limited, so verification does too.
+//!
+//! Which states to keep is a matter of cost alone. One is kept if a few instructions and jumps, of whatever path, have been
+//! interpreted since the last. In a loop, where the path has been at the checkpoint before, it takes more of them: the
+//! states of the turns differ in the counter, and seldom cover anything. States that cover nothing are dropped (`visited`),
+//! but those on the current path stay in its chain. All of this was chosen so that as many instructions are interpreted as
+//! in Linux, within a few per cent (`benches/verify` compares).
 
 use std::rc::Rc;
 
 use crate::check::{self, check};
+use crate::domain::stack::Slots;
 use crate::error::{Failure, Rejection, VerifierError};
 use crate::facts::{ProgramInput, Stats, Verified};
+use crate::history::Segment;
+use crate::node::{Node, note_read, path_ended};
+use crate::places::Places;
+use crate::precision::demand;
 use crate::program::{COMPLEXITY_LIMIT, Program, error};
 use crate::record::Recorder;
 use crate::requirements::Requirement;
 use crate::state::State;
 use crate::transfer::{Flow, Ids, transfer};
-use crate::visited::{Progress, Seen, Visited};
+use crate::uses::Uses;
+use crate::visited::{Seen, Visited};
 
 /// The most branches that may wait to be followed (the kernel's `BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
 const PENDING_LIMIT: usize = 8192;
 
-/// Watches the search: called with each instruction interpreted, the state before it, and the registers (bits) that
-/// anything can still read. Of the others nothing is claimed.
-pub(crate) type Watch<'w> = &'w mut dyn FnMut(usize, &State, u16);
+/// A state is kept so many instructions and jumps after the last.
+const KEEP_INSNS: usize = 8;
+const KEEP_JUMPS: usize = 2;
+/// In a loop either of these has to be reached.
+const KEEP_LOOP_INSNS: usize = 100;
+const KEEP_LOOP_JUMPS: usize = 20;
+/// One is kept anyway so many steps after the last of the same path: forks copy the steps.
+const KEEP_STEPS: usize = 100;
+
+/// Sees what the search does, for tests.
+pub(crate) trait Observer {
+    /// Step `at` of the search: the instruction at `pc` is interpreted in `state`, where anything can still read the
+    /// registers `live` (bits).
+    fn step(&mut self, at: u32, pc: usize, state: &State, live: u16);
+    /// In the state before step `at` the numbers in these registers (bits) matter. Nothing is claimed of others.
+    fn precise(&mut self, at: u32, regs: u16);
+}
+
+pub(crate) type Watch<'w> = Option<&'w mut dyn Observer>;
 
 /// A path to be followed from `pc`.
 struct Path {
     pc: usize,
     state: State,
-    progress: Rc<Progress>,
-    /// Instructions and jumps since a state of this path was last kept.
-    insns: u32,
-    jumps: u32,
+    /// The last state of it that was kept, and the steps since.
+    node: Option<Rc<Node>>,
+    segment: Segment,
 }
 
-struct Search<'a> {
+struct Search<'a, 'w> {
     program: &'a Program<'a>,
     recorder: Recorder,
     ids: Ids,
     pending: Vec<Path>,
     visited: Visited,
     stats: Stats,
+    /// Jumps interpreted.
+    jumps: usize,
+    /// Instructions and jumps interpreted before the last state was kept.
+    kept: (usize, usize),
+    uses: Uses,
+    watch: Watch<'w>,
 }
 
 /// Verifies a program, showing each step to `watch`.
-pub(crate) fn explore(input: &ProgramInput<'_>, watch: Option<Watch<'_>>) -> Result<Verified, Rejection> {
+pub(crate) fn explore(input: &ProgramInput<'_>, watch: Watch<'_>) -> Result<Verified, Rejection> {
     let stats = Stats {
         limit: COMPLEXITY_LIMIT,
         ..Stats::default()
@@ -67,9 +99,13 @@ pub(crate) fn explore(input: &ProgramInput<'_>, watch: Option<Watch<'_>>) -> Res
         pending: Vec::new(),
         visited: Visited::new(program.code.len()),
         stats,
+        jumps: 0,
+        kept: (0, 0),
+        uses: Uses::default(),
+        watch,
         program: &program,
     };
-    let result = search.run(watch);
+    let result = search.run();
     let stats = search.stats;
     match result {
         Ok(()) => Ok(search.recorder.finish(input, &program.subprogs, stats)),
@@ -80,19 +116,17 @@ pub(crate) fn explore(input: &ProgramInput<'_>, watch: Option<Watch<'_>>) -> Res
     }
 }
 
-impl Search<'_> {
-    fn run(&mut self, mut watch: Option<Watch<'_>>) -> Result<(), Box<VerifierError>> {
-        let progress = Progress::begin(None);
+impl Search<'_, '_> {
+    fn run(&mut self) -> Result<(), Box<VerifierError>> {
         self.pending.push(Path {
             pc: 0,
             state: State::entry(),
-            progress,
-            insns: 0,
-            jumps: 0,
+            node: None,
+            segment: Segment::default(),
         });
         while let Some(mut path) = self.pending.pop() {
-            while self.step(&mut path, &mut watch)? {}
-            path.progress.path_ended();
+            while self.step(&mut path)? {}
+            path_ended(path.node);
         }
         let recorder = &self.recorder;
         self.program
@@ -105,8 +139,9 @@ impl Search<'_> {
     }
 
     /// Follows a path by one instruction; returns whether it goes on.
-    fn step(&mut self, path: &mut Path, watch: &mut Option<Watch<'_>>) -> Result<bool, Box<VerifierError>> {
+    fn step(&mut self, path: &mut Path) -> Result<bool, Box<VerifierError>> {
         let pc = path.pc;
+        let at = self.stats.processed;
         self.stats.processed += 1;
         if self.stats.processed > COMPLEXITY_LIMIT {
             let processed = self.stats.processed;
@@ -114,73 +149,146 @@ impl Search<'_> {
             let failure = Failure::new(format!("{processed} steps"), message);
             return Err(self.error(pc, Requirement::Complexity, failure));
         }
-        if self.program.checkpoint[pc] {
-            match self.visited.compare(self.program, pc, &path.state) {
-                Seen::New => self.keep(path),
-                Seen::Covered => return Ok(false),
-                Seen::Loop => {
-                    let failure = Failure::new("the same state again", format!("infinite loop detected at insn {pc}"));
-                    return Err(self.error(pc, Requirement::Termination, failure));
-                }
-            }
+        if self.program.checkpoint[pc] && !self.arrive(path)? {
+            return Ok(false);
         }
-        if let Some(watch) = watch {
-            watch(pc, &path.state, self.program.live[pc]);
+        if let Some(watch) = &mut self.watch {
+            watch.step(at as u32, pc, &path.state, self.program.live[pc]);
         }
         self.recorder.reached(pc);
+        self.jumps += usize::from(self.program.insn(pc).is_jump());
+        self.uses.clear();
         let mut context = check::Context {
             program: self.program,
             pc,
             state: &path.state,
             recorder: &mut self.recorder,
+            uses: &mut self.uses,
         };
-        for requirement in &self.program.requirements[pc] {
+        for requirement in self.program.requirements(pc) {
             if let Err(failure) = check(&mut context, requirement) {
                 return Err(self.error(pc, *requirement, failure));
             }
         }
-        path.insns += 1;
-        match transfer(self.program, pc, &mut path.state, &mut self.ids) {
+        let depth = path.state.depth();
+        let flow = transfer(self.program, pc, &mut path.state, &mut self.ids, &mut self.uses);
+        self.note(path, at, depth);
+        path.segment.push(pc, at, &mut self.uses);
+        match flow {
             Flow::To(to) => {
-                path.jumps += u32::from(to != pc + self.program.insn(pc).slots());
                 path.pc = to;
                 Ok(true)
             }
             Flow::Fork { jump, taken, next } => {
-                path.jumps += 1;
                 path.pc = next;
-                path.progress.path_forked();
-                self.pending.push(Path {
-                    pc: jump,
-                    state: *taken,
-                    progress: Rc::clone(&path.progress),
-                    insns: path.insns,
-                    jumps: path.jumps,
-                });
-                if self.pending.len() > PENDING_LIMIT {
-                    let failure = Failure::new(
-                        format!("{} branches", self.pending.len()),
-                        format!("The sequence of {} jumps is too complex.", self.pending.len()),
-                    );
-                    return Err(self.error(pc, Requirement::PendingBranches, failure));
-                }
+                self.fork(path, jump, *taken)
+                    .map_err(|failure| self.error(pc, Requirement::PendingBranches, failure))?;
                 Ok(true)
             }
             Flow::End => Ok(false),
         }
     }
 
-    /// Keeps the state of a path, unless one was kept just before.
+    /// Keeps the other side of a fork for later.
+    fn fork(&mut self, path: &Path, pc: usize, state: State) -> Result<(), Failure> {
+        if let Some(node) = &path.node {
+            node.path_forked();
+        }
+        self.pending.push(Path {
+            pc,
+            state,
+            node: path.node.clone(),
+            segment: path.segment.clone(),
+        });
+        let waiting = self.pending.len();
+        if waiting <= PENDING_LIMIT {
+            return Ok(());
+        }
+        let message = format!("The sequence of {waiting} jumps is too complex.");
+        Err(Failure::new(format!("{waiting} branches"), message))
+    }
+
+    /// Notes in the kept states what the instruction that was just interpreted took notice of, in a frame at `depth`.
+    fn note(&mut self, path: &Path, at: usize, depth: usize) {
+        let uses = &self.uses;
+        if uses.stack {
+            for (frame, &slots) in uses.read.iter().enumerate() {
+                note_read(path.node.as_ref(), path.segment.written[frame], frame, slots);
+            }
+        }
+        if uses.values != 0 {
+            if let Some(watch) = &mut self.watch {
+                watch.precise(at as u32, uses.values);
+            }
+            let wanted = Places::registers(depth, uses.values);
+            demand(
+                self.program,
+                &path.segment,
+                path.node.as_ref(),
+                depth,
+                wanted,
+                &mut self.watch,
+            );
+        }
+    }
+
+    /// At a checkpoint: returns whether the path goes on.
+    fn arrive(&mut self, path: &mut Path) -> Result<bool, Box<VerifierError>> {
+        let pc = path.pc;
+        match self.visited.compare(self.program, pc, &path.state) {
+            Seen::New { again } => {
+                let (insns, jumps) = (self.stats.processed - self.kept.0, self.jumps - self.kept.1);
+                let enough = insns >= KEEP_INSNS && jumps >= KEEP_JUMPS;
+                let worthwhile = !again || insns >= KEEP_LOOP_INSNS || jumps >= KEEP_LOOP_JUMPS;
+                if enough && worthwhile || path.segment.steps.len() >= KEEP_STEPS {
+                    self.keep(path);
+                }
+                Ok(true)
+            }
+            Seen::Covered(node) => {
+                self.cover(path, &node);
+                Ok(false)
+            }
+            Seen::Loop => {
+                let failure = Failure::new("the same state again", format!("infinite loop detected at insn {pc}"));
+                Err(self.error(pc, Requirement::Termination, failure))
+            }
+        }
+    }
+
+    /// Ends a path at a state that covers its own: what mattered there matters here.
+    fn cover(&mut self, path: &Path, node: &Node) {
+        let marks = node.marks.borrow();
+        let depth = path.state.depth();
+        for (index, frame) in path.state.frames().iter().enumerate() {
+            let slots: Slots = marks.read[index];
+            note_read(path.node.as_ref(), path.segment.written[index], index, slots);
+            if frame.stack.lacks_written(&node.state.frames()[index].stack, slots) {
+                self.recorder.clear_stack(frame.subprog);
+            }
+        }
+        let mut wanted = path.state.places(|value| value.as_scalar().is_some());
+        wanted.restrict(&marks.precise);
+        if !wanted.is_empty() {
+            demand(
+                self.program,
+                &path.segment,
+                path.node.as_ref(),
+                depth,
+                wanted,
+                &mut self.watch,
+            );
+        }
+    }
+
     fn keep(&mut self, path: &mut Path) {
-        if path.insns < 8 || path.jumps < 2 {
-            return;
-        }
-        let progress = Progress::begin(Some(&path.progress));
-        if self.visited.keep(self.program, path.pc, &path.state, &progress) {
-            path.progress = progress;
-            (path.insns, path.jumps) = (0, 0);
-            self.stats.total_states += 1;
-            self.stats.peak_states = self.stats.peak_states.max(self.visited.count());
-        }
+        let node = Node::new(path.state.clone(), path.node.take(), std::mem::take(&mut path.segment));
+        self.visited.keep(path.pc, &node);
+        path.node = Some(node);
+        self.kept = (self.stats.processed, self.jumps);
+        let stats = &mut self.stats;
+        stats.total_states += 1;
+        stats.peak_states = stats.peak_states.max(self.visited.count());
+        stats.max_states_per_insn = stats.max_states_per_insn.max(self.visited.count_at(path.pc));
     }
 }

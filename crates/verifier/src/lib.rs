@@ -13,7 +13,7 @@
 //! | what does it *require*? | `requirements` |
 //! | does that hold in a state? | `check` |
 //! | what does it *do* to a state? | `transfer` |
-//! | in which order are states visited? | `explore`, with `prune` |
+//! | in which order are states visited? | `explore`, with `prune` and `precision` |
 //!
 //! Beneath them lie the abstract domains (`domain`), one file each. What is known of hooks and helpers is data too:
 //! [`tables`].
@@ -26,9 +26,18 @@
 //!   address space, and pointers in the context are not NULL.
 //! - `data_meta <= data <= data_end`, and the bytes between are one object.
 //! - Map values are aligned to 8 bytes.
-//! - Helpers do as their prototypes say: they read and write only the memory they are given, and fill all of an
-//!   [`ArgType::UninitMem`] of known size whether or not they succeed.
+//! - A frame of a subprogram with [`Subprog::clear_stack`] is zero on entry.
+//! - Helpers do as their prototypes say: they read and write only the memory they are given, and fill all of what they are
+//!   to initialise ([`MemUse::Initialize`]), if its size is known, whether or not they succeed.
 //! - The bytes in [`MapFacts::frozen`] never change.
+//!
+//! # Where it is stricter than Linux
+//!
+//! - A pointer that may be NULL is no memory for a helper, not even one that takes NULL for memory of no size: nothing
+//!   proves that it is NULL only if the size is zero.
+//! - Fields of contexts that hold pointers to kernel objects cannot be loaded, nor the bytes before a tracepoint's record.
+//! - Helpers that user space cannot offer are refused by name, with the reason; so are sorts of arguments that are not
+//!   supported yet ([`HelperProto::unsupported`]).
 #![forbid(unsafe_code)]
 
 mod check;
@@ -38,7 +47,11 @@ mod domain;
 mod error;
 mod explore;
 mod facts;
+mod history;
 mod liveness;
+mod node;
+mod places;
+mod precision;
 mod program;
 mod prune;
 mod record;
@@ -46,12 +59,14 @@ mod requirements;
 mod state;
 pub mod tables;
 mod transfer;
+mod uses;
 mod visited;
 
 pub use error::{Rejection, VerifierError};
 pub use facts::{
     ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, HelperProto, InsnFacts, MapFacts, MapKind,
-    Poisoned, ProgramInput, Region, RetType, SourceLine, Stats, Subprog, Verified,
+    MemArg, MemSize, MemUse, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats,
+    Subprog, Verified, Widths,
 };
 pub use requirements::{Access, Requirement};
 

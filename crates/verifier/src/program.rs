@@ -22,8 +22,9 @@ pub(crate) struct Program<'a> {
     pub(crate) code: Vec<Option<Instruction>>,
     /// First slot and end of the main program and of each subprogram, in slot order.
     pub(crate) subprogs: Vec<(usize, usize)>,
-    /// What each instruction requires.
-    pub(crate) requirements: Vec<Vec<Requirement>>,
+    /// What the instructions require, one after the other, and where each slot's begin.
+    requirements: Vec<Requirement>,
+    first_requirement: Vec<u32>,
     /// Registers (bits) that may be read from here on before they are written.
     pub(crate) live: Vec<u16>,
     /// Where states are compared with earlier ones: where paths can meet.
@@ -94,6 +95,7 @@ impl<'a> Program<'a> {
             code: decode_all(input)?,
             subprogs: Vec::new(),
             requirements: Vec::new(),
+            first_requirement: Vec::with_capacity(len + 1),
             live: Vec::new(),
             checkpoint: vec![false; len],
         };
@@ -111,19 +113,16 @@ impl<'a> Program<'a> {
         program
             .check_recursion()
             .map_err(|(pc, failure)| fail(pc, Requirement::NoRecursion, failure))?;
-        program.requirements = program
-            .code
-            .iter()
-            .map(|slot| {
-                slot.as_ref()
-                    .map_or_else(Vec::new, |insn| requirements(insn, input.helpers))
-            })
-            .collect();
-        for poisoned in input.poisoned {
-            if let Some(list) = program.requirements.get_mut(poisoned.pc) {
-                list.insert(0, Requirement::Exists);
+        for (pc, slot) in program.code.iter().enumerate() {
+            program.first_requirement.push(program.requirements.len() as u32);
+            if let Some(insn) = slot {
+                if program.missing(pc).is_some() {
+                    program.requirements.push(Requirement::Exists);
+                }
+                program.requirements.extend(requirements(insn, input.helpers));
             }
         }
+        program.first_requirement.push(program.requirements.len() as u32);
         program.live = liveness::live_registers(&program);
         Ok(program)
     }
@@ -142,9 +141,17 @@ impl<'a> Program<'a> {
         Some(&poisoned[index].missing)
     }
 
+    /// What the instruction at `pc` requires.
+    pub(crate) fn requirements(&self, pc: usize) -> &[Requirement] {
+        let at = |pc: usize| self.first_requirement[pc] as usize;
+        &self.requirements[at(pc)..at(pc + 1)]
+    }
+
     /// The prototype of a helper that the program may call.
     pub(crate) fn helper(&self, id: u32) -> Option<&'a HelperProto> {
-        self.input.helpers.iter().find(|proto| proto.id == id)
+        let helpers = self.input.helpers;
+        let index = helpers.binary_search_by_key(&id, |proto| proto.id).ok()?;
+        Some(&helpers[index])
     }
 
     /// A map that a [`Requirement::MapReference`] found to exist.
@@ -231,6 +238,9 @@ impl<'a> Program<'a> {
                 return Err((pc, Requirement::JumpTarget, failure));
             }
             self.checkpoint[to] = true;
+            if matches!(insn, Instruction::Jump { .. }) {
+                self.checkpoint[pc] = true;
+            }
         }
         match self.insn(last) {
             Instruction::Exit | Instruction::Goto { .. } => Ok(()),

@@ -1,12 +1,34 @@
 //! Whether one state covers another.
 
+use crate::domain::stack::Slots;
 use crate::domain::value::IdMap;
+use crate::node::Marks;
+use crate::places::{FramePlaces, Places};
 use crate::program::Program;
-use crate::state::{Frame, State};
+use crate::state::{Frame, MAX_FRAMES, State};
 
-/// Whether every machine state that `new` stands for is one that `old` stands for, as far as anything that can follow
-/// from `pc` depends on it: registers that are written before they are read do not matter.
-pub(crate) fn covers(program: &Program<'_>, pc: usize, old: &State, new: &State, ids: &mut IdMap) -> bool {
+/// Everything matters.
+const EXACT: Marks = Marks {
+    precise: Places {
+        frames: [FramePlaces {
+            regs: u16::MAX,
+            slots: Slots::MAX,
+        }; MAX_FRAMES],
+    },
+    read: [Slots::MAX; MAX_FRAMES],
+};
+
+/// Whether every machine state that `new` stands for is one for which everything was proved that was proved for `old`,
+/// of which the paths that left it made `marks`. Registers that are written before they are read do not matter, stack slots
+/// likewise, and of numbers only those that are precise.
+pub(crate) fn covers(
+    program: &Program<'_>,
+    pc: usize,
+    old: &State,
+    marks: &Marks,
+    new: &State,
+    ids: &mut IdMap,
+) -> bool {
     ids.clear();
     let (old_frames, new_frames) = (old.frames(), new.frames());
     if old_frames.len() != new_frames.len() {
@@ -28,16 +50,21 @@ pub(crate) fn covers(program: &Program<'_>, pc: usize, old: &State, new: &State,
     };
     (0..old_frames.len()).rev().all(|depth| {
         let (old, new) = (&old_frames[depth], &new_frames[depth]);
-        old.call_pc == new.call_pc && old.subprog == new.subprog && frame_covers(old, new, resume(depth), ids)
+        let precise = marks.precise.frames[depth];
+        old.call_pc == new.call_pc
+            && old.subprog == new.subprog
+            && registers_cover(old, new, resume(depth), precise.regs, ids)
+            && new.stack.leq(&old.stack, marks.read[depth], precise.slots, ids)
     })
 }
 
-fn frame_covers(old: &Frame, new: &Frame, live: u16, ids: &mut IdMap) -> bool {
-    let registers = (0..10).filter(|index| live & 1 << index != 0);
-    for index in registers {
-        if !new.reg(index).leq(old.reg(index), ids) {
-            return false;
-        }
-    }
-    new.stack.leq(&old.stack, ids)
+/// Whether both states are the same, as far as anything that can follow depends on them.
+pub(crate) fn same(program: &Program<'_>, pc: usize, old: &State, new: &State, ids: &mut IdMap) -> bool {
+    covers(program, pc, old, &EXACT, new, ids) && covers(program, pc, new, &EXACT, old, ids)
+}
+
+fn registers_cover(old: &Frame, new: &Frame, live: u16, precise: u16, ids: &mut IdMap) -> bool {
+    (0..10)
+        .filter(|index| live & 1 << index != 0)
+        .all(|index| new.reg(index).leq(old.reg(index), precise & 1 << index != 0, ids))
 }

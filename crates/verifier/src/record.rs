@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Failure;
-use crate::facts::{ArgMemory, ContextFieldKind, InsnFacts, ProgramInput, Region, Stats, Subprog, Verified};
+use crate::facts::{ArgMemory, InsnFacts, ProgramInput, Region, Stats, Subprog, Verified};
 use crate::program::Program;
 
 /// Facts gathered so far.
@@ -12,6 +12,8 @@ pub(crate) struct Recorder {
     facts: Vec<InsnFacts>,
     /// Bytes of stack used by each subprogram.
     depths: Vec<u32>,
+    /// The subprograms that may read stack that they have not written.
+    clear_stack: Vec<bool>,
     extents: BTreeMap<u16, u32>,
     maps_updated: BTreeSet<u32>,
     maps_stored: BTreeSet<u32>,
@@ -19,12 +21,12 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(program: &Program<'_>) -> Recorder {
-        let memory = |(index, field): (usize, &crate::facts::ContextField)| {
-            (field.kind == ContextFieldKind::Memory).then_some((index as u16, 0))
-        };
+        let memory =
+            |(index, field): (usize, &crate::facts::ContextField)| field.kind.has_extent().then_some((index as u16, 0));
         Recorder {
             facts: vec![InsnFacts::default(); program.code.len()],
             depths: vec![0; program.subprogs.len()],
+            clear_stack: vec![false; program.subprogs.len()],
             extents: program
                 .input
                 .context
@@ -105,22 +107,29 @@ impl Recorder {
         *depth = (*depth).max(u32::try_from(-off).unwrap_or(0));
     }
 
-    /// A read of memory behind a context field up to `end`.
+    /// A read of stack of a frame of `subprog` that it may not have written.
+    pub(crate) fn clear_stack(&mut self, subprog: usize) {
+        self.clear_stack[subprog] = true;
+    }
+
+    /// An access to memory behind a context field, or to the record that a field is, up to `end`.
     pub(crate) fn extent(&mut self, field: u16, end: i64) {
         let extent = self.extents.entry(field).or_insert(0);
         *extent = (*extent).max(u32::try_from(end).unwrap_or(u32::MAX));
     }
 
     pub(crate) fn finish(self, input: &ProgramInput<'_>, subprogs: &[(usize, usize)], stats: Stats) -> Verified {
-        let subprog = |(&(start, end), stack_depth)| Subprog {
+        let subprog = |((&(start, end), stack_depth), clear_stack)| Subprog {
             start,
             end,
             stack_depth,
+            clear_stack,
         };
+        let used = subprogs.iter().zip(self.depths).zip(self.clear_stack);
         Verified {
             insns: input.insns.to_vec(),
             facts: self.facts,
-            subprogs: subprogs.iter().zip(self.depths).map(subprog).collect(),
+            subprogs: used.map(subprog).collect(),
             maps_updated: self.maps_updated,
             maps_stored: self.maps_stored,
             extents: self.extents.into_iter().collect(),

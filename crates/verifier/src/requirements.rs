@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, Imm64, Instruction, Operand, Reg, Size, Width};
+use hitless_isa::{AluOp, AtomicOp, CallTarget, Imm64, Instruction, Operand, Reg, Size, Width};
 
-use crate::facts::{ArgType, HelperProto};
+use crate::facts::{ArgType, HelperProto, MemSize, MemUse};
 
 /// What an instruction does to the memory it names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,28 +95,12 @@ pub enum Requirement {
         /// Second operand.
         src: Operand,
     },
-    /// The register holds a number.
-    Number {
-        /// The register.
-        reg: Reg,
-    },
     /// A shift by a constant moves by less than the width.
     ShiftCount {
         /// Width in bits.
         bits: u32,
         /// The constant.
         count: i32,
-    },
-    /// The operands can be compared: numbers, a pointer with NULL, or packet pointers.
-    Comparable {
-        /// Operand width.
-        width: Width,
-        /// The condition.
-        cond: Cond,
-        /// First operand.
-        dst: Reg,
-        /// Second operand.
-        src: Operand,
     },
     /// A map is named by an index that exists and, for an address in its value, has a single element.
     MapReference {
@@ -136,8 +120,8 @@ pub enum Requirement {
         /// Offset in bytes.
         off: i16,
     },
-    /// The register may be stored there: pointers only to the stack, whole, and not to a frame that outlives what they
-    /// point to.
+    /// The register may be stored there: a pointer to the stack only whole, and not to a frame that outlives what it points
+    /// to. Elsewhere it becomes a number.
     Storable {
         /// What is stored.
         src: Reg,
@@ -145,8 +129,6 @@ pub enum Requirement {
         size: Size,
         /// Address register.
         base: Reg,
-        /// Offset in bytes.
-        off: i16,
     },
     /// The program type may call the helper.
     KnownHelper {
@@ -155,6 +137,16 @@ pub enum Requirement {
     },
     /// The program's license allows the helper.
     GplCompatible {
+        /// The helper's number.
+        id: u32,
+    },
+    /// User space can offer the helper.
+    HostedHelper {
+        /// The helper's number.
+        id: u32,
+    },
+    /// The program may sleep.
+    MaySleep {
         /// The helper's number.
         id: u32,
     },
@@ -180,7 +172,7 @@ pub enum Requirement {
         /// The helper's number.
         helper: u32,
     },
-    /// The program returns a number, in the range of its hook; a subprogram does not return a pointer to its own stack.
+    /// The program returns what its hook allows; a subprogram does not return a pointer to its own stack.
     ReturnValue,
 }
 
@@ -204,9 +196,7 @@ impl fmt::Display for Requirement {
             Requirement::Initialized { reg } => write!(f, "{reg} to have a value"),
             Requirement::WritableReg { .. } => f.write_str("a destination other than the frame pointer"),
             Requirement::Arithmetic { .. } => f.write_str("numbers, or a pointer and a bounded number to add"),
-            Requirement::Number { reg } => write!(f, "a number in {reg}"),
             Requirement::ShiftCount { bits, .. } => write!(f, "a shift by less than {bits}"),
-            Requirement::Comparable { .. } => f.write_str("numbers, a pointer and NULL, or packet pointers"),
             Requirement::MapReference { value_off: None, .. } => f.write_str("a map of the program"),
             Requirement::MapReference { .. } => f.write_str("an offset into the value of a map with one element"),
             Requirement::Accessible {
@@ -223,9 +213,13 @@ impl fmt::Display for Requirement {
                 };
                 write!(f, "{} {kind} bytes at {base}{off:+}", size.bytes())
             }
-            Requirement::Storable { src, .. } => write!(f, "a number in {src}, or a pointer for the stack"),
+            Requirement::Storable { src, .. } => {
+                write!(f, "a number in {src}, or a whole pointer that the frame may hold")
+            }
             Requirement::KnownHelper { .. } => f.write_str("a helper that this program type may call"),
             Requirement::GplCompatible { .. } => f.write_str("a license compatible with the GPL"),
+            Requirement::HostedHelper { .. } => f.write_str("a helper that there is in user space"),
+            Requirement::MaySleep { .. } => f.write_str("a program that may sleep"),
             Requirement::NoLockAtCall { .. } | Requirement::NoLockAtExit => f.write_str("no lock held"),
             Requirement::Argument { index, ty, .. } => write!(f, "r{} to be {}", index + 1, argument(*ty)),
             Requirement::SuitableMap { .. } => f.write_str("one map that the helper works on"),
@@ -235,17 +229,26 @@ impl fmt::Display for Requirement {
 }
 
 fn argument(ty: ArgType) -> &'static str {
+    if let Some(memory) = ty.memory() {
+        return match (memory.usage, memory.size) {
+            (MemUse::Read, MemSize::MapKey) => "readable memory of the map's key size",
+            (MemUse::Read, MemSize::MapValue) => "readable memory of the map's value size",
+            (MemUse::Read, MemSize::NextArgument) => "readable memory of the size in the next argument",
+            (MemUse::Read, MemSize::Fixed(_)) => "readable memory of the helper's size",
+            (_, MemSize::MapKey) => "writable memory of the map's key size",
+            (_, MemSize::MapValue) => "writable memory of the map's value size",
+            (_, MemSize::NextArgument) => "writable memory of the size in the next argument",
+            (_, MemSize::Fixed(_)) => "writable, aligned memory of the helper's size",
+        };
+    }
     match ty {
-        ArgType::None | ArgType::Anything => "initialised",
         ArgType::Context => "the context",
+        ArgType::ContextOrNull => "the context, or NULL",
         ArgType::ConstMap => "a map",
-        ArgType::MapKey => "readable memory of the map's key size",
-        ArgType::MapValue => "readable memory of the map's value size",
-        ArgType::Mem => "readable memory of the size in the next argument",
-        ArgType::UninitMem => "writable memory of the size in the next argument",
         ArgType::Size => "a bounded size that is not zero",
         ArgType::SizeOrZero => "a bounded size",
         ArgType::SpinLock => "a lock in a map value",
+        _ => "initialised",
     }
 }
 
@@ -268,12 +271,10 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
         Instruction::MovSx { dst, src, .. } => {
             list.push(Requirement::Initialized { reg: src });
             list.push(Requirement::WritableReg { reg: dst });
-            list.push(Requirement::Number { reg: src });
         }
         Instruction::Neg { dst, .. } | Instruction::End { dst, .. } => {
             list.push(Requirement::Initialized { reg: dst });
             list.push(Requirement::WritableReg { reg: dst });
-            list.push(Requirement::Number { reg: dst });
         }
         Instruction::LoadImm64 { dst, imm } => {
             list.push(Requirement::WritableReg { reg: dst });
@@ -315,7 +316,7 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
                 off,
             });
             if let Operand::Reg(src) = src {
-                list.push(Requirement::Storable { src, size, base, off });
+                list.push(Requirement::Storable { src, size, base });
             }
         }
         Instruction::Atomic {
@@ -327,10 +328,8 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
         } => {
             list.push(Requirement::Initialized { reg: src });
             list.push(Requirement::Initialized { reg: base });
-            list.push(Requirement::Number { reg: src });
             if op == AtomicOp::CmpXchg {
                 list.push(Requirement::Initialized { reg: Reg::R0 });
-                list.push(Requirement::Number { reg: Reg::R0 });
             } else if op.fetches() {
                 list.push(Requirement::WritableReg { reg: src });
             }
@@ -369,14 +368,11 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
                 base,
                 off,
             });
-            list.push(Requirement::Storable { src, size, base, off });
+            list.push(Requirement::Storable { src, size, base });
         }
-        Instruction::Jump {
-            width, cond, dst, src, ..
-        } => {
+        Instruction::Jump { dst, src, .. } => {
             list.extend(initialized(src));
             list.push(Requirement::Initialized { reg: dst });
-            list.push(Requirement::Comparable { width, cond, dst, src });
         }
         Instruction::Goto { .. } => {}
         Instruction::Call(CallTarget::Subprog(_)) => {
@@ -404,6 +400,15 @@ fn call(list: &mut Vec<Requirement>, id: u32, helpers: &[HelperProto]) {
     if proto.gpl_only {
         list.push(Requirement::GplCompatible { id });
     }
+    if proto.might_sleep {
+        list.push(Requirement::MaySleep { id });
+    }
+    if proto.excluded.is_some() {
+        list.push(Requirement::HostedHelper { id });
+    }
+    if proto.unsupported().is_some() {
+        list.push(Requirement::Supported);
+    }
     // A lock is an argument of exactly the helpers that take or release one; their own rule is that of the argument.
     if !proto.args.contains(&ArgType::SpinLock) {
         list.push(Requirement::NoLockAtCall { helper: Some(id) });
@@ -413,9 +418,9 @@ fn call(list: &mut Vec<Requirement>, id: u32, helpers: &[HelperProto]) {
             continue;
         }
         list.push(Requirement::Argument { helper: id, index, ty });
-        if ty == ArgType::ConstMap {
-            list.push(Requirement::SuitableMap { helper: id });
-        }
+    }
+    if proto.args.contains(&ArgType::ConstMap) {
+        list.push(Requirement::SuitableMap { helper: id });
     }
 }
 

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use hitless_isa::Reg;
 
 use crate::domain::pointer::{Id, Pointer, PointerKind};
-use crate::domain::scalar::Scalar;
 use crate::domain::stack::Stack;
 use crate::domain::value::Value;
+use crate::places::Places;
 
 /// The most frames that may be active at once (the kernel's `MAX_CALL_FRAMES`).
 pub(crate) const MAX_FRAMES: usize = 8;
@@ -135,16 +135,24 @@ impl State {
                     .filter(|value| concerns(value))
                     .for_each(&mut change);
             }
-            if frame.stack.spills().any(&concerns) {
+            if frame.stack.spills().any(|(_, value)| concerns(value)) {
                 let stack = Rc::make_mut(&mut Rc::make_mut(frame).stack);
-                stack.spills_mut().filter(|value| concerns(value)).for_each(&mut change);
+                stack.spills_mut(&concerns).for_each(&mut change);
             }
         }
     }
 
-    /// Gives every number linked by `id` the value `scalar`.
-    pub(crate) fn relink(&mut self, id: Id, scalar: &Scalar) {
-        let linked = |value: &Value| matches!(value, Value::Scalar(_, known) if *known == id);
-        self.for_each_value(linked, |value| *value = Value::Scalar(*scalar, id));
+    /// The places of the values of all frames for which `concerns` holds.
+    pub(crate) fn places(&self, concerns: impl Fn(&Value) -> bool) -> Places {
+        let mut places = Places::default();
+        for (frame, set) in self.frames.iter().zip(&mut places.frames) {
+            for (index, value) in frame.regs.iter().enumerate() {
+                set.regs |= u16::from(concerns(value)) << index;
+            }
+            for (slot, value) in frame.stack.spills() {
+                set.slots |= u64::from(concerns(value)) << slot;
+            }
+        }
+        places
     }
 }

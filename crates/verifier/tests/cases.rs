@@ -44,7 +44,21 @@ macro_rules! files {
 }
 
 files!(
-    arithmetic, branches, calls, context, control, helpers, locks, maps, packets, poisoned, programs, pruning, stack
+    arithmetic,
+    branches,
+    calls,
+    context,
+    control,
+    helpers,
+    locks,
+    maps,
+    packets,
+    poisoned,
+    program_types,
+    programs,
+    prototypes,
+    pruning,
+    stack
 );
 
 #[test]

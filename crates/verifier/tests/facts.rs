@@ -119,19 +119,19 @@ map: m array value 16
 #[test]
 fn null_is_no_region() {
     let case = case(
-        "context: update
-    r1 = 0
+        "    r1 = 0
     r2 = 0
     r3 = 0
-    call probe_read#113
-    r0 = 0
+    r4 = 0
+    r5 = 0
+    call csum_diff#28
     exit",
     );
     let memory = ArgMemory {
         regions: BTreeSet::new(),
-        write: true,
+        write: false,
     };
-    assert_eq!(accepted(&case).facts[3].memory[0], Some(memory));
+    assert_eq!(accepted(&case).facts[5].memory[0], Some(memory));
 }
 
 #[test]
@@ -180,14 +180,53 @@ f:  *(u64 *)(r1 +0) = 0
             start: 0,
             end: 6,
             stack_depth: 24,
+            clear_stack: false,
         },
         Subprog {
             start: 6,
             end: 10,
             stack_depth: 4,
+            clear_stack: false,
         },
     ];
     assert_eq!(accepted(&case).subprogs, subprogs);
+}
+
+#[test]
+fn frames_to_be_cleared() {
+    let clear = |text: &str| -> Vec<bool> {
+        let verified = accepted(&case(text));
+        verified.subprogs.iter().map(|subprog| subprog.clear_stack).collect()
+    };
+    assert_eq!(
+        clear("    *(u64 *)(r10 -8) = 1\n    r0 = *(u64 *)(r10 -8)\n    exit"),
+        [false]
+    );
+    assert_eq!(
+        clear("    *(u32 *)(r10 -8) = 1\n    r0 = *(u64 *)(r10 -8)\n    exit"),
+        [true]
+    );
+    // The frame is that of the caller.
+    assert_eq!(
+        clear("    r1 = r10\n    call f\n    exit\nf:  *(u64 *)(r10 -8) = 1\n    r0 = *(u64 *)(r1 -8)\n    exit"),
+        [true, false]
+    );
+    // The path on which it was not written ends at a state in which it was.
+    let joined = "
+    r6 = r1
+    r7 = *(u32 *)(r6 +12)
+    r0 = 0
+    r0 = 0
+    r0 = 0
+    r0 = 0
+    r0 = 0
+    if r7 == 1 goto start
+start: r7 = *(u32 *)(r6 +12)
+    if r7 == 2 goto join
+    *(u64 *)(r10 -8) = r7
+join: r0 = *(u64 *)(r10 -8)
+    exit";
+    assert_eq!(clear(joined), [true]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::fmt::Write;
 
-use hitless_verifier::{ArgType, HelperProto, MapKind, ProgramInput, Requirement, RetType, verify};
+use hitless_verifier::{ArgType, HelperProto, MapKind, ProgramInput, Requirement, verify};
 use support::Case;
 
 fn case(text: &str) -> Case {
@@ -68,9 +68,6 @@ fn code_in_reverse_order_takes_no_longer() {
 }
 
 const CUSTOM: HelperProto = HelperProto {
-    id: 1000,
-    name: "bpf_custom",
-    ret: RetType::Integer,
     args: [
         ArgType::Context,
         ArgType::ConstMap,
@@ -78,9 +75,8 @@ const CUSTOM: HelperProto = HelperProto {
         ArgType::None,
         ArgType::None,
     ],
-    gpl_only: false,
     maps: &[MapKind::Hash],
-    writes_map: false,
+    ..HelperProto::new(1000, "bpf_custom")
 };
 
 fn custom(text: &str) -> Result<(), (usize, String)> {

@@ -2,28 +2,32 @@
 
 mod support;
 
-use hitless_isa::{AluOp, Cond, EndOp, Imm64, Insn, Instruction, Operand, Reg, Size, Width, decode, encode};
+use hitless_isa::{Insn, decode};
 use hitless_verifier::claims::{Claim, verify_watched};
 use support::Case;
+use support::generate;
 use support::machine::Machine;
 use support::random::Random;
 
 /// More claims than this are not kept, and the program is skipped.
 const CLAIMS: usize = 20_000;
 
+/// Bytes of memory behind a context field beyond which a program is skipped.
+const EXTENT: u32 = 1 << 16;
+
 /// Verifies a program and runs it if it is accepted; returns whether it was.
 fn check(case: &Case, random: &mut Random, runs: usize) -> bool {
-    let mut claims: Vec<Vec<[Claim; 10]>> = vec![Vec::new(); case.insns.len()];
-    let mut count = 0;
-    let result = verify_watched(&case.input(), &mut |pc, state| {
-        count += 1;
-        if count < CLAIMS {
-            claims[pc].push(state);
-        }
-    });
-    let Ok(verified) = result else { return false };
-    if count >= CLAIMS {
+    let Ok((verified, claimed)) = verify_watched(&case.input(), CLAIMS) else {
         return false;
+    };
+    // Keys and values larger than that take too long to make.
+    if claimed.incomplete || verified.extents.iter().any(|(_, extent)| *extent > EXTENT) {
+        return false;
+    }
+    let count = claimed.steps.len();
+    let mut claims: Vec<Vec<[Claim; 10]>> = vec![Vec::new(); case.insns.len()];
+    for step in claimed.steps {
+        claims[step.pc].push(step.regs);
     }
     // Each step of a run is compared with every claim for its slot.
     let runs = if count > 1000 { 1 } else { runs };
@@ -34,17 +38,6 @@ fn check(case: &Case, random: &mut Random, runs: usize) -> bool {
         }
     }
     true
-}
-
-fn corpus() -> Vec<Case> {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
-    let files = std::fs::read_dir(dir).expect("the directory of cases is readable");
-    let mut paths: Vec<_> = files
-        .map(|file| file.expect("its entries are readable").path())
-        .collect();
-    paths.sort();
-    let read = |path| std::fs::read_to_string(path).expect("the case file is readable");
-    paths.into_iter().flat_map(|path| support::parse(&read(path))).collect()
 }
 
 /// Changes something so that all of it still decodes.
@@ -95,7 +88,10 @@ fn change_slot(insns: &mut [Insn], random: &mut Random) {
 #[test]
 fn cases_do_what_is_claimed() {
     let mut random = Random::new(1);
-    let accepted = corpus().iter().filter(|case| check(case, &mut random, 50)).count();
+    let accepted = support::corpus()
+        .iter()
+        .filter(|case| check(case, &mut random, 50))
+        .count();
     assert!(accepted > 80, "{accepted}");
 }
 
@@ -104,7 +100,7 @@ fn mutated_cases_do_what_is_claimed() {
     let mut random = Random::new(2);
     // Of the refused ones a few: a change that makes them acceptable is rare.
     let long = |case: &Case| case.name.contains("loop");
-    let (good, bad): (Vec<Case>, Vec<Case>) = corpus()
+    let (good, bad): (Vec<Case>, Vec<Case>) = support::corpus()
         .into_iter()
         .filter(|case| !long(case))
         .partition(|case| case.errors.is_empty());
@@ -122,235 +118,48 @@ fn mutated_cases_do_what_is_claimed() {
         let case = Case {
             insns,
             name: format!("{} ({round})", original.name),
-            ..clone_setting(original)
+            ..original.surroundings()
         };
         accepted += usize::from(check(&case, &mut random, 4));
     }
     assert!(accepted > 3000, "only {accepted} programs were accepted");
 }
 
-fn clone_setting(case: &Case) -> Case {
-    Case {
-        name: String::new(),
-        line: case.line,
-        maps: case.maps.clone(),
-        context: case.context.clone(),
-        helpers: case.helpers,
-        gpl: case.gpl,
-        insns: Vec::new(),
-        poisoned: Vec::new(),
-        errors: Vec::new(),
-    }
-}
-
-const OPS: [AluOp; 14] = [
-    AluOp::Add,
-    AluOp::Sub,
-    AluOp::Mul,
-    AluOp::Div,
-    AluOp::SDiv,
-    AluOp::Or,
-    AluOp::And,
-    AluOp::Lsh,
-    AluOp::Rsh,
-    AluOp::Mod,
-    AluOp::SMod,
-    AluOp::Xor,
-    AluOp::Mov,
-    AluOp::Arsh,
-];
-const CONDS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Ne,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Lt,
-    Cond::Le,
-    Cond::Sgt,
-    Cond::Sge,
-    Cond::Slt,
-    Cond::Sle,
-    Cond::Set,
-];
-
-/// A program of arithmetic and branches on `r0` to `r5` and two spilled numbers, that at last uses some of them as offsets
-/// into a map value (`r6`, 64 bytes) and into the packet.
-fn generate(random: &mut Random) -> Vec<Insn> {
-    let reg = |n: u64| Reg::new(n as u8).expect("a register");
-    let mut code = vec![Instruction::LoadImm64 {
-        dst: Reg::R6,
-        imm: Imm64::MapValueIdx { index: 0, off: 0 },
-    }];
-    for (n, off) in [(2, 0), (3, 8), (4, 16), (5, 24)] {
-        code.push(Instruction::Load {
-            size: random.pick(&[Size::B, Size::H, Size::W, Size::Dw]),
-            signed: false,
-            dst: reg(n),
-            base: Reg::R6,
-            off,
-        });
-    }
-    code.push(mov(Reg::R0, Operand::Imm(random.number() as i32)));
-    code.push(Instruction::Load {
-        size: Size::W,
-        signed: false,
-        dst: Reg::R7,
-        base: Reg::R1,
-        off: 0,
-    });
-    code.push(Instruction::Load {
-        size: Size::W,
-        signed: false,
-        dst: Reg::R8,
-        base: Reg::R1,
-        off: 4,
-    });
-    code.push(mov(Reg::R1, Operand::Imm(1)));
-    let spill = |off, n| Instruction::Store {
-        size: Size::Dw,
-        base: Reg::R10,
-        off,
-        src: Operand::Reg(reg(n)),
-    };
-    code.extend([spill(-8, 2), spill(-16, 3)]);
-    let body = 4 + random.below(20);
-    for i in 0..body {
-        let (a, b) = (reg(random.below(6)), reg(random.below(6)));
-        let width = random.pick(&[Width::W32, Width::W64]);
-        let number = random.number() as i32;
-        let src = if random.below(2) == 0 {
-            Operand::Reg(b)
-        } else {
-            Operand::Imm(number)
+/// Checks `rounds` generated programs; returns how many were accepted.
+fn check_generated(seed: u64, rounds: usize, runs: usize) -> usize {
+    let mut random = Random::new(seed);
+    let setting = &support::parse(generate::SETTING)[0];
+    let mut accepted = 0;
+    for round in 0..rounds {
+        let case = Case {
+            insns: generate::program(&mut random),
+            name: format!("generated ({seed}, {round})"),
+            ..setting.surroundings()
         };
-        code.push(match random.below(12) {
-            0..4 => {
-                let op = random.pick(&OPS);
-                let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
-                let src = match src {
-                    Operand::Imm(imm) if shift => Operand::Imm(imm & 31),
-                    src => src,
-                };
-                Instruction::Alu { width, op, dst: a, src }
-            }
-            4 => Instruction::MovSx {
-                width,
-                bits: random.pick(&[8, 16]),
-                dst: a,
-                src: b,
-            },
-            5 => Instruction::Neg { width, dst: a },
-            6 => Instruction::End {
-                op: random.pick(&[EndOp::ToLe, EndOp::ToBe]),
-                bits: random.pick(&[16, 32, 64]),
-                dst: a,
-            },
-            7 => mov(a, Operand::Reg(b)),
-            8 => Instruction::Store {
-                size: random.pick(&[Size::B, Size::H, Size::W, Size::Dw]),
-                base: Reg::R10,
-                off: random.pick(&[-8, -16]),
-                src,
-            },
-            9 => Instruction::Load {
-                size: random.pick(&[Size::B, Size::H, Size::W, Size::Dw]),
-                signed: false,
-                dst: a,
-                base: Reg::R10,
-                off: random.pick(&[-8, -16]),
-            },
-            _ => {
-                let (cond, off) = (random.pick(&CONDS), random.below(body - i) as i32);
-                Instruction::Jump {
-                    width,
-                    cond,
-                    dst: a,
-                    src,
-                    off,
-                }
-            }
-        });
+        accepted += usize::from(check(&case, &mut random, runs));
     }
-    let index = reg(random.below(6));
-    if random.below(2) == 0 {
-        let limit = Operand::Imm(random.below(70) as i32);
-        let cond = random.pick(&CONDS);
-        let width = random.pick(&[Width::W32, Width::W64]);
-        code.push(Instruction::Jump {
-            width,
-            cond,
-            dst: index,
-            src: limit,
-            off: 8,
-        });
-    } else {
-        code.push(Instruction::Alu {
-            width: Width::W64,
-            op: AluOp::And,
-            dst: index,
-            src: Operand::Imm(63),
-        });
-    }
-    let add = |dst, src| Instruction::Alu {
-        width: Width::W64,
-        op: AluOp::Add,
-        dst,
-        src,
-    };
-    let size = random.pick(&[Size::B, Size::H, Size::W, Size::Dw]);
-    code.extend([
-        mov(Reg::R9, Operand::Reg(Reg::R6)),
-        add(Reg::R9, Operand::Reg(index)),
-        Instruction::Store {
-            size: Size::B,
-            base: Reg::R9,
-            off: 0,
-            src: Operand::Imm(1),
-        },
-        add(Reg::R7, Operand::Reg(index)),
-        mov(Reg::R9, Operand::Reg(Reg::R7)),
-        add(Reg::R9, Operand::Imm(random.below(10) as i32)),
-        Instruction::Jump {
-            width: Width::W64,
-            cond: random.pick(&CONDS[2..6]),
-            dst: Reg::R9,
-            src: Operand::Reg(Reg::R8),
-            off: 1,
-        },
-        Instruction::Load {
-            size,
-            signed: false,
-            dst: Reg::R0,
-            base: Reg::R7,
-            off: 0,
-        },
-        mov(Reg::R0, Operand::Imm(0)),
-        Instruction::Exit,
-    ]);
-    code.iter().flat_map(encode).collect()
-}
-
-fn mov(dst: Reg, src: Operand) -> Instruction {
-    Instruction::Alu {
-        width: Width::W64,
-        op: AluOp::Mov,
-        dst,
-        src,
-    }
+    accepted
 }
 
 #[test]
 fn generated_programs_do_what_is_claimed() {
-    let mut random = Random::new(3);
-    let setting = &support::parse("case: generated\nmap: m array value 64\n    r0 = 0\n    exit\n")[0];
-    let mut accepted = 0;
-    for round in 0..30_000 {
-        let case = Case {
-            insns: generate(&mut random),
-            name: format!("generated ({round})"),
-            ..clone_setting(setting)
-        };
-        accepted += usize::from(check(&case, &mut random, 6));
-    }
+    let accepted = check_generated(3, 30_000, 6);
     assert!(accepted > 3000, "only {accepted} programs were accepted");
+}
+
+/// `FUZZ_PROGRAMS` of them, from `FUZZ_SEED` on.
+#[test]
+#[ignore = "takes long"]
+fn many_generated_programs_do_what_is_claimed() {
+    let number = |name: &str, default: u64| {
+        let given = std::env::var(name).ok().and_then(|text| text.parse().ok());
+        given.unwrap_or(default)
+    };
+    let (programs, seed) = (number("FUZZ_PROGRAMS", 2_000_000), number("FUZZ_SEED", 1000));
+    let mut accepted = 0;
+    for chunk in 0..programs.div_ceil(100_000) {
+        accepted += check_generated(seed + chunk, 100_000, 3);
+    }
+    println!("{programs} programs, {accepted} accepted");
+    assert!(accepted > 0);
 }

@@ -70,10 +70,7 @@ impl UpdateFlags {
 
 /// The name of a map type, as `bpftool` prints it.
 pub(crate) const fn kind_name(kind: MapKind) -> &'static str {
-    match kind {
-        MapKind::Hash => "hash",
-        MapKind::Array => "array",
-    }
+    hitless_verifier::tables::map_types::of(kind).name
 }
 
 /// How a map is made: the part of an object's map description that the runtime needs.
@@ -198,6 +195,14 @@ impl Map {
         let ops: Box<dyn MapOps> = match def.kind {
             MapKind::Hash => Box::new(hash::Hash::new(&def, slots.count())?),
             MapKind::Array => Box::new(array::Array::new(&def)?),
+            kind => {
+                return Err(MapCreateError::Invalid {
+                    name: def.name,
+                    what: "map type",
+                    found: kind.number().into(),
+                    expected: "1 (hash) or 2 (array)",
+                });
+            }
         };
         Ok(Map {
             id,

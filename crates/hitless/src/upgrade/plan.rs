@@ -322,12 +322,11 @@ fn plan_map(
     }
     let bytes = u64::from(def.max_entries) * round_up_8(def.value_size as usize) as u64;
     let (action, reason) = match def.kind {
-        MapKind::Hash => (MapAction::TraceAndCopy, why(same, &key, &value, &def, old.def())),
         MapKind::Array if bytes <= CUTOVER_COPY_LIMIT => (
             MapAction::CopyAtCutover,
             format!("{}, {bytes} bytes", why(same, &key, &value, &def, old.def())),
         ),
-        MapKind::Array => (MapAction::TraceAndCopy, why(same, &key, &value, &def, old.def())),
+        _ => (MapAction::TraceAndCopy, why(same, &key, &value, &def, old.def())),
     };
     Ok(MapPlan {
         name: spec.name.clone(),

@@ -38,6 +38,7 @@ pub(crate) fn decreed(insns: Vec<Insn>) -> Verified {
             start,
             end,
             stack_depth: 512,
+            clear_stack: false,
         })
         .collect();
     Verified {
@@ -58,6 +59,7 @@ pub(crate) fn no_context() -> ContextFacts {
         fields: Vec::new(),
         return_range: None,
         packet_writable: false,
+        sleepable: false,
     }
 }
 

@@ -1,6 +1,7 @@
-//! Arithmetic and comparisons: everything is defined on numbers, little on pointers.
+//! Arithmetic: everything is defined on numbers, little on pointers. Copied in part, negated or compared, a pointer is
+//! just a number that nothing is known of.
 
-use hitless_isa::{AluOp, Cond, Operand, Reg, Width};
+use hitless_isa::{AluOp, Operand, Reg, Width};
 
 use super::Context;
 use crate::domain::pointer::{MAX_OFFSET, Pointer, PointerKind};
@@ -9,46 +10,38 @@ use crate::domain::value::Value;
 use crate::error::Failure;
 use crate::transfer::{offset_by, operand};
 
-/// The register holds a number.
-pub(super) fn number(cx: &Context<'_, '_>, reg: Reg) -> Result<(), Failure> {
-    use hitless_isa::Instruction;
-    let value = cx.state.reg(reg);
-    let Some(_) = value.as_pointer() else { return Ok(()) };
-    let index = reg.index();
-    let message = match cx.program.insn(cx.pc) {
-        Instruction::MovSx { .. } => format!("R{index} sign-extension part of pointer"),
-        Instruction::Atomic { .. } => format!("R{index} leaks addr into mem"),
-        _ => format!("R{index} pointer arithmetic prohibited"),
-    };
-    Err(Failure::new(value.to_string(), message))
-}
-
 /// Arithmetic is defined on the operands.
-pub(super) fn defined(cx: &Context<'_, '_>, width: Width, op: AluOp, dst: Reg, src: Operand) -> Result<(), Failure> {
+pub(super) fn defined(
+    cx: &mut Context<'_, '_>,
+    width: Width,
+    op: AluOp,
+    dst: Reg,
+    src: Operand,
+) -> Result<(), Failure> {
     let right = operand(cx.state, src);
     let index = dst.index();
     if op == AluOp::Mov {
-        let Operand::Reg(src) = src else { return Ok(()) };
-        if width == Width::W32 && right.as_pointer().is_some() {
-            return Err(Failure::new(
-                right.to_string(),
-                format!("R{} partial copy of pointer", src.index()),
-            ));
-        }
         return Ok(());
     }
     let left = cx.state.reg(dst);
     match (left.as_pointer(), right.as_pointer()) {
         (None, None) => Ok(()),
-        (Some(a), Some(b)) => {
-            if op == AluOp::Sub && a.kind.is_packet_family() && b.kind.is_packet_family() {
+        (Some(_), Some(_)) => {
+            // The distance is some number, whatever they point to.
+            if op == AluOp::Sub {
                 return Ok(());
             }
             let message = format!("R{index} pointer {} pointer prohibited", symbol(op));
             Err(Failure::new(format!("{left} and {right}"), message))
         }
-        (Some(pointer), None) => with_number(width, op, index, pointer, &right, false),
-        (None, Some(pointer)) => with_number(width, op, index, pointer, &left, true),
+        (Some(pointer), None) => {
+            cx.uses.operand(src);
+            with_number(width, op, index, pointer, &right, false)
+        }
+        (None, Some(pointer)) => {
+            cx.uses.value(dst);
+            with_number(width, op, index, pointer, &left, true)
+        }
     }
 }
 
@@ -118,37 +111,6 @@ fn sane_offset(scalar: &Scalar, name: &str) -> Result<(), String> {
         min if min <= -MAX_OFFSET => Err(format!("value {min} makes {name} pointer be out of bounds")),
         _ => Ok(()),
     }
-}
-
-/// The operands can be compared.
-pub(super) fn comparable(
-    cx: &Context<'_, '_>,
-    width: Width,
-    cond: Cond,
-    dst: Reg,
-    src: Operand,
-) -> Result<(), Failure> {
-    let (left, right) = (cx.state.reg(dst), operand(cx.state, src));
-    let null_check = |value: &Value| matches!(cond, Cond::Eq | Cond::Ne) && value.is_zero();
-    let allowed = match (left.as_pointer(), right.as_pointer()) {
-        (None, None) => true,
-        _ if width == Width::W32 => false,
-        (Some(_), None) => null_check(&right),
-        (None, Some(_)) => null_check(&left),
-        (Some(a), Some(b)) => cond != Cond::Set && a.kind.is_packet_family() && b.kind.is_packet_family(),
-    };
-    if allowed {
-        return Ok(());
-    }
-    let pointer = if left.as_pointer().is_some() { Some(dst) } else { None };
-    let index = match (pointer, src) {
-        (Some(reg), _) | (None, Operand::Reg(reg)) => reg.index(),
-        (None, Operand::Imm(_)) => dst.index(),
-    };
-    Err(Failure::new(
-        format!("{left} and {right}"),
-        format!("R{index} pointer comparison prohibited"),
-    ))
 }
 
 fn symbol(op: AluOp) -> &'static str {

@@ -3,14 +3,16 @@
 use hitless_isa::Reg;
 
 use super::Context;
-use super::memory::{Bytes, found, object, stack_range};
+use super::memory::{Bytes, aligned, object, stack_bytes, stack_range};
 use crate::domain::pointer::{MAX_OFFSET, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{ArgType, HelperProto, MapFacts, MapKind, Region};
+use crate::facts::{ArgType, HelperProto, MapFacts, MemArg, MemSize, MemUse, Region};
+use crate::program::Program;
 use crate::state::{HeldLock, State};
-use crate::tables::helpers;
+use crate::tables::map_types::Lookup;
+use crate::tables::{helpers, map_types};
 
 /// The register of an argument.
 pub(crate) fn arg_reg(index: u8) -> Reg {
@@ -37,31 +39,79 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
     if value == Value::Uninit {
         return Err(Failure::new("nothing", format!("R{} !read_ok", reg.index())));
     }
-    let map = map_argument(proto, state).map(|map| cx.program.map(map));
+    if let Some(argument) = ty.memory() {
+        return memory_argument(cx, proto, index, &value, argument);
+    }
     match ty {
-        ArgType::None | ArgType::Anything => Ok(()),
         ArgType::Context => context(&value, reg),
+        ArgType::ContextOrNull if value.is_zero() => {
+            cx.uses.value(reg);
+            Ok(())
+        }
+        ArgType::ContextOrNull => context(&value, reg),
         ArgType::ConstMap => match value.as_pointer().map(|pointer| pointer.kind) {
             Some(PointerKind::Map { .. }) => Ok(()),
             _ => Err(wrong_type(&value, reg, "map_ptr")),
         },
-        ArgType::MapKey => memory(cx, index, &value, map_size(map, |facts| facts.key_size)?, Use::Read),
-        ArgType::MapValue => memory(cx, index, &value, map_size(map, |facts| facts.value_size)?, Use::Read),
-        ArgType::Mem | ArgType::UninitMem => {
-            let zero_allowed = proto.args.get(usize::from(index) + 1) == Some(&ArgType::SizeOrZero);
-            let size = state.reg(arg_reg(index + 1));
-            let range = size_range(&size, arg_reg(index + 1), zero_allowed)?;
-            let usage = match ty {
-                ArgType::Mem => Use::Read,
-                _ if range.0 == range.1 => Use::Write,
-                // Some of the bytes may stay as they are.
-                _ => Use::ReadAndWrite,
-            };
-            memory(cx, index, &value, range.1, usage)
-        }
-        // Checked with the memory before it.
-        ArgType::Size | ArgType::SizeOrZero => Ok(()),
         ArgType::SpinLock => spin_lock(cx, helper, reg, &value),
+        // Sizes are checked with the memory before them.
+        _ => Ok(()),
+    }
+}
+
+/// Memory of the size that the prototype asks for can be used so.
+fn memory_argument(
+    cx: &mut Context<'_, '_>,
+    proto: &HelperProto,
+    index: u8,
+    value: &Value,
+    argument: MemArg,
+) -> Result<(), Failure> {
+    if argument.size == MemSize::NextArgument {
+        cx.uses.value(arg_reg(index + 1));
+    }
+    let (min, max) = mem_size(cx.program, proto, cx.state, index, argument.size)?;
+    if max == 0 && matches!(argument.size, MemSize::MapKey | MemSize::MapValue) {
+        return Err(Failure::new("a map without them", "invalid zero-sized read"));
+    }
+    let usage = match argument.usage {
+        // Some of the bytes may stay as they are.
+        MemUse::Initialize if min != max => MemUse::ReadAndWrite,
+        usage => usage,
+    };
+    if argument.nullable && value.is_zero() {
+        if max > 0 {
+            return Err(wrong_type(value, arg_reg(index), "fp"));
+        }
+        cx.uses.value(arg_reg(index));
+        cx.recorder.argument(cx.pc, index, None, usage.writes());
+        return Ok(());
+    }
+    let aligned = matches!(argument.size, MemSize::Fixed(_)) && usage.writes();
+    memory(cx, index, value, max, usage, aligned)
+}
+
+/// The least and the greatest size of a memory argument.
+pub(crate) fn mem_size(
+    program: &Program<'_>,
+    proto: &HelperProto,
+    state: &State,
+    index: u8,
+    size: MemSize,
+) -> Result<(i64, i64), Failure> {
+    let of_map = |size: fn(&MapFacts) -> u32| match map_argument(proto, state) {
+        Some(map) => Ok((size(program.map(map)).into(), size(program.map(map)).into())),
+        None => Err(Failure::new("no map", "invalid map_ptr to access map->key")),
+    };
+    match size {
+        MemSize::MapKey => of_map(|map| map.key_size),
+        MemSize::MapValue => of_map(|map| map.value_size),
+        MemSize::Fixed(size) => Ok((size.into(), size.into())),
+        MemSize::NextArgument => {
+            let zero_allowed = proto.args.get(usize::from(index) + 1) == Some(&ArgType::SizeOrZero);
+            let reg = arg_reg(index + 1);
+            size_range(&state.reg(reg), reg, zero_allowed)
+        }
     }
 }
 
@@ -85,13 +135,6 @@ fn context(value: &Value, reg: Reg) -> Result<(), Failure> {
 fn wrong_type(value: &Value, reg: Reg, expected: &str) -> Failure {
     let message = format!("R{} type={} expected={expected}", reg.index(), value.type_name());
     Failure::new(value.to_string(), message)
-}
-
-fn map_size(map: Option<&MapFacts>, size: impl Fn(&MapFacts) -> u32) -> Result<i64, Failure> {
-    match map {
-        Some(facts) => Ok(size(facts).into()),
-        None => Err(Failure::new("no map", "invalid map_ptr to access map->key")),
-    }
 }
 
 /// The least and the greatest value of a size argument.
@@ -119,23 +162,18 @@ pub(crate) fn size_range(size: &Value, reg: Reg, zero_allowed: bool) -> Result<(
     Ok((scalar.s64.min, scalar.s64.max))
 }
 
-/// What a helper does to memory.
-#[derive(Clone, Copy, PartialEq)]
-enum Use {
-    Read,
-    Write,
-    ReadAndWrite,
-}
-
-/// `len` bytes at the pointer in an argument can be used so. NULL will do for no bytes.
-fn memory(cx: &mut Context<'_, '_>, index: u8, value: &Value, len: i64, usage: Use) -> Result<(), Failure> {
+/// `len` bytes at the pointer in an argument can be used so.
+fn memory(
+    cx: &mut Context<'_, '_>,
+    index: u8,
+    value: &Value,
+    len: i64,
+    usage: MemUse,
+    align: bool,
+) -> Result<(), Failure> {
     let reg = arg_reg(index);
-    let write = usage != Use::Read;
-    if value.is_zero() && len == 0 {
-        cx.recorder.argument(cx.pc, index, None, write);
-        return Ok(());
-    }
-    let expected = "fp, pkt, pkt_meta, map_key, map_value";
+    let write = usage.writes();
+    let expected = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_";
     let Some(pointer) = value.as_pointer() else {
         return Err(wrong_type(value, reg, expected));
     };
@@ -152,24 +190,22 @@ fn memory(cx: &mut Context<'_, '_>, index: u8, value: &Value, len: i64, usage: U
         | PointerKind::Map { .. }
         | PointerKind::MapValue { nullable: true, .. } => return Err(wrong_type(value, reg, expected)),
         PointerKind::Stack { frame } => {
-            let (min, max) = stack_range(pointer, 0, len, reg.index(), write, " indirect")?;
-            if usage != Use::Write {
-                cx.state.stack(frame).readable(min, max - min + len).map_err(|fault| {
-                    let at = match fault {
-                        crate::domain::stack::StackFault::Uninit { off }
-                        | crate::domain::stack::StackFault::Pointer { off } => off - min,
-                    };
-                    let message = format!(
-                        "invalid indirect read from stack R{} off {min}+{at} size {len}",
-                        reg.index()
-                    );
-                    Failure::new(found(fault), message)
-                })?;
+            if align {
+                aligned(&bytes, "stack ")?;
+            }
+            let (min, max) = stack_range(pointer, 0, len, reg.index(), write)?;
+            if usage != MemUse::Initialize {
+                stack_bytes(cx, frame, min, max - min + len);
             }
             cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, min);
             Region::Stack
         }
-        _ => object(cx, &bytes)?,
+        _ => {
+            if align {
+                aligned(&bytes, "value ")?;
+            }
+            object(cx, &bytes)?
+        }
     };
     cx.recorder.argument(cx.pc, index, Some(region), write);
     Ok(())
@@ -184,13 +220,26 @@ pub(super) fn suitable_map(cx: &mut Context<'_, '_>, helper: u32) -> Result<(), 
         return Err(Failure::new("no map", "map_ptr is unknown"));
     };
     let facts = program.map(map);
+    let ty = map_types::of(facts.kind);
+    let found = || format!("map {} of type {}", facts.name, ty.name);
     if !proto.maps.contains(&facts.kind) {
-        let number = match facts.kind {
-            MapKind::Hash => 1,
-            MapKind::Array => 2,
+        let message = match helper {
+            helpers::TAIL_CALL => "expected prog array map for tail call".to_owned(),
+            _ => format!(
+                "cannot pass map_type {} into func {}#{helper}",
+                facts.kind.number(),
+                proto.name
+            ),
         };
-        let message = format!("cannot pass map_type {number} into func {}#{helper}", proto.name);
-        return Err(Failure::new(format!("map {}", facts.name), message));
+        return Err(Failure::new(found(), message));
+    }
+    if let Some(reason) = ty.excluded {
+        let message = format!("maps of type {} are not available in user space: {reason}", ty.name);
+        return Err(Failure::new(found(), message));
+    }
+    if proto.id == helpers::MAP_LOOKUP_ELEM && ty.lookup != Lookup::Value {
+        let message = format!("lookups in maps of type {} are not supported", ty.name);
+        return Err(Failure::new(found(), message));
     }
     if proto.writes_map && facts.readonly_prog {
         return Err(Failure::new(

@@ -4,7 +4,7 @@ use hitless_isa::{Reg, Size};
 
 use super::Context;
 use crate::domain::pointer::{MAX_OFFSET, Pointer, PointerKind};
-use crate::domain::stack::{FRAME_SIZE, StackFault};
+use crate::domain::stack::{FRAME_SIZE, PointerByte, slots_of};
 use crate::domain::tnum::Tnum;
 use crate::domain::value::Value;
 use crate::error::Failure;
@@ -71,7 +71,7 @@ pub(super) fn accessible(
         PointerKind::Context => context_field(cx, &bytes, access)?,
         PointerKind::Stack { frame } => {
             aligned(&bytes, "stack ")?;
-            let (min, max) = stack_range(pointer, bytes.off, bytes.len, reg, bytes.write, "")?;
+            let (min, max) = stack_range(pointer, bytes.off, bytes.len, reg, bytes.write)?;
             if access.reads() {
                 stack_load(cx, &bytes, frame, (min, max))?;
             }
@@ -92,7 +92,7 @@ pub(super) fn accessible(
 }
 
 /// The address is certainly a multiple of the access size.
-fn aligned(bytes: &Bytes<'_>, what: &str) -> Result<(), Failure> {
+pub(super) fn aligned(bytes: &Bytes<'_>, what: &str) -> Result<(), Failure> {
     let pointer = bytes.pointer;
     let address = pointer.var.bits.add(Tnum::constant((pointer.fixed + bytes.off) as u64));
     if address.is_aligned(bytes.len as u64) {
@@ -109,81 +109,48 @@ pub(crate) fn stack_range(
     len: i64,
     reg: usize,
     write: bool,
-    indirect: &str,
 ) -> Result<(i64, i64), Failure> {
     let direction = if write { " write to" } else { " read from" };
     let fail = |message: String| Err(Failure::new(pointer.to_string(), message));
     let Some((min, max)) = pointer.offsets() else {
-        return fail(format!(
-            "invalid unbounded variable-offset{indirect}{direction} stack R{reg}"
-        ));
+        return fail(format!("invalid unbounded variable-offset{direction} stack R{reg}"));
     };
     let (min, max) = (min + off, max + off);
     if -FRAME_SIZE <= min && max + len <= 0 && (len > 0 || max < 0) {
         return Ok((min, max));
     }
     if min == max {
-        return fail(format!(
-            "invalid{indirect}{direction} stack R{reg} off={min} size={len}"
-        ));
+        return fail(format!("invalid{direction} stack R{reg} off={min} size={len}"));
     }
     let bits = pointer.var.bits;
     fail(format!(
-        "invalid variable-offset{indirect}{direction} stack R{reg} var_off={bits} off={} size={len}",
+        "invalid variable-offset{direction} stack R{reg} var_off={bits} off={} size={len}",
         pointer.fixed + off
     ))
 }
 
-/// A load finds initialised bytes, or a spilled pointer as a whole.
-fn stack_load(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, (min, max): (i64, i64)) -> Result<(), Failure> {
-    let stack = cx.state.stack(frame);
-    let (size, reg) = (bytes.len, bytes.reg);
-    if min != max {
-        return match stack.readable(min, max - min + size) {
-            Ok(()) => Ok(()),
-            Err(fault) => {
-                let message = format!(
-                    "invalid read from stack R{reg} var_off {}+{} size {size}",
-                    bytes.pointer.var.bits,
-                    bytes.pointer.fixed + bytes.off
-                );
-                Err(Failure::new(found(fault), message))
-            }
-        };
+/// A load at one offset finds bytes, or a spilled pointer as a whole. At an unknown one it finds some bytes.
+fn stack_load(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, (min, max): (i64, i64)) -> Result<(), Failure> {
+    if min == max
+        && let Err(PointerByte { off }) = cx.state.stack(frame).load(min, bytes.len as usize)
+    {
+        let found = format!("part of a pointer at stack offset {off}");
+        return Err(Failure::new(found, "invalid size of register fill"));
     }
-    // What is changed in place is a number.
-    let loaded = if bytes.write {
-        stack.readable(min, size)
-    } else {
-        stack.load(min, size as usize).map(drop)
-    };
-    match loaded {
-        Ok(()) => Ok(()),
-        Err(fault @ StackFault::Uninit { off }) => {
-            let message = format!("invalid read from stack off {min}+{} size {size}", off - min);
-            Err(Failure::new(found(fault), message))
-        }
-        Err(fault @ StackFault::Pointer { .. }) => {
-            let message = if min % 8 == 0 {
-                "invalid size of register fill"
-            } else {
-                "corrupted spill memory"
-            };
-            Err(Failure::new(found(fault), message))
-        }
-    }
+    stack_bytes(cx, frame, min, max - min + bytes.len);
+    Ok(())
 }
 
-/// What a fault found, in words.
-pub(super) fn found(fault: StackFault) -> String {
-    match fault {
-        StackFault::Uninit { off } => format!("nothing at stack offset {off}"),
-        StackFault::Pointer { off } => format!("part of a pointer at stack offset {off}"),
+/// `len` bytes of the stack from `off` on are read.
+pub(super) fn stack_bytes(cx: &mut Context<'_, '_>, frame: u8, off: i64, len: i64) {
+    if !cx.state.stack(frame).is_written(off, len) {
+        cx.recorder.clear_stack(cx.state.frames()[usize::from(frame)].subprog);
     }
+    cx.uses.read(frame, slots_of(off, len));
 }
 
 /// The context field that is accessed, if it may be accessed so.
-fn context_field(cx: &Context<'_, '_>, bytes: &Bytes<'_>, access: Access) -> Result<Region, Failure> {
+fn context_field(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, access: Access) -> Result<Region, Failure> {
     let reg = bytes.reg;
     match bytes.pointer.constant_offset() {
         Some(0) => {}
@@ -203,15 +170,21 @@ fn context_field(cx: &Context<'_, '_>, bytes: &Bytes<'_>, access: Access) -> Res
         if start < first || end > last {
             continue;
         }
-        let whole = start == first && end == last;
-        let allowed = match (field.kind, access) {
-            (ContextFieldKind::Scalar, Access::Load { .. }) => start % len == 0,
-            (ContextFieldKind::Scalar, _) => field.writable && whole,
-            (_, access) => whole && access == Access::Load { signed: false },
+        let widths = match access {
+            Access::Load { signed } if signed && !field.kind.is_number() => continue,
+            Access::Load { .. } => field.loads,
+            _ => field.stores,
         };
-        if allowed {
-            return Ok(Region::Context { field: index as u16 });
+        if !widths.allow(field.off, start as u32, len as u32) {
+            continue;
         }
+        if let ContextFieldKind::Unsupported(what) = field.kind {
+            return bytes.fail(format!("{}.{}: {what} are not supported", context.name, field.name));
+        }
+        if field.kind == ContextFieldKind::Record {
+            cx.recorder.extent(index as u16, end - first);
+        }
+        return Ok(Region::Context { field: index as u16 });
     }
     let found = format!("bytes {start} to {end} of {}", context.name);
     Err(Failure::new(
@@ -324,32 +297,17 @@ fn context_memory(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, field: u16) -> Re
     Ok(Region::ContextMemory { field })
 }
 
-/// The register may be stored at `base + off`, which is accessible.
-pub(super) fn storable(cx: &Context<'_, '_>, src: Reg, size: Size, base: Reg, off: i16) -> Result<(), Failure> {
+/// The register may be stored at an offset from `base`, which is accessible.
+pub(super) fn storable(cx: &Context<'_, '_>, src: Reg, size: Size, base: Reg) -> Result<(), Failure> {
     let value = cx.state.reg(src);
     let Value::Pointer(stored) = value else { return Ok(()) };
     let fail = |message: String| Err(Failure::new(value.to_string(), message));
     let destination = cx.state.reg(base);
-    let leak = |what: &str| fail(format!("R{} leaks addr into {what}", src.index()));
-    let Some(destination) = destination.as_pointer() else {
-        return leak("mem");
-    };
-    let frame = match destination.kind {
-        PointerKind::Stack { frame } => frame,
-        PointerKind::MapValue { .. } => return leak("map"),
-        PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => return leak("packet"),
-        PointerKind::Context => return leak("ctx"),
-        _ => return leak("mem"),
+    let Some(PointerKind::Stack { frame }) = destination.as_pointer().map(|pointer| pointer.kind) else {
+        return Ok(());
     };
     if size != Size::Dw {
         return fail("invalid size of register spill".to_owned());
-    }
-    if destination.constant_offset().is_none() {
-        let bits = destination.var.bits;
-        return fail(format!(
-            "variable stack spill R{} var_off={bits} off={off}",
-            base.index()
-        ));
     }
     match stored.kind {
         PointerKind::Stack { frame: pointee } if pointee > frame => {

@@ -1,7 +1,7 @@
 //! Whether a requirement holds in a state.
 //!
 //! A check looks at the state and never changes it; what it learns about the instruction (which memory, which map) goes
-//! to the recorder. Checks of one instruction run in the order of its requirements and stop at the first that fails.
+//! to the recorder, and what it took notice of (numbers, stack slots) to the uses. Checks of one instruction run in the order of its requirements and stop at the first that fails.
 
 mod arithmetic;
 mod call;
@@ -12,13 +12,15 @@ use hitless_isa::Reg;
 use crate::domain::pointer::PointerKind;
 use crate::domain::value::Value;
 use crate::error::Failure;
+use crate::facts::HelperProto;
 use crate::program::Program;
 use crate::record::Recorder;
 use crate::requirements::Requirement;
 use crate::state::{MAX_FRAMES, State};
-use crate::tables::helpers;
+use crate::tables::{helpers, map_types};
+use crate::uses::Uses;
 
-pub(crate) use call::{arg_reg, lock_at, map_argument, size_range};
+pub(crate) use call::{arg_reg, lock_at, map_argument, mem_size};
 
 /// Where a requirement is to hold.
 pub(crate) struct Context<'a, 'p> {
@@ -26,6 +28,7 @@ pub(crate) struct Context<'a, 'p> {
     pub(crate) pc: usize,
     pub(crate) state: &'a State,
     pub(crate) recorder: &'a mut Recorder,
+    pub(crate) uses: &'a mut Uses,
 }
 
 /// Fails if `requirement` may not hold.
@@ -65,8 +68,6 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             }
         }
         Requirement::Arithmetic { width, op, dst, src } => arithmetic::defined(cx, width, op, dst, src),
-        Requirement::Number { reg } => arithmetic::number(cx, reg),
-        Requirement::Comparable { width, cond, dst, src } => arithmetic::comparable(cx, width, cond, dst, src),
         Requirement::MapReference { map, value_off } => map_reference(cx, map, value_off),
         Requirement::Accessible {
             access,
@@ -74,7 +75,7 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             base,
             off,
         } => memory::accessible(cx, access, size, base, off),
-        Requirement::Storable { src, size, base, off } => memory::storable(cx, src, size, base, off),
+        Requirement::Storable { src, size, base } => memory::storable(cx, src, size, base),
         Requirement::KnownHelper { id } => match cx.program.helper(id) {
             Some(_) => Ok(()),
             None => Err(Failure::new(format!("helper {id}"), unknown_helper(id))),
@@ -86,6 +87,14 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             let message = "cannot call GPL-restricted function from non-GPL compatible program";
             Err(Failure::new("another license", message))
         }
+        Requirement::MaySleep { .. } => {
+            if cx.program.input.context.sleepable {
+                return Ok(());
+            }
+            let message = "helper call might sleep in a non-sleepable prog";
+            Err(Failure::new("one that may not", message))
+        }
+        Requirement::HostedHelper { id } => Err(excluded_helper(cx, id)),
         Requirement::NoLockAtCall { .. } => no_lock(cx, "function calls are not allowed while holding a lock"),
         Requirement::NoLockAtExit => no_lock(
             cx,
@@ -109,6 +118,12 @@ fn unsupported(cx: &Context<'_, '_>) -> Failure {
             ..
         } => ("a kernel variable", format!("unknown BTF id {id}")),
         Instruction::LoadImm64 { .. } => ("the address of a subprogram", "callbacks are not supported".to_owned()),
+        Instruction::Call(CallTarget::Helper(id)) => {
+            let proto = cx.program.helper(*id);
+            let what = proto.and_then(HelperProto::unsupported).unwrap_or("this helper");
+            let name = proto.map_or("helper", |proto| proto.name);
+            (what, format!("{name}#{id}: {what} are not supported"))
+        }
         Instruction::Call(CallTarget::Kfunc { id, .. }) => {
             ("a kfunc", format!("calling kernel function {id} is not allowed"))
         }
@@ -136,10 +151,22 @@ fn does_not_exist(missing: &str) -> Failure {
 }
 
 fn unknown_helper(id: u32) -> String {
-    match helpers::name(id) {
+    // Linux has a name for the number that is no helper's.
+    match helpers::name(id).or((id == 0).then_some("bpf_unspec")) {
         Some(name) => format!("program of this type cannot use helper {name}#{id}"),
         None => format!("invalid func unknown#{id}"),
     }
+}
+
+fn excluded_helper(cx: &Context<'_, '_>, id: u32) -> Failure {
+    let (name, reason) = match cx.program.helper(id) {
+        Some(proto) => (proto.name, proto.excluded.unwrap_or("it is not offered")),
+        None => ("helper", "it is not known"),
+    };
+    Failure::new(
+        reason,
+        format!("helper {name}#{id} is not available in user space: {reason}"),
+    )
 }
 
 fn call_depth(state: &State) -> Result<(), Failure> {
@@ -162,7 +189,6 @@ fn no_lock(cx: &Context<'_, '_>, message: &str) -> Result<(), Failure> {
 }
 
 fn map_reference(cx: &Context<'_, '_>, map: u32, value_off: Option<u32>) -> Result<(), Failure> {
-    use crate::facts::MapKind;
     let Some(facts) = cx.program.input.maps.get(map as usize) else {
         let found = format!("map {map} of {}", cx.program.input.maps.len());
         return Err(Failure::new(
@@ -171,7 +197,11 @@ fn map_reference(cx: &Context<'_, '_>, map: u32, value_off: Option<u32>) -> Resu
         ));
     };
     let Some(off) = value_off else { return Ok(()) };
-    if facts.kind != MapKind::Array || facts.max_entries != 1 {
+    if !map_types::of(facts.kind).has_direct_values() {
+        let found = format!("map {} of type {}", facts.name, map_types::of(facts.kind).name);
+        return Err(Failure::new(found, "no direct value access support for this map type"));
+    }
+    if facts.max_entries != 1 {
         let found = format!("map {} of {} elements", facts.name, facts.max_entries);
         return Err(Failure::new(
             found,
@@ -191,25 +221,32 @@ fn map_reference(cx: &Context<'_, '_>, map: u32, value_off: Option<u32>) -> Resu
     Ok(())
 }
 
-fn return_value(cx: &Context<'_, '_>) -> Result<(), Failure> {
+fn return_value(cx: &mut Context<'_, '_>) -> Result<(), Failure> {
     let value = cx.state.reg(Reg::R0);
     if cx.state.depth() > 0 {
         return match value.as_pointer().map(|pointer| pointer.kind) {
-            Some(PointerKind::Stack { frame }) if usize::from(frame) == cx.state.depth() => Err(Failure::new(
+            // Not even to the caller's own stack, as in Linux.
+            Some(PointerKind::Stack { .. }) => Err(Failure::new(
                 value.to_string(),
                 "cannot return stack pointer to the caller",
             )),
             _ => Ok(()),
         };
     }
-    let scalar = match value {
-        Value::Uninit => return Err(Failure::new("nothing", "R0 !read_ok")),
-        Value::Pointer(_) => return Err(Failure::new(value.to_string(), "R0 leaks addr as return value")),
-        Value::Scalar(scalar, _) => scalar,
+    let range = cx.program.input.context.return_range;
+    let (scalar, (min, max)) = match (value, range) {
+        (Value::Uninit, _) => return Err(Failure::new("nothing", "R0 !read_ok")),
+        (_, None) => return Ok(()),
+        (Value::Pointer(pointer), _) => {
+            let message = format!(
+                "At program exit the register R0 is not a known value ({})",
+                pointer.kind.name()
+            );
+            return Err(Failure::new(value.to_string(), message));
+        }
+        (Value::Scalar(scalar, _), Some(range)) => (scalar, range),
     };
-    let Some((min, max)) = cx.program.input.context.return_range else {
-        return Ok(());
-    };
+    cx.uses.value(Reg::R0);
     if min <= scalar.s32.min && scalar.s32.max <= max {
         return Ok(());
     }

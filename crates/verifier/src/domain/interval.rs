@@ -182,7 +182,7 @@ impl<T: Word> Interval<T> {
     /// Division of BPF, truncating; by zero it yields 0, the minimum by -1 the minimum.
     pub(crate) fn div(self, other: Interval<T>) -> Interval<T> {
         let zero = 0i128;
-        if other.min.widen() <= zero && zero <= other.max.widen() || other.min.widen() < zero {
+        if other.min.widen() <= zero {
             // Magnitudes do not grow, except for the minimum by -1, which stays the minimum.
             if self.min.widen() >= zero && other.min.widen() >= zero {
                 return Interval {
@@ -190,7 +190,8 @@ impl<T: Word> Interval<T> {
                     max: self.max,
                 };
             }
-            return Interval::TOP;
+            let greatest = self.min.widen().abs().max(self.max.widen().abs());
+            return Interval::hull([-greatest, greatest, zero, zero]);
         }
         let quotient = |a: T, b: T| a.widen() / b.widen();
         Interval::hull([

@@ -5,67 +5,87 @@
 //!         slot 1       slot 0        (the frame pointer points behind slot 0)
 //! ```
 //!
-//! Each byte is uninitialised, some byte, or zero. A slot may also remember the value that was stored to its first `size`
-//! bytes in one piece. That is extra knowledge: the bytes alone describe the slot soundly, except that the bytes of a
-//! pointer are not readable one by one.
+//! A slot may remember the value that was stored to its first 1, 2, 4 or 8 bytes in one piece: a *spill*. Each other byte
+//! is uninitialised, some byte, or zero. That a byte is zero is always compared exactly; what a spilled number is matters
+//! only where it was asked for (see `precision`), so a number is kept as a spill where it can be.
+//!
+//! Uninitialised bytes may be read, as in Linux by privileged programs, and are some byte each: a program that does so has
+//! its frame cleared on entry ([`Subprog::clear_stack`](crate::Subprog::clear_stack)).
 
-use super::scalar::Scalar;
-use super::value::{IdMap, Value};
+use std::rc::Rc;
+
+use hitless_isa::{AluOp, Width};
+
+use super::scalar::{Scalar, arithmetic};
+use super::value::{IdMap, Link, Value};
 
 /// Bytes in a frame.
 pub(crate) const FRAME_SIZE: i64 = 512;
 const SLOT: i64 = 8;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Byte {
-    Uninit,
-    Any,
-    Zero,
-}
+/// A set of slots of one frame, bit `i` for slot `i`.
+pub(crate) type Slots = u64;
 
-/// A value stored in one piece at the start of a slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Spill {
-    value: Value,
-    size: u8,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Eight bytes of the stack. Bits stand for bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Slot {
-    bytes: [Byte; SLOT as usize],
-    spill: Option<Spill>,
+    /// The bytes that were written. Those of the spill are.
+    written: u8,
+    /// The bytes that are zero, the spill's not among them.
+    zero: u8,
+    /// How many bytes the spill has.
+    size: u8,
+    spill: Option<Rc<Value>>,
 }
-
-const EMPTY: Slot = Slot {
-    bytes: [Byte::Uninit; SLOT as usize],
-    spill: None,
-};
 
 impl Slot {
-    fn holds_pointer(&self) -> bool {
-        matches!(
-            self.spill,
-            Some(Spill {
-                value: Value::Pointer(_),
-                ..
-            })
-        )
+    fn pointer(&self) -> Option<&Value> {
+        self.spill.as_deref().filter(|value| value.as_pointer().is_some())
+    }
+
+    /// The number in some of the spill's bytes, if the bytes are all the spill's.
+    fn part(&self, first: usize, size: usize) -> Option<Value> {
+        let Value::Scalar(scalar, link) = self.spill.as_deref()? else {
+            return None;
+        };
+        if first + size > usize::from(self.size) {
+            return None;
+        }
+        let shifted = if first == 0 {
+            *scalar
+        } else {
+            arithmetic(Width::W64, AluOp::Rsh, scalar, &Scalar::constant(8 * first as u64))
+        };
+        let part = shifted.truncated(8 * size as u32);
+        let same = first == 0 && part == *scalar;
+        Some(Value::Scalar(part, if same { *link } else { Link::NONE }))
+    }
+
+    /// Makes plain bytes of the spill.
+    fn forget_spill(&mut self) {
+        self.spill = None;
+        self.size = 0;
     }
 }
 
-/// Why stack memory cannot be read.
+fn bits(first: usize, len: usize) -> u8 {
+    ((0xffu16 >> (8 - len)) << first) as u8
+}
+
+/// What a load cannot find: part of a spilled pointer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum StackFault {
-    /// Some byte may not be initialised.
-    Uninit {
-        /// Its offset.
-        off: i64,
-    },
-    /// The bytes are part of a spilled pointer, or a pointer among other bytes.
-    Pointer {
-        /// Offset of the first such byte.
-        off: i64,
-    },
+pub(crate) struct PointerByte {
+    /// Offset of the first such byte.
+    pub(crate) off: i64,
+}
+
+/// What a load finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Loaded {
+    /// The value.
+    pub(crate) value: Value,
+    /// Whether it is what was spilled there, or part of it.
+    pub(crate) spilled: bool,
 }
 
 /// The stack of one frame.
@@ -80,9 +100,31 @@ fn place(off: i64) -> (usize, usize) {
     ((-off - 1).div_euclid(SLOT) as usize, off.rem_euclid(SLOT) as usize)
 }
 
+/// The slots that have some of `len` bytes from `off`.
+pub(crate) fn slots_of(off: i64, len: i64) -> Slots {
+    if len <= 0 {
+        return 0;
+    }
+    let (last, first) = (place(off).0, place(off + len - 1).0);
+    (u64::MAX >> (63 - last)) & (u64::MAX << first)
+}
+
+/// The slots that have nothing but bytes of the `len` from `off`.
+pub(crate) fn whole_slots_of(off: i64, len: i64) -> Slots {
+    let (start, end) = (-(-off / SLOT * SLOT), (off + len).div_euclid(SLOT) * SLOT);
+    slots_of(start, end - start)
+}
+
+const EMPTY: Slot = Slot {
+    written: 0,
+    zero: 0,
+    size: 0,
+    spill: None,
+};
+
 impl Stack {
     fn slot(&self, index: usize) -> &Slot {
-        self.slots.get(index).unwrap_or(&EMPTY)
+        self.slots.get(index).unwrap_or(const { &EMPTY })
     }
 
     fn slot_mut(&mut self, index: usize) -> &mut Slot {
@@ -92,140 +134,170 @@ impl Stack {
         &mut self.slots[index]
     }
 
-    /// Bytes from the lowest one ever written to the top, a multiple of 8.
-    #[cfg(test)]
-    fn depth(&self) -> usize {
-        self.slots.len() * SLOT as usize
-    }
-
-    /// What a load of `size` bytes (1, 2, 4 or 8) at `off` yields.
-    pub(crate) fn load(&self, off: i64, size: usize) -> Result<Value, StackFault> {
+    /// What a load of `size` bytes (1, 2, 4 or 8) at `off`, a multiple of `size`, yields.
+    pub(crate) fn load(&self, off: i64, size: usize) -> Result<Loaded, PointerByte> {
         let (index, first) = place(off);
-        if let Some(spill) = self.slot(index).spill.filter(|_| first == 0) {
-            match spill.value {
-                value if usize::from(spill.size) == size => return Ok(value),
-                Value::Scalar(scalar, _) if usize::from(spill.size) > size => {
-                    return Ok(Value::Scalar(scalar.truncated(8 * size as u32), 0));
-                }
-                _ => {}
+        let slot = self.slot(index);
+        if let Some(pointer) = slot.pointer() {
+            if first == 0 && size == 8 {
+                return Ok(Loaded {
+                    value: *pointer,
+                    spilled: true,
+                });
             }
+            return Err(PointerByte { off });
         }
-        self.readable(off, size as i64)?;
-        Ok(if self.is_zero(off, size as i64) {
+        if let Some(value) = slot.part(first, size) {
+            return Ok(Loaded { value, spilled: true });
+        }
+        let value = if bits(first, size) & !slot.zero == 0 {
             Value::constant(0)
         } else {
-            Value::Scalar(Scalar::loaded(size, false), 0)
+            Value::Scalar(Scalar::loaded(size, false), Link::NONE)
+        };
+        Ok(Loaded { value, spilled: false })
+    }
+
+    /// Whether all of `len` bytes from `off` were written.
+    pub(crate) fn is_written(&self, off: i64, len: i64) -> bool {
+        (off..off + len).all(|at| {
+            let (index, byte) = place(at);
+            self.slot(index).written & 1 << byte != 0
         })
     }
 
-    /// Whether all of `len` bytes from `off` are initialised and none is part of a pointer.
-    pub(crate) fn readable(&self, off: i64, len: i64) -> Result<(), StackFault> {
-        for at in off..off + len {
-            let (index, byte) = place(at);
-            let slot = self.slot(index);
-            if slot.bytes[byte] == Byte::Uninit {
-                return Err(StackFault::Uninit { off: at });
-            }
-            if slot.holds_pointer() {
-                return Err(StackFault::Pointer { off: at });
-            }
-        }
-        Ok(())
+    /// Whether bytes of the slots `read` that were written in `old` are not in `self`.
+    pub(crate) fn lacks_written(&self, old: &Stack, read: Slots) -> bool {
+        old.slots
+            .iter()
+            .enumerate()
+            .any(|(index, old)| read & 1 << index != 0 && old.written & !self.slot(index).written != 0)
     }
 
-    /// Whether all of `len` bytes from `off` are zero.
-    fn is_zero(&self, off: i64, len: i64) -> bool {
-        (off..off + len)
-            .map(place)
-            .all(|(index, byte)| self.slot(index).bytes[byte] == Byte::Zero)
+    /// Whether a store at `off` keeps what is stored as a spill; otherwise zero is kept as zero bytes.
+    pub(crate) fn keeps_spill(off: i64) -> bool {
+        place(off).1 == 0
     }
 
     /// Stores `size` bytes of `value` at `off`, which is a multiple of `size`.
     pub(crate) fn store(&mut self, off: i64, size: usize, value: &Value) {
         let (index, first) = place(off);
         let kept = match value {
-            Value::Scalar(scalar, id) => {
+            Value::Scalar(scalar, link) => {
                 let low = scalar.truncated(8 * size as u32);
                 // A number that fits is stored whole, and stays the same number.
-                Value::Scalar(low, if low == *scalar { *id } else { 0 })
+                Value::Scalar(low, if low == *scalar { *link } else { Link::NONE })
             }
             other => *other,
         };
         let slot = self.slot_mut(index);
-        slot.spill = (first == 0).then_some(Spill {
-            value: kept,
-            size: size as u8,
-        });
-        let bytes = if value.is_zero() { Byte::Zero } else { Byte::Any };
-        slot.bytes[first..first + size].fill(bytes);
+        let stored = bits(first, size);
+        slot.written |= stored;
+        slot.zero &= !stored;
+        slot.forget_spill();
+        if Stack::keeps_spill(off) {
+            slot.spill = Some(Rc::new(kept));
+            slot.size = size as u8;
+        } else if value.is_zero() {
+            slot.zero |= stored;
+        }
     }
 
     /// Records that `len` bytes from `off` were overwritten with something, all of them.
     pub(crate) fn overwrite(&mut self, off: i64, len: i64) {
-        for at in off..off + len {
-            let (index, byte) = place(at);
-            let slot = self.slot_mut(index);
-            slot.spill = None;
-            slot.bytes[byte] = Byte::Any;
-        }
+        self.change(off, len, |slot, bytes| {
+            slot.written |= bytes;
+            slot.zero &= !bytes;
+        });
     }
 
     /// Records that some of `len` bytes from `off` may have been overwritten.
     pub(crate) fn may_overwrite(&mut self, off: i64, len: i64, zero: bool) {
-        for at in off..off + len {
-            let (index, byte) = place(at);
-            let slot = self.slot_mut(index);
-            slot.spill = None;
-            if slot.bytes[byte] == Byte::Zero && !zero {
-                slot.bytes[byte] = Byte::Any;
+        self.change(off, len, |slot, bytes| {
+            if !zero {
+                slot.zero &= !bytes;
             }
+        });
+    }
+
+    /// Changes each slot that has some of `len` bytes from `off`; there are no spills in it any more.
+    fn change(&mut self, off: i64, len: i64, change: impl Fn(&mut Slot, u8)) {
+        let mut at = off;
+        while at < off + len {
+            let (index, first) = place(at);
+            let part = (SLOT - first as i64).min(off + len - at);
+            let slot = self.slot_mut(index);
+            slot.forget_spill();
+            change(slot, bits(first, part as usize));
+            at += part;
         }
     }
 
-    /// The spilled values.
-    pub(crate) fn spills_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+    /// The spilled values that `concerns` holds of, to be changed.
+    pub(crate) fn spills_mut(&mut self, concerns: impl Fn(&Value) -> bool) -> impl Iterator<Item = &mut Value> {
         self.slots
             .iter_mut()
             .filter_map(|slot| slot.spill.as_mut())
-            .map(|spill| &mut spill.value)
+            .filter(move |value| concerns(value))
+            .map(Rc::make_mut)
     }
 
-    /// The spilled values.
-    pub(crate) fn spills(&self) -> impl Iterator<Item = &Value> {
+    /// The spilled values, with their slots.
+    pub(crate) fn spills(&self) -> impl Iterator<Item = (usize, &Value)> {
         self.slots
             .iter()
-            .filter_map(|slot| slot.spill.as_ref())
-            .map(|spill| &spill.value)
-    }
-
-    /// Whether `self` stands for no more states than `old` (see [`Value::leq`]).
-    pub(crate) fn leq(&self, old: &Stack, ids: &mut IdMap) -> bool {
-        old.slots
-            .iter()
             .enumerate()
-            .all(|(index, old_slot)| self.slot_leq(index, old_slot, ids))
+            .filter_map(|(index, slot)| slot.spill.as_deref().map(|value| (index, value)))
     }
 
-    fn slot_leq(&self, index: usize, old: &Slot, ids: &mut IdMap) -> bool {
-        let new = self.slot(index);
-        let bytes = new.bytes.iter().zip(&old.bytes).all(|(new, old)| match old {
-            Byte::Uninit => true,
-            Byte::Any => *new != Byte::Uninit,
-            Byte::Zero => *new == Byte::Zero,
-        });
-        if !bytes {
+    /// Whether `self` stands for no more states than `old` in the slots `read`, where of the numbers spilled in `old` only
+    /// those in `precise` matter (see [`Value::leq`]).
+    pub(crate) fn leq(&self, old: &Stack, read: Slots, precise: Slots, ids: &mut IdMap) -> bool {
+        let mut left = read;
+        while left != 0 {
+            let index = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if index >= old.slots.len() {
+                // All of it was unwritten then, and so read as some bytes.
+                break;
+            }
+            if !slot_leq(self.slot(index), &old.slots[index], precise & 1 << index != 0, ids) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn slot_leq(new: &Slot, old: &Slot, precise: bool, ids: &mut IdMap) -> bool {
+    let zero = if let Some(old_value) = &old.spill {
+        let size = usize::from(old.size);
+        let found = match new.pointer() {
+            Some(pointer) if new.size == old.size => Some(*pointer),
+            Some(_) => None,
+            None if old_value.as_pointer().is_some() => None,
+            // Bytes that were not stored in one piece are any number, or zero.
+            None => new.part(0, size).or_else(|| {
+                let known = bits(0, size) & !new.zero == 0;
+                Some(if known {
+                    Value::constant(0)
+                } else {
+                    Value::Scalar(Scalar::loaded(size, false), Link::NONE)
+                })
+            }),
+        };
+        if !found.is_some_and(|value| value.leq(old_value, precise, ids)) {
             return false;
         }
-        match &old.spill {
-            Some(old_spill) => {
-                let off = -SLOT * (index as i64 + 1);
-                self.load(off, old_spill.size.into())
-                    .is_ok_and(|value| value.leq(&old_spill.value, ids))
-            }
-            // Bytes that could be read as numbers must not be part of a pointer.
-            None => !new.holds_pointer() || old.bytes.iter().all(|byte| *byte == Byte::Uninit),
-        }
-    }
+        old.zero
+    } else if new.pointer().is_some() {
+        // Bytes that could be read as numbers must not be part of a pointer, unless they were not written at all.
+        return old.written == 0;
+    } else {
+        old.zero
+    };
+    // Bytes that were uninitialised may be anything: they were read as such.
+    zero & !new.zero == 0
 }
 
 #[cfg(test)]
@@ -236,7 +308,15 @@ mod tests {
     const CTX: Value = Value::Pointer(Pointer::to(PointerKind::Context));
 
     fn leq(new: &Stack, old: &Stack) -> bool {
-        new.leq(old, &mut IdMap::default())
+        new.leq(old, u64::MAX, u64::MAX, &mut IdMap::default())
+    }
+
+    fn value(s: &Stack, off: i64, size: usize) -> Option<Value> {
+        s.load(off, size).ok().map(|loaded| loaded.value)
+    }
+
+    fn unknown(size: usize) -> Value {
+        Value::Scalar(Scalar::loaded(size, false), Link::NONE)
     }
 
     #[test]
@@ -245,47 +325,88 @@ mod tests {
         assert_eq!(place(-8), (0, 0));
         assert_eq!(place(-9), (1, 7));
         assert_eq!(place(-512), (63, 0));
+        assert_eq!(slots_of(-8, 8), 1);
+        assert_eq!(slots_of(-9, 2), 0b11);
+        assert_eq!(slots_of(-512, 512), u64::MAX);
+        assert_eq!(slots_of(-512, 8), 1 << 63);
+        assert_eq!(slots_of(-8, 0), 0);
+        assert_eq!(whole_slots_of(-16, 16), 0b11);
+        assert_eq!(whole_slots_of(-15, 15), 0b01);
+        assert_eq!(whole_slots_of(-16, 15), 0b10);
+        assert_eq!(whole_slots_of(-7, 6), 0);
     }
 
     #[test]
-    fn only_written_bytes_are_readable() {
+    fn what_was_not_written_is_some_number() {
         let mut s = Stack::default();
-        assert_eq!(s.load(-8, 8), Err(StackFault::Uninit { off: -8 }));
+        assert_eq!(value(&s, -8, 8), Some(Value::UNKNOWN));
+        assert!(!s.is_written(-8, 8));
         s.store(-8, 4, &Value::UNKNOWN);
-        assert!(s.load(-8, 4).is_ok());
-        assert!(s.load(-7, 1).is_ok());
-        assert_eq!(s.load(-8, 8), Err(StackFault::Uninit { off: -4 }));
+        assert!(s.is_written(-8, 4) && s.is_written(-7, 1));
+        assert!(!s.is_written(-8, 8));
         s.store(-4, 4, &Value::constant(0));
-        assert_eq!(s.load(-4, 2), Ok(Value::constant(0)));
-        assert!(s.load(-8, 8).is_ok());
-        assert_eq!(s.depth(), 8);
+        assert_eq!(value(&s, -4, 2), Some(Value::constant(0)));
+        assert!(s.is_written(-8, 8));
     }
 
     #[test]
     fn spilled_values_come_back() {
         let mut s = Stack::default();
         s.store(-8, 8, &CTX);
-        assert_eq!(s.load(-8, 8), Ok(CTX));
-        assert_eq!(s.load(-8, 4), Err(StackFault::Pointer { off: -8 }));
-        assert_eq!(s.load(-4, 4), Err(StackFault::Pointer { off: -4 }));
+        assert_eq!(value(&s, -8, 8), Some(CTX));
+        assert_eq!(s.load(-8, 4), Err(PointerByte { off: -8 }));
+        assert_eq!(s.load(-4, 4), Err(PointerByte { off: -4 }));
         s.store(-4, 4, &Value::constant(1));
-        assert_eq!(s.load(-8, 8), Ok(Value::UNKNOWN));
+        assert_eq!(value(&s, -8, 8), Some(Value::UNKNOWN));
         s.store(-16, 8, &Value::constant(0x1_0000_0002));
-        assert_eq!(s.load(-16, 4), Ok(Value::constant(2)));
-        assert_eq!(s.load(-12, 4), Ok(Value::Scalar(Scalar::loaded(4, false), 0)));
+        assert_eq!(value(&s, -16, 4), Some(Value::constant(2)));
+        assert_eq!(value(&s, -12, 4), Some(Value::constant(1)));
+        assert_eq!(value(&s, -12, 2), Some(Value::constant(1)));
+        assert_eq!(value(&s, -10, 2), Some(Value::constant(0)));
         s.store(-24, 4, &Value::constant(u64::MAX));
-        assert_eq!(s.load(-24, 4), Ok(Value::constant(0xffff_ffff)));
+        assert_eq!(value(&s, -24, 4), Some(Value::constant(0xffff_ffff)));
+        assert_eq!(value(&s, -24, 8), Some(Value::UNKNOWN));
+    }
+
+    #[test]
+    fn narrow_spills_keep_the_other_bytes() {
+        let mut s = Stack::default();
+        s.store(-4, 4, &Value::constant(0));
+        s.store(-8, 4, &Value::constant(7));
+        assert_eq!(value(&s, -8, 4), Some(Value::constant(7)));
+        assert_eq!(value(&s, -4, 4), Some(Value::constant(0)));
+        assert_eq!(value(&s, -8, 8), Some(Value::UNKNOWN));
+        // A later store beside it destroys the spill, not the bytes.
+        s.store(-4, 1, &Value::constant(0));
+        assert_eq!(value(&s, -8, 4), Some(unknown(4)));
+        assert!(s.is_written(-8, 8));
+    }
+
+    #[test]
+    fn links_survive_spills_of_the_whole_number() {
+        let link = Link { id: 3, off: 1 };
+        let mut s = Stack::default();
+        s.store(-8, 4, &Value::Scalar(Scalar::loaded(2, false), link));
+        assert_eq!(value(&s, -8, 4), Some(Value::Scalar(Scalar::loaded(2, false), link)));
+        assert_eq!(value(&s, -8, 2), Some(Value::Scalar(Scalar::loaded(2, false), link)));
+        assert_eq!(value(&s, -8, 1), Some(unknown(1)));
+        s.store(-8, 1, &Value::Scalar(Scalar::loaded(2, false), link));
+        assert_eq!(value(&s, -8, 1), Some(unknown(1)));
     }
 
     #[test]
     fn uncertain_writes_initialise_nothing() {
         let mut s = Stack::default();
-        s.store(-16, 8, &Value::constant(0));
+        s.store(-12, 4, &Value::constant(0));
+        s.store(-16, 4, &Value::constant(0));
+        s.may_overwrite(-16, 16, true);
+        assert_eq!(value(&s, -12, 4), Some(Value::constant(0)));
+        assert_eq!(value(&s, -16, 4), Some(unknown(4)));
         s.may_overwrite(-16, 16, false);
-        assert_eq!(s.load(-16, 8), Ok(Value::UNKNOWN));
-        assert_eq!(s.load(-8, 1), Err(StackFault::Uninit { off: -8 }));
+        assert_eq!(value(&s, -16, 8), Some(Value::UNKNOWN));
+        assert!(!s.is_written(-8, 1));
         s.overwrite(-8, 8);
-        assert!(s.readable(-16, 16).is_ok());
+        assert!(s.is_written(-16, 16));
     }
 
     #[test]
@@ -294,19 +415,26 @@ mod tests {
         let mut any = Stack::default();
         any.overwrite(-8, 8);
         let mut zero = Stack::default();
-        zero.store(-8, 8, &Value::constant(0));
+        zero.store(-7, 1, &Value::constant(0));
         let mut pointer = Stack::default();
         pointer.store(-8, 8, &CTX);
-        for s in [&empty, &any, &zero, &pointer] {
+        let mut five = Stack::default();
+        five.store(-8, 8, &Value::constant(5));
+        for s in [&empty, &any, &zero, &pointer, &five] {
             assert!(leq(s, s));
-            assert!(leq(s, &empty), "what was not readable may be anything");
+            assert!(leq(s, &empty), "what was not written may be anything");
         }
-        assert!(leq(&zero, &any));
+        assert!(leq(&zero, &any) && leq(&five, &any));
         assert!(!leq(&any, &zero));
-        assert!(!leq(&empty, &any));
-        assert!(!leq(&pointer, &any) && !leq(&any, &pointer));
+        assert!(leq(&empty, &any) && empty.lacks_written(&any, 1) && !any.lacks_written(&zero, 1));
+        assert!(!leq(&pointer, &any) && !leq(&any, &pointer) && !leq(&five, &pointer));
         let mut unknown = Stack::default();
         unknown.store(-8, 8, &Value::UNKNOWN);
-        assert!(leq(&any, &unknown) && leq(&unknown, &any));
+        assert!(leq(&any, &unknown) && leq(&unknown, &any) && leq(&five, &unknown));
+        assert!(!leq(&unknown, &five));
+        let mut ids = IdMap::default();
+        assert!(unknown.leq(&five, 1, 0, &mut ids), "the number does not matter");
+        assert!(!pointer.leq(&five, 1, 0, &mut ids), "that it is one does");
+        assert!(pointer.leq(&five, 0, 0, &mut ids), "nothing reads it");
     }
 }

@@ -5,24 +5,46 @@ use std::fmt;
 use super::pointer::{Id, Pointer, PointerKind};
 use super::scalar::Scalar;
 
+/// How a number is linked to others: it is the unknown named `id` plus `off`, modulo 2^64. So of two numbers with the same
+/// id the difference is known. An id of 0 links nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Link {
+    pub(crate) id: Id,
+    pub(crate) off: i32,
+}
+
+impl Link {
+    /// Linked to nothing.
+    pub(crate) const NONE: Link = Link { id: 0, off: 0 };
+
+    /// The link of a number that is greater by `by`.
+    pub(crate) fn plus(self, by: i64) -> Link {
+        let off = i32::try_from(by).ok().and_then(|by| self.off.checked_add(by));
+        match off {
+            Some(off) if self.id != 0 => Link { off, ..self },
+            _ => Link::NONE,
+        }
+    }
+}
+
 /// A register's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Value {
     /// Nothing that may be read.
     Uninit,
-    /// A number. Values with the same id, if it is not 0, are the same number.
-    Scalar(Scalar, Id),
+    /// A number, and how it is linked to others.
+    Scalar(Scalar, Link),
     /// A pointer.
     Pointer(Pointer),
 }
 
 impl Value {
     /// Any number.
-    pub(crate) const UNKNOWN: Value = Value::Scalar(Scalar::TOP, 0);
+    pub(crate) const UNKNOWN: Value = Value::Scalar(Scalar::TOP, Link::NONE);
 
     /// One number.
     pub(crate) const fn constant(x: u64) -> Value {
-        Value::Scalar(Scalar::constant(x), 0)
+        Value::Scalar(Scalar::constant(x), Link::NONE)
     }
 
     /// The number, if it is one.
@@ -55,14 +77,24 @@ impl Value {
         }
     }
 
+    /// The link, if it is a number that is linked.
+    pub(crate) fn link(&self) -> Option<Link> {
+        match self {
+            Value::Scalar(_, link) if link.id != 0 => Some(*link),
+            _ => None,
+        }
+    }
+
     /// Whether `self` stands for no more states than `old`, where ids of `old` are renamed to ids of `self` by `ids`.
     ///
-    /// What nothing could read in `old` may be anything in `self`.
-    pub(crate) fn leq(&self, old: &Value, ids: &mut IdMap) -> bool {
+    /// What nothing could read in `old` may be anything in `self`; if `old` is a number that is not `precise`, `self` may
+    /// be any number.
+    pub(crate) fn leq(&self, old: &Value, precise: bool, ids: &mut IdMap) -> bool {
         match (self, old) {
             (_, Value::Uninit) => true,
-            (Value::Scalar(new, new_id), Value::Scalar(old, old_id)) => {
-                new.leq(old) && (*old_id == 0 || old.as_constant().is_some() || ids.rename(*old_id, *new_id))
+            (Value::Scalar(..), Value::Scalar(..)) if !precise => true,
+            (Value::Scalar(new, new_link), Value::Scalar(old, old_link)) => {
+                new.leq(old) && (old_link.id == 0 || old.as_constant().is_some() || ids.rename(*old_link, *new_link))
             }
             (Value::Pointer(new), Value::Pointer(old)) => {
                 new.fixed == old.fixed && new.var.leq(&old.var) && kind_leq(new.kind, old.kind, ids)
@@ -98,10 +130,11 @@ fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
 /// A renaming of the ids of one state to those of another.
 ///
 /// An id says that all its bearers share one unknown, and nothing about bearers of other ids. So the renaming has to be
-/// a function of the old id, and need not be injective.
+/// a function of the old id, and need not be injective. The unknowns need not be the same: a linked number's may be
+/// greater by a constant in the other state.
 #[derive(Debug, Default)]
 pub(crate) struct IdMap {
-    pairs: Vec<(Id, Id)>,
+    pairs: Vec<(Id, Id, i64)>,
     /// Names given to numbers that are linked to nothing, counted downwards.
     unlinked: Id,
 }
@@ -114,14 +147,14 @@ impl IdMap {
     }
 
     /// Renames the id of a linked number. A number that is linked to nothing counts as linked to itself alone.
-    fn rename(&mut self, old: Id, new: Id) -> bool {
-        let new = if new == 0 {
+    fn rename(&mut self, old: Link, new: Link) -> bool {
+        let id = if new.id == 0 {
             self.unlinked = self.unlinked.wrapping_sub(1);
             self.unlinked
         } else {
-            new
+            new.id
         };
-        self.pair(old, new)
+        self.pair(old.id, id, i64::from(new.off) - i64::from(old.off))
     }
 
     /// Renames the id of an object or of the unknown part of an offset; 0 names itself only.
@@ -129,15 +162,15 @@ impl IdMap {
         if old == 0 || new == 0 {
             old == new
         } else {
-            self.pair(old, new)
+            self.pair(old, new, 0)
         }
     }
 
-    fn pair(&mut self, old: Id, new: Id) -> bool {
+    fn pair(&mut self, old: Id, new: Id, greater: i64) -> bool {
         match self.pairs.iter().find(|pair| pair.0 == old) {
-            Some(pair) => pair.1 == new,
+            Some(pair) => (pair.1, pair.2) == (new, greater),
             None => {
-                self.pairs.push((old, new));
+                self.pairs.push((old, new, greater));
                 true
             }
         }
@@ -163,7 +196,7 @@ mod tests {
     }
 
     fn leq(new: Value, old: Value) -> bool {
-        new.leq(&old, &mut IdMap::default())
+        new.leq(&old, true, &mut IdMap::default())
     }
 
     #[test]
@@ -178,19 +211,41 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_does_not_matter_may_be_any() {
+        let imprecise = |new: Value, old: Value| new.leq(&old, false, &mut IdMap::default());
+        assert!(imprecise(Value::UNKNOWN, Value::constant(3)));
+        assert!(!imprecise(packet(0, 10), Value::constant(3)));
+        assert!(!imprecise(Value::Uninit, Value::constant(3)));
+        assert!(!imprecise(packet(0, 10), packet(0, 14)), "pointers always matter");
+    }
+
+    #[test]
     fn ids_are_renamed_consistently() {
-        let linked = |id| Value::Scalar(Scalar::loaded(1, false), id);
+        let linked = |id, off| Value::Scalar(Scalar::loaded(1, false), Link { id, off });
         let mut ids = IdMap::default();
-        assert!(linked(8).leq(&linked(5), &mut ids));
-        assert!(linked(8).leq(&linked(5), &mut ids));
-        assert!(!linked(9).leq(&linked(5), &mut ids));
+        assert!(linked(8, 0).leq(&linked(5, 0), true, &mut ids));
+        assert!(linked(8, 0).leq(&linked(5, 0), true, &mut ids));
+        assert!(!linked(9, 0).leq(&linked(5, 0), true, &mut ids));
+        // The same difference between two numbers is the same link.
+        ids.clear();
+        assert!(linked(8, 4).leq(&linked(5, 0), true, &mut ids));
+        assert!(linked(8, 7).leq(&linked(5, 3), true, &mut ids));
+        assert!(!linked(8, 7).leq(&linked(5, 2), true, &mut ids));
         // Two unlinked numbers are not the same number.
         ids.clear();
-        assert!(linked(0).leq(&linked(5), &mut ids));
-        assert!(!linked(0).leq(&linked(5), &mut ids));
+        assert!(linked(0, 0).leq(&linked(5, 0), true, &mut ids));
+        assert!(!linked(0, 0).leq(&linked(5, 0), true, &mut ids));
         // The start of the packet is not a pointer at an unknown offset.
         ids.clear();
-        assert!(!packet(3, 0).leq(&packet(0, 0), &mut ids));
-        assert!(packet(3, 0).leq(&packet(4, 0), &mut ids));
+        assert!(!packet(3, 0).leq(&packet(0, 0), true, &mut ids));
+        assert!(packet(3, 0).leq(&packet(4, 0), true, &mut ids));
+    }
+
+    #[test]
+    fn sums_stay_linked() {
+        assert_eq!(Link { id: 1, off: 5 }.plus(-7), Link { id: 1, off: -2 });
+        assert_eq!(Link { id: 1, off: 5 }.plus(i64::MAX), Link::NONE);
+        assert_eq!(Link { id: 1, off: i32::MAX }.plus(1), Link::NONE);
+        assert_eq!(Link::NONE.plus(1), Link::NONE);
     }
 }

@@ -1,4 +1,7 @@
-//! Hooks and BPF helpers as data: what the runtime hands to the verifier.
+//! What Linux knows of programs, as data: map types, helpers, kfuncs, program types. The runtime hands parts of it to the
+//! verifier.
 
 pub mod helpers;
+pub mod kfuncs;
+pub mod map_types;
 pub mod program_types;

@@ -1,26 +1,60 @@
 //! Conditional jumps: what each outcome tells, and which outcomes there are.
 
-use hitless_isa::{Cond, Operand, Reg, Width};
+use hitless_isa::{AluOp, Cond, Operand, Reg, Width};
 
 use super::{Flow, operand};
 use crate::domain::pointer::{MAX_PACKET_OFFSET, Pointer, PointerKind};
-use crate::domain::scalar::assume;
-use crate::domain::value::Value;
+use crate::domain::scalar::{Scalar, arithmetic, assume};
+use crate::domain::value::{Link, Value};
 use crate::state::State;
+use crate::uses::Uses;
+
+/// A conditional jump.
+#[derive(Clone, Copy)]
+pub(super) struct Jump {
+    pub(super) width: Width,
+    pub(super) cond: Cond,
+    pub(super) dst: Reg,
+    pub(super) src: Operand,
+}
 
 /// A conditional jump to `jump`; `next` is the following instruction.
-pub(super) fn jump(
-    state: &mut State,
-    width: Width,
-    cond: Cond,
-    dst: Reg,
-    src: Operand,
-    jump: usize,
-    next: usize,
-) -> Flow {
+pub(super) fn jump(state: &mut State, uses: &mut Uses, insn: Jump, jump: usize, next: usize) -> Flow {
+    let (left, right) = (state.reg(insn.dst), operand(state, insn.src));
+    if let (Value::Scalar(a, a_link), Value::Scalar(b, b_link)) = (&left, &right) {
+        let outcome = |holds| assume(insn.width, insn.cond, holds, a, b);
+        let (jumps, falls) = match (outcome(true), outcome(false)) {
+            (Some(jumps), Some(falls)) => (jumps, falls),
+            (jumps, falls) => {
+                // The numbers decide.
+                uses.value(insn.dst);
+                uses.operand(insn.src);
+                return match (jumps, falls) {
+                    (Some(_), _) => Flow::To(jump),
+                    (_, Some(_)) => Flow::To(next),
+                    _ => Flow::End,
+                };
+            }
+        };
+        note_links(state, uses, *a_link, *b_link);
+        let mut taken = Box::new(state.clone());
+        for (state, (a, b)) in [(&mut *taken, jumps), (state, falls)] {
+            update(state, insn.dst, Value::Scalar(a, *a_link));
+            if let Operand::Reg(src) = insn.src {
+                update(state, src, Value::Scalar(b, *b_link));
+            }
+        }
+        return Flow::Fork { jump, taken, next };
+    }
+    // Whether a number is NULL is asked, so it matters.
+    match (&left, &right) {
+        (Value::Pointer(_), null) if null.is_zero() => uses.operand(insn.src),
+        (null, Value::Pointer(_)) if null.is_zero() => uses.value(insn.dst),
+        _ => {}
+    }
     let mut taken = Box::new(state.clone());
-    let jumps = outcome(&mut taken, width, cond, true, dst, src);
-    let falls = outcome(state, width, cond, false, dst, src);
+    let jumps = pointer_outcome(&mut taken, &left, &right, insn, true);
+    let falls = pointer_outcome(state, &left, &right, insn, false);
     match (jumps, falls) {
         (true, true) => Flow::Fork { jump, taken, next },
         (true, false) => {
@@ -32,41 +66,59 @@ pub(super) fn jump(
     }
 }
 
-/// Restricts `state` to what it can be if the condition comes out so; returns whether it can be anything.
-fn outcome(state: &mut State, width: Width, cond: Cond, holds: bool, dst: Reg, src: Operand) -> bool {
-    let (left, right) = (state.reg(dst), operand(state, src));
+/// Restricts `state` to what it can be if a comparison with a pointer comes out so; returns whether it can be anything.
+fn pointer_outcome(state: &mut State, left: &Value, right: &Value, insn: Jump, holds: bool) -> bool {
+    let cond = insn.cond;
+    if insn.width == Width::W32 {
+        return true;
+    }
     match (left, right) {
-        (Value::Scalar(a, a_id), Value::Scalar(b, b_id)) => {
-            let Some((a, b)) = assume(width, cond, holds, &a, &b) else {
-                return false;
-            };
-            update(state, dst, Value::Scalar(a, a_id));
-            if let Operand::Reg(src) = src {
-                update(state, src, Value::Scalar(b, b_id));
-            }
-            true
+        (Value::Pointer(pointer), null) | (null, Value::Pointer(pointer))
+            if null.is_zero() && matches!(cond, Cond::Eq | Cond::Ne) =>
+        {
+            null_check(state, pointer, (cond == Cond::Eq) == holds)
         }
-        (Value::Pointer(pointer), Value::Scalar(..)) | (Value::Scalar(..), Value::Pointer(pointer)) => {
-            null_check(state, &pointer, (cond == Cond::Eq) == holds)
-        }
-        (Value::Pointer(a), Value::Pointer(b)) => match limit(&a, &b) {
-            Limit::Right => packet(state, &a, cond, holds),
-            Limit::Left => packet(state, &b, mirrored(cond), holds),
+        (Value::Pointer(a), Value::Pointer(b)) => match limit(a, b) {
+            Limit::Right => packet(state, a, cond, holds),
+            Limit::Left => packet(state, b, mirrored(cond), holds),
             Limit::Neither => true,
         },
         _ => true,
     }
 }
 
-/// Sets a number and all its copies.
+/// Notes which numbers are narrowed together with operands that are linked so.
+fn note_links(state: &State, uses: &mut Uses, a: Link, b: Link) {
+    if a.id == 0 && b.id == 0 {
+        return;
+    }
+    let concerned = |value: &Value| value.link().is_some_and(|link| link.id == a.id || link.id == b.id);
+    let places = state.places(concerned);
+    if places.count() > 1 {
+        uses.linked = Some(Box::new(places));
+    }
+}
+
+/// Sets a number, and those that are linked to it.
 fn update(state: &mut State, reg: Reg, value: Value) {
     if reg == Reg::R10 || state.reg(reg) == value {
         return;
     }
-    match value {
-        Value::Scalar(scalar, id) if id != 0 => state.relink(id, &scalar),
-        value => state.set(reg, value),
-    }
+    let (Value::Scalar(scalar, _), Some(link)) = (value, value.link()) else {
+        state.set(reg, value);
+        return;
+    };
+    let linked = |value: &Value| value.link().is_some_and(|other| other.id == link.id);
+    state.for_each_value(linked, |value| {
+        let Value::Scalar(known, other) = value else { return };
+        let narrowed = if other.off == link.off {
+            scalar
+        } else {
+            let greater = i64::from(other.off) - i64::from(link.off);
+            arithmetic(Width::W64, AluOp::Add, &scalar, &Scalar::constant(greater as u64))
+        };
+        *known = known.meet(&narrowed).unwrap_or(narrowed);
+    });
 }
 
 /// The pointer is, or is not, NULL.

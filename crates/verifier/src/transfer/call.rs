@@ -2,23 +2,28 @@
 
 use hitless_isa::Reg;
 
-use super::memory::may_overwrite;
+use super::memory::{may_overwrite, overwrite};
 use super::{Flow, Ids};
-use crate::check::{arg_reg, lock_at, map_argument, size_range};
+use crate::check::{arg_reg, lock_at, map_argument, mem_size};
 use crate::domain::pointer::{Pointer, PointerKind};
+use crate::domain::stack::Slots;
 use crate::domain::value::Value;
-use crate::facts::{ArgType, HelperProto, RetType};
+use crate::facts::{ArgType, HelperProto, MemSize, RetType};
+use crate::program::Program;
 use crate::state::{Frame, State};
 use crate::tables::helpers;
+use crate::uses::Uses;
 
 /// Enters a subprogram: it gets `r1` to `r5`; the caller finds only `r6` to `r9` unchanged.
-pub(super) fn enter(state: &mut State, subprog: usize, call_pc: usize) {
+pub(super) fn enter(state: &mut State, uses: &mut Uses, subprog: usize, call_pc: usize) {
     let mut callee = Frame::new(subprog, call_pc);
     for index in 0..5 {
         callee.set(arg_reg(index), state.reg(arg_reg(index)));
     }
     state.frame_mut().clobber_caller_saved();
     state.push_frame(callee);
+    // Of an earlier frame at this depth nothing is left.
+    uses.written(state.depth() as u8, Slots::MAX);
 }
 
 /// Leaves a subprogram, or the program.
@@ -32,45 +37,52 @@ pub(super) fn exit(state: &mut State) -> Flow {
 }
 
 /// Calls a helper.
-pub(super) fn helper(proto: &HelperProto, state: &mut State, ids: &mut Ids) {
+pub(super) fn helper(program: &Program<'_>, proto: &HelperProto, state: &mut State, ids: &mut Ids, uses: &mut Uses) {
     let map = map_argument(proto, state);
     for (index, ty) in (0..).zip(&proto.args) {
-        match ty {
-            ArgType::UninitMem => fill(state, index),
-            ArgType::SpinLock => {
-                let lock = lock_at(&state.reg(arg_reg(index)));
-                state.lock = lock.filter(|_| proto.id == helpers::SPIN_LOCK);
-            }
-            _ => {}
+        if let Some(memory) = ty.memory().filter(|memory| memory.usage.writes()) {
+            fill(program, proto, state, uses, index, memory.size);
+        }
+        if *ty == ArgType::SpinLock {
+            let lock = lock_at(&state.reg(arg_reg(index)));
+            state.lock = lock.filter(|_| proto.id == helpers::SPIN_LOCK);
         }
     }
     state.frame_mut().clobber_caller_saved();
+    if proto.changes_packet {
+        let in_packet = |value: &Value| {
+            value
+                .as_pointer()
+                .is_some_and(|pointer| pointer.kind.is_packet_family())
+        };
+        state.for_each_value(in_packet, |value| *value = Value::UNKNOWN);
+    }
+    let value_of = |map, nullable, ids: &mut Ids| {
+        let id = ids.fresh();
+        Value::Pointer(Pointer::to(PointerKind::MapValue { map, id, nullable }))
+    };
     let result = match (proto.ret, map) {
         (RetType::Integer, _) => Value::UNKNOWN,
-        (RetType::MapValueOrNull, Some(map)) => Value::Pointer(Pointer::to(PointerKind::MapValue {
-            map,
-            id: ids.fresh(),
-            nullable: true,
-        })),
-        (RetType::Void | RetType::MapValueOrNull, _) => Value::Uninit,
+        (RetType::MapValueOrNull, Some(map)) => value_of(map, true, ids),
+        (RetType::MapValue, Some(map)) => value_of(map, false, ids),
+        _ => Value::Uninit,
     };
     state.set(Reg::R0, result);
 }
 
-/// The helper writes memory of the size in the next argument: all of it, if the size is known.
-fn fill(state: &mut State, index: u8) {
+/// The helper writes memory: all of it, if the size is known.
+fn fill(program: &Program<'_>, proto: &HelperProto, state: &mut State, uses: &mut Uses, index: u8, size: MemSize) {
     let Value::Pointer(pointer) = state.reg(arg_reg(index)) else {
         return;
     };
     let PointerKind::Stack { frame } = pointer.kind else {
         return;
     };
-    let size = arg_reg(index + 1);
-    let Ok((min, max)) = size_range(&state.reg(size), size, true) else {
+    let Ok((min, max)) = mem_size(program, proto, state, index, size) else {
         return;
     };
     match pointer.constant_offset() {
-        Some(at) if min == max => state.stack_mut(frame).overwrite(at, max),
+        Some(at) if min == max => overwrite(state, uses, frame, at, max),
         _ => may_overwrite(state, frame, &pointer, 0, max, false),
     }
 }

@@ -5,32 +5,53 @@ use hitless_isa::{AtomicOp, Operand, Reg, Size};
 use super::{Ids, linked, operand};
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::{Scalar, sign_extend};
-use crate::domain::value::Value;
+use crate::domain::stack::{Stack, slots_of, whole_slots_of};
+use crate::domain::value::{Link, Value};
 use crate::facts::{ContextFieldKind, MapFacts};
 use crate::program::Program;
 use crate::state::State;
+use crate::uses::{StackSlot, Uses};
 
 /// `dst = *(size *)(base + off)`.
-pub(super) fn load(program: &Program<'_>, state: &mut State, size: Size, signed: bool, dst: Reg, base: Reg, off: i16) {
+#[allow(clippy::too_many_arguments, reason = "the fields of one instruction")]
+pub(super) fn load(
+    program: &Program<'_>,
+    state: &mut State,
+    uses: &mut Uses,
+    size: Size,
+    signed: bool,
+    dst: Reg,
+    base: Reg,
+    off: i16,
+) {
     let value = match state.reg(base) {
-        Value::Pointer(pointer) => loaded(program, state, &pointer, i64::from(off), size),
-        _ => Value::Scalar(Scalar::loaded(size.bytes(), false), 0),
+        Value::Pointer(pointer) => loaded(program, state, uses, &pointer, i64::from(off), size),
+        _ => Value::Scalar(Scalar::loaded(size.bytes(), false), Link::NONE),
     };
     let bits = 8 * size.bytes() as u32;
     let value = match value {
-        Value::Scalar(scalar, _) if signed => Value::Scalar(sign_extend(&scalar, bits), 0),
+        Value::Scalar(scalar, link) if signed => {
+            let extended = sign_extend(&scalar, bits);
+            Value::Scalar(extended, if extended == scalar { link } else { Link::NONE })
+        }
         value => value,
     };
     state.set(dst, value);
 }
 
-fn loaded(program: &Program<'_>, state: &State, pointer: &Pointer, off: i64, size: Size) -> Value {
-    let unknown = Value::Scalar(Scalar::loaded(size.bytes(), false), 0);
+fn loaded(program: &Program<'_>, state: &State, uses: &mut Uses, pointer: &Pointer, off: i64, size: Size) -> Value {
+    let unknown = Value::Scalar(Scalar::loaded(size.bytes(), false), Link::NONE);
     let Some(at) = pointer.constant_offset().map(|at| at + off) else {
         return unknown;
     };
     match pointer.kind {
-        PointerKind::Stack { frame } => state.stack(frame).load(at, size.bytes()).unwrap_or(unknown),
+        PointerKind::Stack { frame } => match state.stack(frame).load(at, size.bytes()) {
+            Ok(loaded) => {
+                uses.spill = loaded.spilled.then(|| slot(frame, at));
+                loaded.value
+            }
+            Err(_) => unknown,
+        },
         PointerKind::Context => context_field(program, at).unwrap_or(unknown),
         PointerKind::MapValue { map, .. } => {
             frozen(program.map(map), at, size.bytes()).map_or(unknown, Value::constant)
@@ -47,7 +68,7 @@ fn context_field(program: &Program<'_>, at: i64) -> Option<Value> {
         .enumerate()
         .find(|(_, field)| i64::from(field.off) == at)?;
     let kind = match field.kind {
-        ContextFieldKind::Scalar => return None,
+        ContextFieldKind::Scalar | ContextFieldKind::Record | ContextFieldKind::Unsupported(_) => return None,
         ContextFieldKind::Packet => PointerKind::Packet { id: 0, range: 0 },
         ContextFieldKind::PacketEnd => PointerKind::PacketEnd,
         ContextFieldKind::PacketMeta => PointerKind::PacketMeta { id: 0, range: 0 },
@@ -68,8 +89,15 @@ fn frozen(map: &MapFacts, at: i64, size: usize) -> Option<u64> {
     Some(u64::from_le_bytes(number))
 }
 
+fn slot(frame: u8, at: i64) -> StackSlot {
+    StackSlot {
+        frame,
+        slot: slots_of(at, 1).trailing_zeros() as u8,
+    }
+}
+
 /// `*(size *)(base + off) = src`.
-pub(super) fn store(state: &mut State, ids: &mut Ids, size: Size, base: Reg, off: i16, src: Operand) {
+pub(super) fn store(state: &mut State, ids: &mut Ids, uses: &mut Uses, size: Size, base: Reg, off: i16, src: Operand) {
     let Value::Pointer(pointer) = state.reg(base) else {
         return;
     };
@@ -77,19 +105,26 @@ pub(super) fn store(state: &mut State, ids: &mut Ids, size: Size, base: Reg, off
         return;
     };
     let (off, len) = (i64::from(off), size.bytes() as i64);
-    match pointer.constant_offset() {
-        Some(at) => {
-            let value = match src {
-                Operand::Reg(reg) if reg != Reg::R10 => linked(state, reg, ids),
-                src => operand(state, src),
-            };
-            state.stack_mut(frame).store(at + off, size.bytes(), &value);
+    let Some(at) = pointer.constant_offset().map(|at| at + off) else {
+        let zero = operand(state, src).is_zero();
+        if zero {
+            uses.operand(src);
         }
-        None => {
-            let zero = operand(state, src).is_zero();
-            may_overwrite(state, frame, &pointer, off, len, zero);
-        }
+        may_overwrite(state, frame, &pointer, off, len, zero);
+        return;
+    };
+    let value = match src {
+        Operand::Reg(reg) if reg != Reg::R10 => linked(state, reg, ids),
+        src => operand(state, src),
+    };
+    if Stack::keeps_spill(at) {
+        uses.spill = Some(slot(frame, at));
+    } else if value.is_zero() {
+        // Remembered as zero bytes, which always count.
+        uses.operand(src);
     }
+    uses.written(frame, whole_slots_of(at, len));
+    state.stack_mut(frame).store(at, size.bytes(), &value);
 }
 
 /// Somewhere within the range of the pointer, `len` bytes are overwritten.
@@ -98,18 +133,30 @@ pub(super) fn may_overwrite(state: &mut State, frame: u8, pointer: &Pointer, off
     state.stack_mut(frame).may_overwrite(min + off, max - min + len, zero);
 }
 
-/// An atomic read-modify-write.
-pub(super) fn atomic(state: &mut State, size: Size, op: AtomicOp, base: Reg, off: i16, src: Reg) {
+/// `len` bytes from `at` on are overwritten.
+pub(super) fn overwrite(state: &mut State, uses: &mut Uses, frame: u8, at: i64, len: i64) {
+    uses.written(frame, whole_slots_of(at, len));
+    state.stack_mut(frame).overwrite(at, len);
+}
+
+/// An atomic read-modify-write. What it fetches is what a load would have found: nobody else writes the stack.
+pub(super) fn atomic(state: &mut State, uses: &mut Uses, size: Size, op: AtomicOp, base: Reg, off: i16, src: Reg) {
+    let mut old = Value::Scalar(Scalar::loaded(size.bytes(), false), Link::NONE);
     if let Value::Pointer(pointer) = state.reg(base)
         && let PointerKind::Stack { frame } = pointer.kind
     {
         let (off, len) = (i64::from(off), size.bytes() as i64);
-        match pointer.constant_offset() {
-            Some(at) => state.stack_mut(frame).overwrite(at + off, len),
+        match pointer.constant_offset().map(|at| at + off) {
+            Some(at) => {
+                if let Ok(loaded) = state.stack(frame).load(at, size.bytes()) {
+                    uses.spill = loaded.spilled.then(|| slot(frame, at));
+                    old = loaded.value;
+                }
+                overwrite(state, uses, frame, at, len);
+            }
             None => may_overwrite(state, frame, &pointer, off, len, false),
         }
     }
-    let old = Value::Scalar(Scalar::loaded(size.bytes(), false), 0);
     if op == AtomicOp::CmpXchg {
         state.set(Reg::R0, old);
     } else if op.fetches() {

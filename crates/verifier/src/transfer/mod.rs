@@ -10,9 +10,10 @@ use hitless_isa::{AluOp, CallTarget, Imm64, Instruction, Operand, Reg, Width};
 
 use crate::domain::pointer::{Id, Pointer, PointerKind};
 use crate::domain::scalar::{Scalar, arithmetic, byte_order, negate, sign_extend};
-use crate::domain::value::Value;
+use crate::domain::value::{Link, Value};
 use crate::program::{Program, target};
 use crate::state::State;
+use crate::uses::Uses;
 
 /// Where control goes from an instruction.
 #[derive(Debug)]
@@ -44,22 +45,14 @@ impl Ids {
 }
 
 /// Runs the instruction at `pc`.
-pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids: &mut Ids) -> Flow {
+pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids: &mut Ids, uses: &mut Uses) -> Flow {
     let insn = program.insn(pc);
     let next = pc + insn.slots();
     match *insn {
         Instruction::Alu { width, op, dst, src } => alu(state, ids, width, op, dst, src),
         Instruction::MovSx { width, bits, dst, src } => {
-            let extended = match state.reg(src) {
-                Value::Scalar(scalar, _) => sign_extend(&scalar, bits.into()),
-                _ => Scalar::TOP,
-            };
-            let result = if width == Width::W32 {
-                extended.truncated(32)
-            } else {
-                extended
-            };
-            state.set(dst, Value::Scalar(result, 0));
+            let value = sign_extended(state, ids, width, bits.into(), src);
+            state.set(dst, value);
         }
         Instruction::Neg { width, dst } => map_scalar(state, dst, |scalar| negate(width, scalar)),
         Instruction::End { op, bits, dst } => map_scalar(state, dst, |scalar| byte_order(op, bits.into(), scalar)),
@@ -70,13 +63,13 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
             dst,
             base,
             off,
-        } => memory::load(program, state, size, signed, dst, base, off),
+        } => memory::load(program, state, uses, size, signed, dst, base, off),
         Instruction::LoadAcquire { size, dst, base, off } => {
-            memory::load(program, state, size, false, dst, base, off);
+            memory::load(program, state, uses, size, false, dst, base, off);
         }
-        Instruction::Store { size, base, off, src } => memory::store(state, ids, size, base, off, src),
+        Instruction::Store { size, base, off, src } => memory::store(state, ids, uses, size, base, off, src),
         Instruction::StoreRelease { size, base, off, src } => {
-            memory::store(state, ids, size, base, off, Operand::Reg(src));
+            memory::store(state, ids, uses, size, base, off, Operand::Reg(src));
         }
         Instruction::Atomic {
             size,
@@ -84,7 +77,7 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
             base,
             off,
             src,
-        } => memory::atomic(state, size, op, base, off, src),
+        } => memory::atomic(state, uses, size, op, base, off, src),
         Instruction::Jump {
             width,
             cond,
@@ -93,18 +86,18 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
             off,
         } => {
             let jump = target(pc, off).expect("jump targets were checked");
-            return branch::jump(state, width, cond, dst, src, jump, next);
+            return branch::jump(state, uses, branch::Jump { width, cond, dst, src }, jump, next);
         }
         Instruction::Goto { off, .. } => return Flow::To(target(pc, off).expect("jump targets were checked")),
         Instruction::Call(CallTarget::Subprog(off)) => {
             let start = target(pc, off).expect("call targets were checked");
             let subprog = program.subprog_at(start).expect("call targets start subprograms");
-            call::enter(state, subprog, pc);
+            call::enter(state, uses, subprog, pc);
             return Flow::To(start);
         }
         Instruction::Call(CallTarget::Helper(id)) => {
             if let Some(proto) = program.helper(id) {
-                call::helper(proto, state, ids);
+                call::helper(program, proto, state, ids, uses);
             }
         }
         Instruction::Exit => return call::exit(state),
@@ -127,7 +120,7 @@ pub(crate) fn operand(state: &State, operand: Operand) -> Value {
 
 fn map_scalar(state: &mut State, reg: Reg, f: impl FnOnce(&Scalar) -> Scalar) {
     let result = state.reg(reg).as_scalar().map_or(Scalar::TOP, f);
-    state.set(reg, Value::Scalar(result, 0));
+    state.set(reg, Value::Scalar(result, Link::NONE));
 }
 
 fn wide_immediate(imm: Imm64) -> Value {
@@ -153,8 +146,12 @@ fn wide_immediate(imm: Imm64) -> Value {
 /// Links a number to its copies before it is copied. Constants need no link.
 fn linked(state: &mut State, reg: Reg, ids: &mut Ids) -> Value {
     match state.reg(reg) {
-        Value::Scalar(scalar, 0) if scalar.as_constant().is_none() => {
-            let value = Value::Scalar(scalar, ids.fresh());
+        Value::Scalar(scalar, Link { id: 0, .. }) if scalar.as_constant().is_none() => {
+            let link = Link {
+                id: ids.fresh(),
+                off: 0,
+            };
+            let value = Value::Scalar(scalar, link);
             state.set(reg, value);
             value
         }
@@ -173,16 +170,23 @@ fn alu(state: &mut State, ids: &mut Ids, width: Width, op: AluOp, dst: Reg, src:
             let id = if scalar.as_constant().is_some() { 0 } else { ids.fresh() };
             Value::Pointer(offset_by(&pointer, op, &scalar, id))
         }
-        // The distance between two packet pointers.
+        // The distance between two pointers.
         (Value::Pointer(_), Value::Pointer(_)) => {
             let distance = if width == Width::W32 {
                 Scalar::loaded(4, false)
             } else {
                 Scalar::TOP
             };
-            Value::Scalar(distance, 0)
+            Value::Scalar(distance, Link::NONE)
         }
-        (Value::Scalar(left, _), Value::Scalar(right, _)) => Value::Scalar(arithmetic(width, op, &left, &right), 0),
+        (Value::Scalar(left, link), Value::Scalar(right, _)) => {
+            let link = match (width, op, src) {
+                (Width::W64, AluOp::Add, Operand::Imm(by)) => link.plus(by.into()),
+                (Width::W64, AluOp::Sub, Operand::Imm(by)) => link.plus(-i64::from(by)),
+                _ => Link::NONE,
+            };
+            Value::Scalar(arithmetic(width, op, &left, &right), link)
+        }
         (Value::Uninit, _) | (_, Value::Uninit) => Value::Uninit,
     };
     state.set(dst, result);
@@ -193,11 +197,29 @@ fn moved(state: &mut State, ids: &mut Ids, width: Width, src: Operand) -> Value 
     let value = operand(state, src);
     match (width, value, src) {
         (Width::W32, Value::Scalar(scalar, _), _) if scalar.u64.max > u32::MAX.into() => {
-            Value::Scalar(scalar.truncated(32), 0)
+            Value::Scalar(scalar.truncated(32), Link::NONE)
         }
         (_, Value::Scalar(..), Operand::Reg(src)) => linked(state, src, ids),
-        (Width::W32, Value::Pointer(_), _) => Value::Uninit,
+        (Width::W32, Value::Pointer(_), _) => Value::Scalar(Scalar::loaded(4, false), Link::NONE),
         (_, value, _) => value,
+    }
+}
+
+/// The low `bits` of a number, sign-extended. A number that is not changed by it stays the same number.
+fn sign_extended(state: &mut State, ids: &mut Ids, width: Width, bits: u32, src: Reg) -> Value {
+    let Value::Scalar(scalar, _) = state.reg(src) else {
+        return Value::UNKNOWN;
+    };
+    let extended = sign_extend(&scalar, bits);
+    let result = if width == Width::W32 {
+        extended.truncated(32)
+    } else {
+        extended
+    };
+    if result == scalar {
+        linked(state, src, ids)
+    } else {
+        Value::Scalar(result, Link::NONE)
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Size, Width, decode};
 use hitless_verifier::claims::{Claim, Object};
 use hitless_verifier::tables::helpers;
-use hitless_verifier::{ArgType, ContextFieldKind, Region, Verified};
+use hitless_verifier::{ArgType, ContextFieldKind, MemSize, Region, RetType, Verified};
 
 use super::Case;
 use super::random::Random;
@@ -31,6 +31,8 @@ pub struct Machine<'a> {
     case: &'a Case,
     verified: &'a Verified,
     claims: &'a [Vec<[Claim; 10]>],
+    /// For each slot the claim that was found to hold last; the next one is likely to hold next.
+    found: Vec<usize>,
     random: &'a mut Random,
     objects: Vec<Memory>,
     packet: u64,
@@ -54,6 +56,7 @@ impl<'a> Machine<'a> {
             case,
             verified,
             claims,
+            found: vec![0; claims.len()],
             random,
             objects: Vec::new(),
             packet: 0,
@@ -63,11 +66,8 @@ impl<'a> Machine<'a> {
             callers: Vec::new(),
             lock: None,
         };
-        let (meta, packet) = (machine.random.below(3) * 4, machine.random.below(90));
         machine.packet_meta = 0x8_0000_0000;
-        machine.packet = machine.packet_meta + meta;
-        machine.packet_end = machine.packet + packet;
-        machine.add(Region::Packet, machine.packet_meta, (meta + packet) as usize);
+        machine.add_packet();
         for (index, map) in case.maps.iter().enumerate() {
             for element in 0..2 {
                 let base = MAPS + ((index as u64) << 24) + (element << 16);
@@ -87,6 +87,17 @@ impl<'a> Machine<'a> {
         machine.regs[1] = CONTEXT;
         machine.regs[10] = STACK_TOP;
         machine
+    }
+
+    /// A new packet with metadata, further on.
+    fn add_packet(&mut self) {
+        let (meta, packet) = (self.random.below(3) * 4, self.random.below(90));
+        self.packet_meta += 0x1_0000;
+        self.packet = self.packet_meta + meta;
+        self.packet_end = self.packet + packet;
+        self.add(Region::Packet, self.packet_meta, (meta + packet) as usize);
+        // The stack of the current frame stays last.
+        self.objects.rotate_right(1);
     }
 
     fn add(&mut self, region: Region, base: u64, len: usize) {
@@ -111,14 +122,16 @@ impl<'a> Machine<'a> {
         Err("does not end".to_owned())
     }
 
-    fn check_claims(&self, pc: usize) -> Step<()> {
+    fn check_claims(&mut self, pc: usize) -> Step<()> {
         let states = &self.claims[pc];
-        if states.iter().any(|claims| {
-            claims
-                .iter()
-                .zip(self.regs)
-                .all(|(claim, value)| self.admits(claim, value))
-        }) {
+        let holds = |claims: &[Claim; 10]| {
+            let mut pairs = claims.iter().zip(self.regs);
+            pairs.all(|(claim, value)| self.admits(claim, value))
+        };
+        let first = self.found[pc];
+        let mut order = (first..states.len()).chain(0..first);
+        if let Some(index) = order.find(|&index| holds(&states[index])) {
+            self.found[pc] = (index + 1) % states.len();
             return Ok(());
         }
         Err(format!(
@@ -131,7 +144,7 @@ impl<'a> Machine<'a> {
 
     fn admits(&self, claim: &Claim, value: u64) -> bool {
         let (object, fixed, var) = match claim {
-            Claim::Nothing => return true,
+            Claim::Nothing | Claim::AnyNumber => return true,
             Claim::Number(number) => return number.admits(value),
             Claim::Pointer(object, fixed, var) => (object, *fixed as u64, var),
         };
@@ -354,11 +367,12 @@ impl<'a> Machine<'a> {
             return Err(format!("field {index} was not claimed"));
         }
         Ok(match fields[index].kind {
-            ContextFieldKind::Scalar => self.random.number() & (u64::MAX >> (64 - 8 * len)),
+            ContextFieldKind::Scalar | ContextFieldKind::Record => self.random.number() & (u64::MAX >> (64 - 8 * len)),
             ContextFieldKind::Packet => self.packet,
             ContextFieldKind::PacketEnd => self.packet_end,
             ContextFieldKind::PacketMeta => self.packet_meta,
             ContextFieldKind::Memory => context_memory(index as u16),
+            ContextFieldKind::Unsupported(what) => return Err(format!("{what} were loaded")),
         })
     }
 
@@ -366,12 +380,11 @@ impl<'a> Machine<'a> {
         let regions = self.verified.facts[pc].access.clone();
         if (CONTEXT..CONTEXT + 4096).contains(&address) {
             let off = (address - CONTEXT) as u32;
-            let field = self
-                .case
-                .context
-                .fields
-                .iter()
-                .position(|field| field.off == off && field.writable);
+            let field = self.case.context.fields.iter().position(|field| {
+                let len = size.bytes() as u32;
+                let inside = field.off <= off && off + len <= field.off + field.size;
+                inside && field.stores.allow(field.off, off, len)
+            });
             return match field {
                 Some(field) if regions.contains(&Region::Context { field: field as u16 }) => Ok(()),
                 _ => Err(format!("store to context offset {off}")),
@@ -443,16 +456,19 @@ impl<'a> Machine<'a> {
                     }
                     continue;
                 }
-                ArgType::MapKey => map.map_or(0, |(_, map)| map.key_size as usize),
-                ArgType::MapValue => map.map_or(0, |(_, map)| map.value_size as usize),
-                ArgType::Mem | ArgType::UninitMem => self.regs[index + 2] as usize,
-                _ => continue,
+                ty => match ty.memory().map(|memory| memory.size) {
+                    Some(MemSize::MapKey) => map.map_or(0, |(_, map)| map.key_size as usize),
+                    Some(MemSize::MapValue) => map.map_or(0, |(_, map)| map.value_size as usize),
+                    Some(MemSize::NextArgument) => self.regs[index + 2] as usize,
+                    Some(MemSize::Fixed(size)) => size as usize,
+                    None => continue,
+                },
             };
             if size == 0 {
                 continue;
             }
             let memory = facts.memory[index].as_ref().ok_or("memory was not claimed")?;
-            let write = *ty == ArgType::UninitMem;
+            let write = ty.memory().is_some_and(|memory| memory.usage.writes());
             if memory.write != write {
                 return Err("memory is used otherwise".to_owned());
             }
@@ -467,8 +483,12 @@ impl<'a> Machine<'a> {
         {
             return Err("an update was not recorded".to_owned());
         }
+        if proto.changes_packet {
+            self.objects.retain(|object| object.region != Region::Packet);
+            self.add_packet();
+        }
         let result = match id {
-            helpers::MAP_LOOKUP_ELEM => match (map, self.random.below(3)) {
+            _ if proto.ret == RetType::MapValueOrNull => match (map, self.random.below(3)) {
                 (Some((map, facts)), element @ 0..2) => {
                     let element = if facts.frozen.is_some() { 0 } else { element };
                     MAPS + (u64::from(map) << 24) + (element << 16)

@@ -2,13 +2,16 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod bpf;
+pub mod generate;
+pub mod kernel;
 pub mod machine;
 pub mod random;
 
 use hitless_isa::{Insn, asm, decode};
-use hitless_verifier::tables::{helpers, program_types};
+use hitless_verifier::tables::{helpers, map_types, program_types};
 use hitless_verifier::{
-    ContextFacts, ContextFieldKind, HelperProto, MapFacts, MapKind, Poisoned, ProgramInput, Rejection, Verified, verify,
+    ContextFacts, ContextFieldKind, HelperProto, MapFacts, Poisoned, ProgramInput, Rejection, Verified, Widths, verify,
 };
 
 /// A program as a case file describes it.
@@ -31,6 +34,21 @@ impl Case {
         verify(&self.input())
     }
 
+    /// A case with the same surroundings, and no program.
+    pub fn surroundings(&self) -> Case {
+        Case {
+            name: String::new(),
+            line: self.line,
+            maps: self.maps.clone(),
+            context: self.context.clone(),
+            helpers: self.helpers,
+            gpl: self.gpl,
+            insns: Vec::new(),
+            poisoned: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
     pub fn input(&self) -> ProgramInput<'_> {
         ProgramInput {
             name: &self.name,
@@ -45,11 +63,23 @@ impl Case {
     }
 }
 
+/// All cases in `tests/cases`.
+pub fn corpus() -> Vec<Case> {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let files = std::fs::read_dir(dir).expect("the directory of cases is readable");
+    let mut paths: Vec<_> = files
+        .map(|file| file.expect("its entries are readable").path())
+        .collect();
+    paths.sort();
+    let read = |path| std::fs::read_to_string(path).expect("the case file is readable");
+    paths.into_iter().flat_map(|path| parse(&read(path))).collect()
+}
+
 /// The cases of a file. Each begins with `case: NAME`, then come header lines, then the program:
 ///
 /// ```text
-/// map: NAME hash|array [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX]
-/// context: xdp | xdp readonly | update | delete | fields
+/// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX]
+/// context: xdp | xdp readonly | update | delete | fields | SECTION | sleepable
 /// license: proprietary
 /// ```
 ///
@@ -116,11 +146,12 @@ fn case(line: usize, lines: &[&str]) -> Case {
 fn map_facts(text: &str) -> MapFacts {
     let mut words = text.split_whitespace();
     let name = words.next().expect("a map has a name").to_owned();
-    let kind = match words.next() {
-        Some("hash") => MapKind::Hash,
-        Some("array") => MapKind::Array,
-        other => panic!("map {name}: kind {other:?}"),
-    };
+    let kind = words.next().expect("a map has a type");
+    let kind = map_types::all()
+        .iter()
+        .find(|ty| ty.name == kind)
+        .unwrap_or_else(|| panic!("map {name}: type {kind}"))
+        .kind;
     let mut map = MapFacts {
         name,
         kind,
@@ -164,12 +195,19 @@ fn set_context(case: &mut Case, text: &str) {
             case.context.fields.truncate(2);
             for field in &mut case.context.fields {
                 field.kind = ContextFieldKind::Scalar;
+                field.loads = Widths::up_to(8);
             }
-            case.context.fields[0].writable = true;
+            case.context.fields[0].stores = Widths::of(8);
             case.context.fields[1].size = 4;
             case.context.return_range = Some((-1, 1));
         }
-        other => panic!("context {other}"),
+        "sleepable" => case.context.sleepable = true,
+        section => {
+            let ty = program_types::all().iter().find(|ty| ty.section == section);
+            let ty = ty.unwrap_or_else(|| panic!("context {section}"));
+            case.context = program_types::context(ty.kind).unwrap_or_else(|| panic!("context {section}"));
+            case.helpers = helpers::of(ty.kind);
+        }
     }
     if matches!(text, "update" | "delete") {
         case.helpers = helpers::map_trace();

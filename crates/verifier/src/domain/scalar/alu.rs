@@ -144,7 +144,20 @@ fn signed<T: Word>(op: AluOp, a: Interval<T>, b: Interval<T>, count: Interval<u3
         AluOp::Lsh => a.lsh(count),
         AluOp::Arsh => a.rsh(count),
         AluOp::Mov => b,
-        AluOp::Div | AluOp::Mod | AluOp::And | AluOp::Or | AluOp::Xor | AluOp::Rsh => Interval::TOP,
+        AluOp::And | AluOp::Or | AluOp::Xor => {
+            // Numbers that fit so many bits, the sign's copies above, do so afterwards.
+            let magnitude = |x: T| if x.widen() < 0 { !x.widen() } else { x.widen() };
+            let greatest = [a.min, a.max, b.min, b.max]
+                .into_iter()
+                .map(magnitude)
+                .fold(0, i128::max);
+            let max = ones_up_to(T::wrap(greatest));
+            Interval {
+                min: T::wrap(!max.widen()),
+                max,
+            }
+        }
+        AluOp::Div | AluOp::Mod | AluOp::Rsh => Interval::TOP,
     }
 }
 
@@ -174,7 +187,7 @@ fn bitwise(op: AluOp, a: Tnum, b: Tnum, count: Interval<u32>, width: u32) -> Tnu
 }
 
 /// The operation on two numbers, as RFC 9669 defines it.
-fn concrete(width: Width, op: AluOp, x: u64, y: u64) -> u64 {
+pub(super) fn concrete(width: Width, op: AluOp, x: u64, y: u64) -> u64 {
     match width {
         Width::W64 => {
             let (sx, sy) = (x as i64, y as i64);

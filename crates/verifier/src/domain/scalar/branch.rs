@@ -151,6 +151,28 @@ fn no_bit_common(width: Width, a: &Scalar, b: &Scalar) -> Option<(Scalar, Scalar
     Some((clear(a, b.bits.value)?, clear(b, a.bits.value)?))
 }
 
+/// Whether the condition holds of two numbers.
+#[cfg(test)]
+pub(super) fn holds(width: Width, cond: Cond, x: u64, y: u64) -> bool {
+    let (x, y, sx, sy) = match width {
+        Width::W64 => (x, y, x as i64, y as i64),
+        Width::W32 => (x & 0xffff_ffff, y & 0xffff_ffff, (x as i32).into(), (y as i32).into()),
+    };
+    match cond {
+        Cond::Eq => x == y,
+        Cond::Ne => x != y,
+        Cond::Gt => x > y,
+        Cond::Ge => x >= y,
+        Cond::Lt => x < y,
+        Cond::Le => x <= y,
+        Cond::Sgt => sx > sy,
+        Cond::Sge => sx >= sy,
+        Cond::Slt => sx < sy,
+        Cond::Sle => sx <= sy,
+        Cond::Set => x & y != 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,26 +192,6 @@ mod tests {
         Cond::Sle,
         Cond::Set,
     ];
-
-    fn holds(width: Width, cond: Cond, x: u64, y: u64) -> bool {
-        let (x, y, sx, sy) = match width {
-            Width::W64 => (x, y, x as i64, y as i64),
-            Width::W32 => (x & 0xffff_ffff, y & 0xffff_ffff, (x as i32).into(), (y as i32).into()),
-        };
-        match cond {
-            Cond::Eq => x == y,
-            Cond::Ne => x != y,
-            Cond::Gt => x > y,
-            Cond::Ge => x >= y,
-            Cond::Lt => x < y,
-            Cond::Le => x <= y,
-            Cond::Sgt => sx > sy,
-            Cond::Sge => sx >= sy,
-            Cond::Slt => sx < sy,
-            Cond::Sle => sx <= sy,
-            Cond::Set => x & y != 0,
-        }
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]

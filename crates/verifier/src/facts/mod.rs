@@ -1,0 +1,160 @@
+//! What the verifier is told and what it answers, as plain data.
+//!
+//! A program comes with facts about its surroundings: the context of its hook ([`ContextFacts`]), the BPF helpers it may
+//! call ([`HelperProto`]) and the maps it names ([`MapFacts`]). The answer, [`Verified`], carries what was proved about
+//! each instruction, for the engines (which memory an access touches) and for map tracing (which stores write
+//! through a map value).
+
+mod context;
+mod helper;
+mod map;
+mod program;
+
+use std::collections::BTreeSet;
+
+use hitless_isa::Insn;
+
+pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths};
+pub use helper::{ArgType, HelperProto, MemArg, MemSize, MemUse, RetType};
+pub use map::{MapFacts, MapKind};
+pub use program::{ProgramKind, ProgramSet};
+
+/// Everything the verifier is told about one program.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramInput<'a> {
+    /// The program's name, for messages.
+    pub name: &'a str,
+    /// The main program followed by its subprograms. Maps are named by index (`BPF_PSEUDO_MAP_IDX`,
+    /// `BPF_PSEUDO_MAP_IDX_VALUE`) into `maps`.
+    pub insns: &'a [Insn],
+    /// The maps that `insns` may name.
+    pub maps: &'a [MapFacts],
+    /// The context that the hook passes in `r1`.
+    pub context: &'a ContextFacts,
+    /// The helpers that this program type may call, sorted by number.
+    pub helpers: &'a [HelperProto],
+    /// Whether the program's license allows helpers that are GPL-only.
+    pub gpl_compatible: bool,
+    /// Source lines, sorted by `pc`; may be empty.
+    pub lines: &'a [SourceLine],
+    /// Instructions that must never run, sorted by `pc`; each a call of a helper that does not exist.
+    pub poisoned: &'a [Poisoned],
+}
+
+/// An instruction that needs something that does not exist where the program is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poisoned {
+    /// Its slot.
+    pub pc: usize,
+    /// What is missing ("struct task_struct.no_such_field").
+    pub missing: String,
+}
+
+/// The source line that instructions from `pc` on come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceLine {
+    /// First slot of the line.
+    pub pc: usize,
+    /// File name as the compiler recorded it.
+    pub file: String,
+    /// Line number, from 1.
+    pub line: u32,
+    /// The text of the line, trimmed.
+    pub text: String,
+}
+
+/// Which memory an access touches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Region {
+    /// The stack of this frame or of a calling one.
+    Stack,
+    /// A field of the context, by index into [`ContextFacts::fields`].
+    Context {
+        /// Index of the field.
+        field: u16,
+    },
+    /// Packet memory, metadata included.
+    Packet,
+    /// A value of a map, by index into [`ProgramInput::maps`].
+    MapValue {
+        /// Index of the map.
+        map: u32,
+    },
+    /// Memory behind a context field of kind [`ContextFieldKind::Memory`].
+    ContextMemory {
+        /// Index of the field.
+        field: u16,
+    },
+}
+
+/// What was proved of one instruction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InsnFacts {
+    /// Whether any path reaches it. Unreachable instructions may not be executed.
+    pub reachable: bool,
+    /// For loads, stores and atomics: every region that some path accesses here. One instruction may reach values of
+    /// several maps, but not regions of different sorts, except the stack and others where the kernel allows it.
+    pub access: BTreeSet<Region>,
+    /// For helper calls: the map in the map argument (the same on every path).
+    pub map: Option<u32>,
+    /// For helper calls: memory given in each argument register r1 to r5.
+    pub memory: [Option<ArgMemory>; 5],
+}
+
+/// Memory given to a helper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArgMemory {
+    /// Regions that it lies in, over all paths. Empty if the pointer was NULL on every path.
+    pub regions: BTreeSet<Region>,
+    /// Whether the helper writes it.
+    pub write: bool,
+}
+
+/// A verified program: what engines compile, with what was proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The instructions as given.
+    pub insns: Vec<Insn>,
+    /// What was proved of each slot. The second slot of a wide immediate has default facts.
+    pub facts: Vec<InsnFacts>,
+    /// The main program first, then its subprograms, in slot order.
+    pub subprogs: Vec<Subprog>,
+    /// Maps whose elements some helper call may change.
+    pub maps_updated: BTreeSet<u32>,
+    /// Maps that stores, atomics or helpers may write through a value pointer.
+    pub maps_stored: BTreeSet<u32>,
+    /// For each context field of kind [`ContextFieldKind::Memory`] or [`ContextFieldKind::Record`] (by index): how many bytes
+    /// from its start the program may access, at the most.
+    pub extents: Vec<(u16, u32)>,
+    /// What the proof cost.
+    pub stats: Stats,
+}
+
+/// A subprogram (`bpf_func_info`'s extent).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subprog {
+    /// First slot.
+    pub start: usize,
+    /// One past the last slot.
+    pub end: usize,
+    /// Bytes of stack that it uses in its own frame, at the most 512.
+    pub stack_depth: u32,
+    /// Whether it may read stack that it has not written. Engines then clear its frame on entry, so that what it reads is
+    /// defined.
+    pub clear_stack: bool,
+}
+
+/// What a verification cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Instructions interpreted, over all paths ("processed N insns").
+    pub processed: usize,
+    /// The limit on that.
+    pub limit: usize,
+    /// States kept for pruning, in total.
+    pub total_states: usize,
+    /// The most states kept at once.
+    pub peak_states: usize,
+    /// The most states kept at once for one instruction.
+    pub max_states_per_insn: usize,
+}

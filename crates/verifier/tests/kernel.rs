@@ -1,0 +1,178 @@
+//! The kernel's verdict beside ours: on the programs in `tests/cases`, and on generated ones.
+//!
+//! Accepted here and refused there is a finding: it has to be explained, or it is an unsound verifier. Refused here and
+//! accepted there is a false refusal. Without `bpf(2)` the tests say that they skip.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use hitless_verifier::{MapFacts, MapKind};
+use support::Case;
+use support::kernel::{LogLevel, Outcome, load, probe};
+use support::random::Random;
+
+const PRECISER: &str = "bounds are kept better here";
+const NOT_HERE: &str = "not supported here";
+
+/// Cases in which the verdicts differ, and why.
+const EXPLAINED: &[(&str, &str)] = &[
+    ("sign extension bounds from both sides", PRECISER),
+    ("a remainder bounds an index", PRECISER),
+    ("the bound of a sum reaches the copy", PRECISER),
+    ("a smaller check after a greater one is decided", PRECISER),
+    ("the context is not NULL", PRECISER),
+    ("may_goto", NOT_HERE),
+    ("one call with two maps", "engines are told of one map for a call"),
+    ("a map is no memory", NOT_HERE),
+    ("kernel objects", NOT_HERE),
+    ("a helper for devices", "there are none in user space"),
+    (
+        "the device that a packet leaves by",
+        "only programs of a device map may read it there",
+    ),
+    (
+        "a value that may be NULL where NULL will do",
+        "nothing proves that it is NULL only if the size is zero",
+    ),
+];
+
+/// What Linux says of generated programs whose bounds it does not know well enough.
+const LESS_PRECISE: &[&str] = &[
+    "R max value is outside of the allowed memory range",
+    "R offset is outside of the packet",
+    "R unbounded memory access",
+    "R min value is",
+    "R invalid variable-offset",
+    "invalid access to packet",
+    "invalid access to map value",
+    "math between map_value pointer and",
+    "map_value pointer offset",
+    "math between pkt pointer and",
+    "value",
+    "infinite loop detected",
+    "BPF program is too large",
+];
+
+fn kernel(case: &Case) -> Outcome {
+    load(&case.insns, &case.maps, LogLevel::Failure).expect("maps can be made")
+}
+
+/// Whether the kernel can be asked about the surroundings of a case.
+fn comparable(case: &Case) -> bool {
+    let plain = |map: &MapFacts| {
+        map.spin_lock.is_none() && !map.readonly_prog && matches!(map.kind, MapKind::Hash | MapKind::Array)
+    };
+    case.context.name == "xdp_md" && case.context.packet_writable && case.gpl && case.maps.iter().all(plain)
+}
+
+#[test]
+fn cases() {
+    if let Err(reason) = probe() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let mut failures = Vec::new();
+    let mut compared = 0;
+    for case in support::corpus().iter().filter(|case| comparable(case)) {
+        let explained = EXPLAINED.iter().any(|(name, _)| *name == case.name);
+        let (ours, theirs) = (case.verify(), kernel(case));
+        compared += 1;
+        if (ours.is_ok() == theirs.error.is_none()) == explained {
+            let ours = ours.map_or_else(|error| error.to_string(), |_| "accepted".to_owned());
+            failures.push(format!(
+                "{}: here {ours}; Linux: {:?} {}",
+                case.name,
+                theirs.error,
+                theirs.message()
+            ));
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{compared} cases compared:\n{}",
+        failures.join("\n")
+    );
+}
+
+/// What the generated programs came to.
+#[derive(Debug, Default)]
+struct Tally {
+    both_accept: usize,
+    both_refuse: usize,
+    /// Refused here only, by the kind of message.
+    only_linux: BTreeMap<String, usize>,
+    /// Accepted here only, by the kernel's kind of message.
+    only_here: BTreeMap<String, usize>,
+}
+
+/// A message without its numbers.
+fn kind(message: &str) -> String {
+    let letters = message.chars().filter(|c| !c.is_ascii_digit());
+    letters.take(60).collect()
+}
+
+fn compare_generated(seed: u64, rounds: usize) -> Tally {
+    let mut random = Random::new(seed);
+    let setting = &support::parse(support::generate::SETTING)[0];
+    let mut tally = Tally::default();
+    let show = std::env::var("SHOW").unwrap_or_default();
+    for round in 0..rounds {
+        let case = Case {
+            insns: support::generate::program(&mut random),
+            name: format!("generated ({seed}, {round})"),
+            ..setting.surroundings()
+        };
+        let (ours, theirs) = (case.verify(), kernel(&case));
+        let differ = match (&ours, &theirs.error) {
+            (Ok(_), None) => {
+                tally.both_accept += 1;
+                false
+            }
+            (Err(_), Some(_)) => {
+                tally.both_refuse += 1;
+                false
+            }
+            (Err(error), None) => {
+                *tally.only_linux.entry(kind(&error.errors[0].message)).or_default() += 1;
+                show == "linux"
+            }
+            (Ok(_), Some(_)) => {
+                *tally.only_here.entry(kind(theirs.message())).or_default() += 1;
+                show == "here"
+            }
+        };
+        if differ {
+            println!(
+                "{}",
+                hitless_isa::disasm::listing(&case.insns, &hitless_isa::disasm::no_names)
+            );
+            println!(
+                "{}: {:?}\n{}",
+                case.name,
+                ours.err().map(|error| error.to_string()),
+                theirs.log
+            );
+        }
+    }
+    tally
+}
+
+/// A few false refusals in a hundred thousand are borne: the bounds of the two verifiers are not the same.
+#[test]
+fn generated_programs() {
+    if let Err(reason) = probe() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let given = std::env::var("FUZZ_PROGRAMS").ok().and_then(|text| text.parse().ok());
+    let programs = given.unwrap_or(1_000);
+    let tally = compare_generated(11, programs);
+    println!("{tally:#?}");
+    let refused: usize = tally.only_linux.values().sum();
+    assert!(refused * 10_000 <= programs, "false refusals: {:?}", tally.only_linux);
+    let explained = |message: &str| LESS_PRECISE.iter().any(|start| message.starts_with(start));
+    let unexplained: Vec<_> = tally.only_here.keys().filter(|message| !explained(message)).collect();
+    assert!(unexplained.is_empty(), "accepted here only: {unexplained:?}");
+    assert!(tally.both_accept > 0 && tally.both_refuse > 0);
+}

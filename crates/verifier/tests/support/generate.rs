@@ -1,0 +1,390 @@
+//! Random plausible programs: arithmetic, branches, bounded loops, spills and calls, whose results become offsets.
+
+use hitless_isa::{
+    AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Insn, Instruction, Operand, Reg, Size, Width, encode,
+};
+
+use super::random::Random;
+
+const OPS: [AluOp; 14] = [
+    AluOp::Add,
+    AluOp::Sub,
+    AluOp::Mul,
+    AluOp::Div,
+    AluOp::SDiv,
+    AluOp::Or,
+    AluOp::And,
+    AluOp::Lsh,
+    AluOp::Rsh,
+    AluOp::Mod,
+    AluOp::SMod,
+    AluOp::Xor,
+    AluOp::Mov,
+    AluOp::Arsh,
+];
+const CONDS: [Cond; 11] = [
+    Cond::Eq,
+    Cond::Ne,
+    Cond::Gt,
+    Cond::Ge,
+    Cond::Lt,
+    Cond::Le,
+    Cond::Sgt,
+    Cond::Sge,
+    Cond::Slt,
+    Cond::Sle,
+    Cond::Set,
+];
+const SIZES: [Size; 4] = [Size::B, Size::H, Size::W, Size::Dw];
+/// Bytes of stack that programs use.
+const STACK: i16 = 32;
+
+/// The surroundings of the programs, as a case.
+pub const SETTING: &str = "case: generated\nmap: m array value 64\n    r0 = 0\n    exit\n";
+
+/// Part of a program. Jumps count parts, not slots.
+enum Part {
+    Insns(Vec<Instruction>),
+    /// A conditional jump over so many parts.
+    Skip(Instruction, usize),
+    /// A conditional jump back to the beginning of a part.
+    Back(Instruction, usize),
+    /// A call of the subprogram at the end.
+    Call,
+}
+
+fn reg(n: u64) -> Reg {
+    Reg::new(n as u8).expect("a register")
+}
+
+fn alu(op: AluOp, dst: Reg, src: Operand) -> Instruction {
+    Instruction::Alu {
+        width: Width::W64,
+        op,
+        dst,
+        src,
+    }
+}
+
+fn mov(dst: Reg, src: Operand) -> Instruction {
+    alu(AluOp::Mov, dst, src)
+}
+
+fn load(size: Size, dst: Reg, base: Reg, off: i16) -> Instruction {
+    Instruction::Load {
+        size,
+        signed: false,
+        dst,
+        base,
+        off,
+    }
+}
+
+fn jump(width: Width, cond: Cond, dst: Reg, src: Operand) -> Instruction {
+    Instruction::Jump {
+        width,
+        cond,
+        dst,
+        src,
+        off: 0,
+    }
+}
+
+/// Part of the stack that an access of this size can reach.
+fn stack_offset(random: &mut Random, size: Size) -> i16 {
+    let size = size.bytes() as i16;
+    -size * (1 + random.below((STACK / size) as u64) as i16)
+}
+
+/// A program of arithmetic and branches on `r0` to `r5` and spilled numbers, that at last uses some of them as offsets into
+/// a map value (`r6`, 64 bytes, map 0) and into the packet. It may have a loop around a part of it (counted in `r9`) and a
+/// subprogram.
+pub fn program(random: &mut Random) -> Vec<Insn> {
+    let mut parts = vec![Part::Insns(prologue(random))];
+    let body = 4 + random.below(20) as usize;
+    let loops = random.below(3) == 0;
+    let (first, last) = (
+        random.below(body as u64 / 2) as usize,
+        body / 2 + random.below(body as u64 / 2) as usize,
+    );
+    let calls = random.below(4) == 0;
+    let mut start = 0;
+    for i in 0..body {
+        if loops && i == first {
+            parts.push(Part::Insns(vec![mov(Reg::R9, Operand::Imm(0))]));
+            start = parts.len();
+        }
+        // Jumps stay inside of the loop, or outside.
+        let room = if loops && (first..=last).contains(&i) {
+            last - i
+        } else if loops && i < first {
+            first - i - 1
+        } else {
+            body - i - 1
+        };
+        parts.push(part(random, room, calls));
+        if loops && i == last {
+            let limit = Operand::Imm(1 + random.below(6) as i32);
+            let cond = random.pick(&[Cond::Lt, Cond::Slt, Cond::Ne, Cond::Le]);
+            parts.push(Part::Insns(vec![alu(AluOp::Add, Reg::R9, Operand::Imm(1))]));
+            parts.push(Part::Back(
+                jump(random.pick(&[Width::W32, Width::W64]), cond, Reg::R9, limit),
+                start,
+            ));
+        }
+    }
+    let tail = epilogue(random, &mut parts);
+    assemble(&parts, tail, random)
+}
+
+fn prologue(random: &mut Random) -> Vec<Instruction> {
+    let mut code = vec![Instruction::LoadImm64 {
+        dst: Reg::R6,
+        imm: Imm64::MapValueIdx { index: 0, off: 0 },
+    }];
+    for (n, off) in [(2, 0), (3, 8), (4, 16), (5, 24)] {
+        code.push(load(random.pick(&SIZES), reg(n), Reg::R6, off));
+    }
+    code.push(mov(Reg::R0, Operand::Imm(random.number() as i32)));
+    code.push(load(Size::W, Reg::R7, Reg::R1, 0));
+    code.push(load(Size::W, Reg::R8, Reg::R1, 4));
+    code.push(mov(Reg::R1, Operand::Imm(1)));
+    for (off, n) in [(-8, 2), (-16, 3)] {
+        code.push(Instruction::Store {
+            size: Size::Dw,
+            base: Reg::R10,
+            off,
+            src: Operand::Reg(reg(n)),
+        });
+    }
+    code
+}
+
+fn part(random: &mut Random, room: usize, calls: bool) -> Part {
+    let (a, b) = (reg(random.below(6)), reg(random.below(6)));
+    let width = random.pick(&[Width::W32, Width::W64]);
+    let number = random.number() as i32;
+    let src = if random.below(2) == 0 {
+        Operand::Reg(b)
+    } else {
+        Operand::Imm(number)
+    };
+    let size = random.pick(&SIZES);
+    let one = |insn| Part::Insns(vec![insn]);
+    match random.below(if calls { 17 } else { 16 }) {
+        0..4 => {
+            let op = random.pick(&OPS);
+            let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
+            let divides = matches!(op, AluOp::Div | AluOp::SDiv | AluOp::Mod | AluOp::SMod);
+            let src = match src {
+                Operand::Imm(imm) if shift => Operand::Imm(imm & 31),
+                // The kernel refuses to divide by a constant zero.
+                Operand::Imm(0) if divides => Operand::Imm(1),
+                src => src,
+            };
+            one(Instruction::Alu { width, op, dst: a, src })
+        }
+        4 => one(Instruction::MovSx {
+            width,
+            bits: random.pick(&[8, 16]),
+            dst: a,
+            src: b,
+        }),
+        5 => one(Instruction::Neg { width, dst: a }),
+        6 => one(Instruction::End {
+            op: random.pick(&[EndOp::ToLe, EndOp::ToBe, EndOp::Swap]),
+            bits: random.pick(&[16, 32, 64]),
+            dst: a,
+        }),
+        7 => one(mov(a, Operand::Reg(b))),
+        // A copy at a constant distance.
+        8 => Part::Insns(vec![
+            Instruction::Alu {
+                width,
+                op: AluOp::Mov,
+                dst: a,
+                src: Operand::Reg(b),
+            },
+            alu(
+                random.pick(&[AluOp::Add, AluOp::Sub]),
+                a,
+                Operand::Imm(random.below(40) as i32 - 8),
+            ),
+        ]),
+        9 => one(Instruction::Store {
+            size,
+            base: Reg::R10,
+            off: stack_offset(random, size),
+            src: if random.below(3) == 0 { Operand::Imm(0) } else { src },
+        }),
+        10 => one(Instruction::Load {
+            size,
+            signed: size != Size::Dw && random.below(3) == 0,
+            dst: a,
+            base: Reg::R10,
+            off: stack_offset(random, size),
+        }),
+        11 if random.below(4) == 0 => {
+            let size = random.pick(&[Size::W, Size::Dw]);
+            one(Instruction::Atomic {
+                size,
+                op: random.pick(&[AtomicOp::Add { fetch: true }, AtomicOp::Xchg, AtomicOp::CmpXchg]),
+                base: Reg::R10,
+                off: stack_offset(random, size),
+                src: a,
+            })
+        }
+        // The stack at an unknown offset.
+        11 if random.below(2) == 0 => Part::Insns(vec![
+            mov(a, Operand::Reg(b)),
+            alu(AluOp::And, a, Operand::Imm(7)),
+            alu(AluOp::Add, a, Operand::Reg(Reg::R10)),
+            Instruction::Store {
+                size: Size::B,
+                base: a,
+                off: -(STACK - 8 * random.below(3) as i16),
+                src: Operand::Imm(random.pick(&[0, 1])),
+            },
+            mov(a, Operand::Imm(number)),
+        ]),
+        16 => Part::Call,
+        _ => Part::Skip(
+            jump(width, random.pick(&CONDS), a, src),
+            random.below(room as u64 + 1) as usize,
+        ),
+    }
+}
+
+/// Uses one of the numbers as an offset; returns the code, in which jumps count slots.
+fn epilogue(random: &mut Random, parts: &mut Vec<Part>) -> Vec<Instruction> {
+    let index = reg(random.below(6));
+    let mut code = Vec::new();
+    if random.below(2) == 0 {
+        let limit = Operand::Imm(random.below(70) as i32);
+        let check = jump(
+            random.pick(&[Width::W32, Width::W64]),
+            random.pick(&CONDS),
+            index,
+            limit,
+        );
+        let Instruction::Jump {
+            width, cond, dst, src, ..
+        } = check
+        else {
+            unreachable!("just made");
+        };
+        code.push(Instruction::Jump {
+            width,
+            cond,
+            dst,
+            src,
+            off: 8,
+        });
+    } else {
+        parts.push(Part::Insns(vec![alu(AluOp::And, index, Operand::Imm(63))]));
+    }
+    code.extend([
+        mov(Reg::R9, Operand::Reg(Reg::R6)),
+        alu(AluOp::Add, Reg::R9, Operand::Reg(index)),
+        Instruction::Store {
+            size: Size::B,
+            base: Reg::R9,
+            off: 0,
+            src: Operand::Imm(1),
+        },
+        alu(AluOp::Add, Reg::R7, Operand::Reg(index)),
+        mov(Reg::R9, Operand::Reg(Reg::R7)),
+        alu(AluOp::Add, Reg::R9, Operand::Imm(random.below(10) as i32)),
+        Instruction::Jump {
+            width: Width::W64,
+            cond: random.pick(&CONDS[2..6]),
+            dst: Reg::R9,
+            src: Operand::Reg(Reg::R8),
+            off: 1,
+        },
+        load(random.pick(&SIZES), Reg::R0, Reg::R7, 0),
+        mov(Reg::R0, Operand::Imm(0)),
+        Instruction::Exit,
+    ]);
+    code
+}
+
+/// A subprogram of two numbers; it looks at uninitialised stack, too.
+fn subprogram(random: &mut Random) -> Vec<Instruction> {
+    let op = random.pick(&OPS[..6]);
+    vec![
+        mov(Reg::R0, Operand::Reg(Reg::R1)),
+        Instruction::Store {
+            size: Size::W,
+            base: Reg::R10,
+            off: -8,
+            src: Operand::Reg(Reg::R2),
+        },
+        Instruction::Jump {
+            width: Width::W64,
+            cond: random.pick(&CONDS),
+            dst: Reg::R0,
+            src: Operand::Imm(random.below(70) as i32),
+            off: 2,
+        },
+        load(random.pick(&SIZES), Reg::R3, Reg::R10, -8),
+        alu(op, Reg::R0, Operand::Reg(Reg::R3)),
+        alu(AluOp::And, Reg::R0, Operand::Imm(random.pick(&[63, 255, -1]))),
+        Instruction::Exit,
+    ]
+}
+
+/// Lays the parts out one after the other.
+fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<Insn> {
+    // After a call the arguments are loaded again.
+    let call = |off| {
+        let mut code = vec![Instruction::Call(CallTarget::Subprog(off))];
+        code.push(mov(Reg::R1, Operand::Imm(3)));
+        code.extend([2, 3, 4, 5].map(|n| load(Size::B, reg(n), Reg::R6, n as i16)));
+        code
+    };
+    let slots = |insns: &[Instruction]| insns.iter().map(Instruction::slots).sum::<usize>();
+    let mut starts = vec![0];
+    for part in parts {
+        let len = match part {
+            Part::Insns(insns) => slots(insns),
+            Part::Skip(..) | Part::Back(..) => 1,
+            Part::Call => slots(&call(0)),
+        };
+        starts.push(starts.last().expect("not empty") + len);
+    }
+    let sub = starts[parts.len()] + slots(&tail);
+    let target = |insn: &Instruction, from: usize, to: usize| match *insn {
+        Instruction::Jump {
+            width, cond, dst, src, ..
+        } => Instruction::Jump {
+            width,
+            cond,
+            dst,
+            src,
+            off: to as i32 - from as i32 - 1,
+        },
+        other => other,
+    };
+    let mut code = Vec::new();
+    let mut called = false;
+    for (index, part) in parts.iter().enumerate() {
+        let at = starts[index];
+        match part {
+            Part::Insns(insns) => code.extend_from_slice(insns),
+            Part::Skip(insn, over) => {
+                code.push(target(insn, at, starts[(index + 1 + over).min(parts.len())]));
+            }
+            Part::Back(insn, to) => code.push(target(insn, at, starts[*to])),
+            Part::Call => {
+                called = true;
+                code.extend(call(sub as i32 - at as i32 - 1));
+            }
+        }
+    }
+    code.extend(tail);
+    if called {
+        code.extend(subprogram(random));
+    }
+    code.iter().flat_map(encode).collect()
+}
