@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use hitless::LoadOptions;
 
 use crate::elf::read_target;
+use crate::kconfig;
 
 /// What is replayed, where, and how it is checked.
 #[derive(Debug, Args)]
@@ -39,16 +40,25 @@ pub(crate) struct TrafficArgs {
     /// a section .BTF [default: those of the runtime]
     #[arg(long, value_name = "FILE")]
     pub(crate) target_btf: Option<PathBuf>,
+
+    /// Configuration options that programs may read (`__kconfig`): a file like /boot/config-* [default: none is set]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kconfig: Option<PathBuf>,
 }
 
 impl TrafficArgs {
     /// How objects are loaded.
     pub(crate) fn load_options(&self) -> Result<LoadOptions> {
-        let options = LoadOptions::new();
-        Ok(match &self.target_btf {
-            Some(path) => options.target_btf(read_target(path)?),
-            None => options,
-        })
+        let mut options = LoadOptions::new();
+        if let Some(path) = &self.target_btf {
+            options = options.target_btf(read_target(path)?);
+        }
+        if let Some(path) = &self.kconfig {
+            for (name, value) in kconfig::read(path)? {
+                options = options.kconfig(name, value);
+            }
+        }
+        Ok(options)
     }
 }
 

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use hitless_btf::{Btf, core};
-use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection};
+use object::elf::FileHeader64;
+use object::read::elf::{ElfFile64, FileHeader};
+use object::{LittleEndian, Object, ObjectSection};
 
 use crate::host::read_object_bytes;
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
+/// How bare types start, in either byte order.
+const BTF_MAGIC: [&[u8]; 2] = [&[0x9f, 0xeb], &[0xeb, 0x9f]];
 
 /// The sections of type information of an ELF file; empty if there are none.
 #[derive(Default)]
@@ -24,7 +27,10 @@ pub(crate) struct BtfSections<'a> {
 impl BtfSections<'_> {
     /// Looks them up.
     pub(crate) fn find(bytes: &[u8]) -> Result<BtfSections<'_>> {
-        let file = ElfFile64::<object::LittleEndian>::parse(bytes).context("not a 64-bit little-endian ELF file")?;
+        FileHeader64::<LittleEndian>::parse(bytes)
+            .and_then(FileHeader::endian)
+            .context("not a 64-bit little-endian ELF file")?;
+        let file = ElfFile64::<LittleEndian>::parse(bytes).context("malformed ELF file")?;
         let data = |name: &'static str| match file.section_by_name(name) {
             Some(section) => section.data().with_context(|| format!("section {name}")),
             None => Ok(&[][..]),
@@ -41,7 +47,8 @@ impl BtfSections<'_> {
 pub(crate) fn read_btf(path: &Path, base: Option<Arc<Btf>>) -> Result<Btf> {
     let context = || format!("cannot read types of {}", path.display());
     let bytes = read_object_bytes(path)?;
-    let section = if bytes.starts_with(ELF_MAGIC) {
+    let elf = bytes.starts_with(ELF_MAGIC);
+    let section = if elf {
         let btf = BtfSections::find(&bytes).with_context(context)?.btf;
         if btf.is_empty() {
             bail!("{}: no section .BTF, expected one: compile with -g", context());
@@ -50,9 +57,16 @@ pub(crate) fn read_btf(path: &Path, base: Option<Arc<Btf>>) -> Result<Btf> {
     } else {
         &bytes
     };
-    match base {
-        Some(base) => Btf::parse_split(section, base).with_context(context),
-        None => Btf::parse(section).with_context(context),
+    let parsed = match base {
+        Some(base) => Btf::parse_split(section, base),
+        None => Btf::parse(section),
+    };
+    if elf || BTF_MAGIC.iter().any(|magic| section.starts_with(magic)) {
+        parsed.with_context(context)
+    } else {
+        parsed
+            .context("neither an ELF file nor bare types")
+            .with_context(context)
     }
 }
 

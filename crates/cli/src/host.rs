@@ -14,6 +14,9 @@ use crate::args::TrafficArgs;
 const MAX_OBJECT: u64 = 256 << 20;
 const MAX_CAPTURE: u64 = 4 << 30;
 
+/// How `/proc/config.gz` starts.
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
 /// A loaded object, attached as long as this lives.
 pub(crate) struct Host {
     pub(crate) runtime: Runtime,
@@ -87,6 +90,18 @@ pub(crate) fn read_object(path: &Path) -> Result<ObjectSpec> {
 /// Reads an object file without looking into it.
 pub(crate) fn read_object_bytes(path: &Path) -> Result<Vec<u8>> {
     read_file(path, MAX_OBJECT)
+}
+
+/// Reads a file of text.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let bytes = read_object_bytes(path)?;
+    if bytes.starts_with(GZIP_MAGIC) {
+        bail!(
+            "cannot read {}: compressed with gzip, expected text: decompress it first",
+            path.display()
+        );
+    }
+    String::from_utf8(bytes).with_context(|| format!("cannot read {}: not text", path.display()))
 }
 
 /// Reads a capture; see [`crate::pcap::parse`].

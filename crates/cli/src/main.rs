@@ -13,6 +13,7 @@ mod dump;
 mod elf;
 mod error;
 mod host;
+mod kconfig;
 mod object;
 mod output;
 mod pcap;

@@ -316,6 +316,37 @@ fn what_goes_wrong_is_said_in_a_line() {
 }
 
 #[test]
+fn a_file_that_holds_no_types_is_told_apart() {
+    let dump = |name: &str, bytes: &[u8]| {
+        let path = file(name, bytes);
+        let line = fails(&["btf", "dump", &path]);
+        line.strip_prefix(&format!("cannot read types of {path}: "))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(
+        dump("text.btf", b"text\n"),
+        "neither an ELF file nor bare types: magic 0x6574, expected 0xeb9f (little-endian)"
+    );
+    assert!(dump("empty.btf", b"").starts_with("neither an ELF file nor bare types: "));
+    let whole = read(V1);
+    assert!(dump("cut_types.bpf.o", &whole[..whole.len() / 2]).starts_with("malformed ELF file: "));
+    let big_endian = read("bpf/corpus/big_endian.bpf.o");
+    assert!(dump("big_endian.bpf.o", &big_endian).starts_with("not a 64-bit little-endian ELF file: "));
+}
+
+#[test]
+fn compressed_options_are_told_apart() {
+    let path = file("config.gz", &[0x1f, 0x8b, 8, 0]);
+    let target = ["--target-btf", "bpf/corpus/target.btf", "--kconfig", &path];
+    let line = fails(&[&["prog", "disasm", "bpf/corpus/kconfig.bpf.o"], &target[..]].concat());
+    assert_eq!(
+        line,
+        format!("cannot read {path}: compressed with gzip, expected text: decompress it first")
+    );
+}
+
+#[test]
 fn nobody_has_to_read_to_the_end() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_hitless"))
         .args(["prog", "disasm", "bpf/corpus/sections.bpf.o", "--json", "--opcodes"])

@@ -111,7 +111,9 @@ fn programs_are_relocated_against_the_types_of_a_file() {
     assert_eq!(report["verdicts"]["XDP_DROP"], 5706);
     let line = fails(&[&args[..], &["--target-btf", CAPTURE]].concat());
     assert!(
-        line.starts_with(&format!("cannot read types of {CAPTURE}: magic ")),
+        line.starts_with(&format!(
+            "cannot read types of {CAPTURE}: neither an ELF file nor bare types: magic "
+        )),
         "{line}"
     );
     let vmlinux = "/sys/kernel/btf/vmlinux";
@@ -121,4 +123,27 @@ fn programs_are_relocated_against_the_types_of_a_file() {
     }
     let report = json(&["run", V1, "--pcap", CAPTURE, "--target-btf", vmlinux]);
     assert_eq!(report["check"]["lost"], 0);
+}
+
+#[test]
+fn configuration_options_come_from_a_file() {
+    let args = ["run", "bpf/corpus/kconfig.bpf.o", "--pcap", CAPTURE];
+    let line = fails(&args);
+    assert!(line.contains("(strong): the option is not set here; set it"), "{line}");
+    // With the options, the next obstacle is the program's type.
+    let options = ["--kconfig", "bpf/corpus/kconfig"];
+    let line = fails(&[&args[..], &options].concat());
+    assert!(
+        line.contains("programs of type raw_tracepoint cannot run here"),
+        "{line}"
+    );
+    let line = fails(&[
+        "upgrade",
+        V1,
+        "bpf/corpus/kconfig_missing.bpf.o",
+        "--plan",
+        "--kconfig",
+        "no/such/file",
+    ]);
+    assert!(line.starts_with("cannot read no/such/file: "), "{line}");
 }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hitless_btf::core;
 use hitless_object::{ObjectSpec, RelocateError};
 
 use crate::elf::read_target;
-use crate::host::read_object_bytes;
+use crate::host::read_text;
+use crate::kconfig;
 
 /// Types, options and symbols of a kernel.
 pub(super) struct Target {
@@ -19,27 +20,15 @@ pub(super) struct Target {
 }
 
 pub(super) fn read(btf: &Path, kconfig: Option<&Path>, kallsyms: Option<&Path>) -> Result<Target> {
-    let text = |path: Option<&Path>| match path {
-        Some(path) => {
-            let bytes = read_object_bytes(path)?;
-            String::from_utf8(bytes).with_context(|| format!("cannot read {}: not text", path.display()))
-        }
-        None => Ok(String::new()),
-    };
     Ok(Target {
         types: read_target(btf)?,
-        options: options(&text(kconfig)?),
-        symbols: symbols(&text(kallsyms)?),
+        options: kconfig.map(kconfig::read).transpose()?.unwrap_or_default(),
+        symbols: kallsyms.map(read_symbols).transpose()?.unwrap_or_default(),
     })
 }
 
-/// Lines like `CONFIG_HZ=250`; all others are comments.
-fn options(text: &str) -> HashMap<String, String> {
-    let lines = text.lines().filter(|line| line.starts_with("CONFIG_"));
-    lines
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.trim_end().to_owned()))
-        .collect()
+fn read_symbols(path: &Path) -> Result<HashMap<String, u64>> {
+    Ok(symbols(&read_text(path)?))
 }
 
 /// Lines like `ffffffff81000000 T _stext`, the first for each name.
@@ -72,11 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_options_and_symbols() {
-        let options = options("# CONFIG_OFF is not set\nCONFIG_HZ=250\nCONFIG_S=\"a=b\"\n\n");
-        assert_eq!(options.get("CONFIG_HZ").map(String::as_str), Some("250"));
-        assert_eq!(options.get("CONFIG_S").map(String::as_str), Some("\"a=b\""));
-        assert_eq!(options.len(), 2);
+    fn symbols_are_the_first_of_each_name() {
         let symbols = symbols("ffffffff81000000 T _stext\n0000000000000010 d local [module]\n20 d local\nbad\n");
         assert_eq!(symbols.get("_stext"), Some(&0xffff_ffff_8100_0000));
         assert_eq!(symbols.get("local"), Some(&0x10));
