@@ -294,7 +294,14 @@ fn header(bytes: &[u8]) -> Result<&Header, ObjectError> {
     }
     match bytes[5] {
         1 => {}
-        2 => return field("data encoding", 2, " (big-endian)", "1 (little-endian)"),
+        2 => {
+            return field(
+                "data encoding",
+                2,
+                " (big-endian)",
+                "1 (little-endian): build with -target bpfel",
+            );
+        }
         found => return field("data encoding", found.into(), "", "1 (little-endian)"),
     }
     let (kind, machine) = (
@@ -302,7 +309,12 @@ fn header(bytes: &[u8]) -> Result<&Header, ObjectError> {
         u16::from_le_bytes([bytes[18], bytes[19]]),
     );
     if machine != 247 {
-        return field("machine", machine.into(), machine_name(machine), "247 (BPF)");
+        return field(
+            "machine",
+            machine.into(),
+            machine_name(machine),
+            "247 (BPF): build with -target bpf",
+        );
     }
     if kind != 1 {
         let meaning = match kind {

@@ -254,7 +254,10 @@ impl<'a, 'e> Relocator<'a, 'e> {
         } else {
             "symbol in section"
         };
-        Err(format!("{kind} {}, which is neither code nor global data", target.name))
+        Err(format!(
+            "{kind} {}, which is neither code nor global data: maps belong in .maps, data in .data, .rodata or .bss",
+            target.name
+        ))
     }
 
     /// Resolves a reference to a symbol that is in no section.

@@ -32,11 +32,11 @@ fn other_files() {
         refusal(&with(&good, 4, &[1])),
         "not a BPF object: class 1 (32 bits), expected 2 (64 bits)"
     );
-    let big = "not a BPF object: data encoding 2 (big-endian), expected 1 (little-endian)";
+    let big = "not a BPF object: data encoding 2 (big-endian), expected 1 (little-endian): build with -target bpfel";
     assert_eq!(refusal(&with(&good, 5, &[2])), big);
     assert_eq!(
         refusal(&with(&good, 18, &[62, 0])),
-        "not a BPF object: machine 62 (x86-64), expected 247 (BPF)"
+        "not a BPF object: machine 62 (x86-64), expected 247 (BPF): build with -target bpf"
     );
     assert_eq!(
         refusal(&with(&good, 16, &[2, 0])),
@@ -114,6 +114,21 @@ fn relocations_of_code() {
     assert_eq!(
         refusal(&builder.build()),
         "section xdp: relocations with the symbols of section 1, expected those of 3"
+    );
+}
+
+#[test]
+fn maps_in_a_section_of_another_name() {
+    let mut builder = Builder::new();
+    let xdp = builder.code("xdp", &[elf::WIDE[0], elf::WIDE[1], EXIT]);
+    builder.symbol("program", elf::GLOBAL_FUNC, xdp, 0, 24);
+    let maps = builder.section(".maps2", elf::PROGBITS, elf::WRITABLE, &[0; 32]);
+    let map = builder.symbol("flows", elf::GLOBAL_OBJECT, maps, 0, 32);
+    builder.reloc(xdp, 0, map, 1, None);
+    assert_eq!(
+        refusal(&builder.build()),
+        "section xdp, instruction 0: reference to \"flows\": symbol in section .maps2, which is neither code nor global \
+         data: maps belong in .maps, data in .data, .rodata or .bss"
     );
 }
 

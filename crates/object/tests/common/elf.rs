@@ -10,11 +10,14 @@ const SYMTAB_SHNDX: u32 = 18;
 
 /// `SHF_ALLOC | SHF_EXECINSTR`.
 pub(crate) const CODE: u64 = 6;
+/// `SHF_ALLOC | SHF_WRITE`.
+pub(crate) const WRITABLE: u64 = 3;
 /// `SHF_COMPRESSED`.
 pub(crate) const COMPRESSED: u64 = 1 << 11;
 
 /// Kinds of symbols: binding and type.
 pub(crate) const GLOBAL_FUNC: u8 = 0x12;
+pub(crate) const GLOBAL_OBJECT: u8 = 0x11;
 pub(crate) const GLOBAL_NOTYPE: u8 = 0x10;
 pub(crate) const LOCAL_FUNC: u8 = 0x02;
 pub(crate) const LOCAL_NOTYPE: u8 = 0x00;
@@ -35,6 +38,9 @@ pub(crate) fn mov(imm: i32) -> [u8; 8] {
 pub(crate) fn call(imm: i32) -> [u8; 8] {
     insn(0x85, 0x10, imm)
 }
+
+/// `r1 = 0` in two slots.
+pub(crate) const WIDE: [[u8; 8]; 2] = [[0x18, 1, 0, 0, 0, 0, 0, 0], [0; 8]];
 
 pub(crate) const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
 
