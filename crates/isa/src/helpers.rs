@@ -1,6 +1,6 @@
 //! The names of BPF helpers.
 
-/// Names by number (`enum bpf_func_id`), The kernel adds no helpers any more, so the list is complete;
+/// Names by number (`enum bpf_func_id`). The kernel adds no helpers any more, so the list is complete;
 /// number 0 is never called.
 const NAMES: [&str; 212] = [
     "bpf_unspec",
