@@ -42,22 +42,38 @@ find_bpftool >/dev/null || packages="$packages bpftool"
 
 if [ "$(id -u)" != 0 ]; then
 	echo "$0: missing; install with: sudo apt-get install$packages" >&2
-	echo "$0: (on Ubuntu, bpftool is in linux-tools-common and linux-tools-generic)" >&2
-	# Without libbpf-dev the tests that want it are skipped.
+	case $packages in
+	*bpftool*) echo "$0: (on Ubuntu, bpftool is in linux-tools-common and linux-tools-generic)" >&2 ;;
+	esac
 	[ "$packages" = " libbpf-dev" ] || exit 1
+	echo "$0: going on; the comparison with libbpf is skipped" >&2
 	exit 0
 fi
 
+if ! command -v apt-get >/dev/null; then
+	echo "$0: missing, and there is no apt-get to install it with:$packages" >&2
+	exit 1
+fi
+
+install() {
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >&2
+}
+
 echo "$0: installing$packages with apt-get" >&2
 apt-get update >&2
-export DEBIAN_FRONTEND=noninteractive
 for package in $packages; do
 	case $package in
 	bpftool)
-		apt-get install -y --no-install-recommends bpftool >&2 ||
-			apt-get install -y --no-install-recommends linux-tools-common linux-tools-generic >&2
+		# On Ubuntu it is no package of its own, or one that depends on less than it needs.
+		install bpftool || true
+		find_bpftool >/dev/null || install linux-tools-common linux-tools-generic
 		find_bpftool >/dev/null || { echo "$0: installed bpftool, but it does not run" >&2; exit 1; }
 		;;
-	*) apt-get install -y --no-install-recommends "$package" >&2 ;;
+	*)
+		install "$package" || {
+			echo "$0: cannot install $package; Debian 12 and Ubuntu 24.04 have it, for others see https://apt.llvm.org" >&2
+			exit 1
+		}
+		;;
 	esac
 done
