@@ -4,6 +4,7 @@ pub(crate) mod compare;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::Deserialize;
 
@@ -163,7 +164,10 @@ impl Oracle {
             return missing("header bpf/libbpf.h");
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/oracle.c");
-        let name = format!("oracle-{}", std::process::id());
+        // Tests of one process run side by side, and each removes its own.
+        static COMPILED: AtomicU32 = AtomicU32::new(0);
+        let number = COMPILED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("oracle-{}-{number}", std::process::id());
         let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let output = Command::new("cc")
             .args(["-std=gnu11", "-O1", "-Wall", "-o"])
