@@ -256,6 +256,27 @@ fn relocations_are_marked_and_done() {
 }
 
 #[test]
+fn listings_and_descriptions_name_the_same_types() {
+    for (object, expected) in [
+        ("bpf/trace_mirror.bpf.o", &["map_trace", "xdp"][..]),
+        ("bpf/corpus/sections_hitless.bpf.o", &["map_trace", "migrate"]),
+    ] {
+        let types = |command: [&str; 2]| -> Vec<String> {
+            let report = json(&[&command[..], &[object]].concat());
+            let programs = report["programs"].as_array().unwrap().iter();
+            programs
+                .map(|program| program["type"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let shown = types(["object", "show"]);
+        assert_eq!(types(["prog", "disasm"]), shown);
+        for ty in expected {
+            assert!(shown.iter().any(|shown| shown == ty), "{object}: {shown:?}");
+        }
+    }
+}
+
+#[test]
 fn externs_are_named_and_resolved() {
     const OBJECT: &str = "bpf/corpus/ksyms_variables.bpf.o";
     let open = succeeds(&["prog", "disasm", OBJECT]);

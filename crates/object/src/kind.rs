@@ -97,6 +97,18 @@ impl<'a> SectionKind<'a> {
         }
     }
 
+    /// The type of its programs, in the kernel's word if the kernel has it: "xdp", "map_trace"; "unknown" if the name does
+    /// not say.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            SectionKind::Program(kind) => kind.program_type.name(),
+            SectionKind::MapTrace { .. } => "map_trace",
+            SectionKind::Migrate { .. } => "migrate",
+            SectionKind::Unknown { .. } => "unknown",
+        }
+    }
+
     fn unknown(reason: &'static str) -> SectionKind<'a> {
         SectionKind::Unknown { reason }
     }

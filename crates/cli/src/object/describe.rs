@@ -35,7 +35,7 @@ pub(super) struct BtfDescription {
 #[derive(Serialize)]
 pub(super) struct Program {
     #[serde(rename = "type")]
-    pub(super) kind: String,
+    pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) section: String,
     /// Where it runs; `None` if only its author knows.
@@ -188,12 +188,7 @@ fn program(spec: &ObjectSpec, index: usize, program: &ProgramSpec) -> Program {
     externs.sort();
     externs.dedup();
     Program {
-        kind: match kind {
-            SectionKind::Program(kind) => kind.program_type.name().to_owned(),
-            SectionKind::MapTrace { .. } => "map_trace".to_owned(),
-            SectionKind::Migrate { .. } => "migrate".to_owned(),
-            _ => "unknown".to_owned(),
-        },
+        kind: kind.type_name(),
         name: program.name.clone(),
         section: program.section.clone(),
         hook: hook(spec, index, kind),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use hitless_isa::{Insn, decode};
-use hitless_object::{ObjectSpec, ProgramSpec, SectionKind};
+use hitless_object::{ObjectSpec, ProgramSpec};
 use serde::Serialize;
 
 use super::annotate::Annotator;
@@ -122,7 +122,7 @@ struct JsonProgram<'a> {
     name: &'a str,
     section: &'a str,
     #[serde(rename = "type")]
-    kind: Option<&'static str>,
+    kind: &'static str,
     insns: Vec<JsonInsn<'a>>,
 }
 
@@ -164,10 +164,7 @@ pub(super) fn json<'a>(object: &Path, listings: &'a [Listing<'a>], opcodes: bool
             .map(|listing| JsonProgram {
                 name: &listing.program.name,
                 section: &listing.program.section,
-                kind: match listing.program.kind() {
-                    SectionKind::Program(kind) => Some(kind.program_type.name()),
-                    _ => None,
-                },
+                kind: listing.program.kind().type_name(),
                 insns: listing.lines.iter().map(|line| line.json(opcodes)).collect(),
             })
             .collect(),
