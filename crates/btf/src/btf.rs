@@ -341,8 +341,8 @@ impl Btf {
         found
     }
 
-    /// Completes a data section with what only the object file's symbols say: its size, and the offset of each variable
-    /// that `offset_of` knows (by the variable's name and linkage). Variables are then sorted by offset.
+    /// Completes a data section with what only the object file's symbols say: its size, and the offset and the linkage of
+    /// each variable that `place_of` knows (by the variable's name and linkage so far). Variables are then sorted by offset.
     ///
     /// # Errors
     /// [`DatasecError::NotDatasec`] if `id` is something else, or of the base, [`DatasecError::OutOfBounds`] if a variable would not lie
@@ -351,19 +351,21 @@ impl Btf {
         &mut self,
         id: TypeId,
         size: u32,
-        mut offset_of: impl FnMut(&Var) -> Option<u32>,
+        mut place_of: impl FnMut(&Var) -> Option<(u32, Linkage)>,
     ) -> Result<(), DatasecError> {
         let index = id.0.wrapping_sub(self.first) as usize;
         let Some(Type::Datasec(sec)) = self.types.get(index) else {
             return Err(DatasecError::NotDatasec { id });
         };
         let mut vars = sec.vars.clone();
+        let mut linkages = Vec::new();
         for entry in &mut vars {
             let Some(Type::Var(var)) = self.get(entry.ty) else {
                 continue;
             };
-            if let Some(offset) = offset_of(var) {
+            if let Some((offset, linkage)) = place_of(var) {
                 entry.offset = offset;
+                linkages.push((entry.ty, linkage));
             }
             let needs = self.size_of(entry.ty).unwrap_or(0).max(entry.size);
             let end = u64::from(entry.offset) + u64::from(needs);
@@ -381,6 +383,13 @@ impl Btf {
             sec.vars = vars;
             sec.size = size;
             self.facts[index].size = Some(size);
+        }
+        for (id, linkage) in linkages {
+            // Variables of the base stay as they are.
+            let index = id.0.wrapping_sub(self.first) as usize;
+            if let Some(Type::Var(var)) = self.types.get_mut(index) {
+                var.linkage = linkage;
+            }
         }
         Ok(())
     }

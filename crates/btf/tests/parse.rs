@@ -71,20 +71,25 @@ fn functions_and_lines() {
 fn data_sections_are_completed() {
     let mut btf = flows();
     let (id, _) = btf.datasec(".bss").unwrap();
-    let offset = |var: &Var| {
+    let place = |var: &Var| {
         ["packets_seen", "new_flows"]
             .iter()
             .position(|name| var.name == *name)
-            .map(|i| i as u32 * 8)
+            .map(|i| (i as u32 * 8, Linkage::Static))
     };
-    let error = btf.fix_datasec(id, 8, offset).unwrap_err();
+    let error = btf.fix_datasec(id, 8, place).unwrap_err();
     assert_eq!(
         error.to_string(),
         "variable \"new_flows\" takes bytes 8 to 16 of a section of 8"
     );
-    assert_eq!(btf.size_of(id), Some(0), "nothing has changed");
-    btf.fix_datasec(id, 32, offset).unwrap();
+    assert_eq!(btf, flows(), "nothing has changed");
+    btf.fix_datasec(id, 32, place).unwrap();
     assert_eq!(btf.size_of(id), Some(32));
+    let vars = &btf.datasec(".bss").unwrap().1.vars;
+    let is_static =
+        |entry: &&DatasecVar| matches!(btf.get(entry.ty), Some(Type::Var(v)) if v.linkage == Linkage::Static);
+    let found: Vec<_> = vars.iter().filter(is_static).map(|entry| entry.offset).collect();
+    assert_eq!(found, [0, 8], "others are as they were");
     assert_eq!(btf.embedded(id, "bpf_spin_lock"), []);
     let error = btf.fix_datasec(TypeId(1), 0, |_| None).unwrap_err();
     assert_eq!(error, DatasecError::NotDatasec { id: TypeId(1) });

@@ -33,13 +33,14 @@ pub(crate) fn parse(elf: &Elf<'_>) -> Result<(Option<Btf>, Option<BtfExt>), Obje
     Ok((Some(btf), ext))
 }
 
-/// Fills in the sizes of data sections and the offsets of global variables. Offsets of static ones are there already.
+/// Fills in the sizes of data sections and the offsets of global variables. Offsets of static ones are there already. As in
+/// libbpf, hidden variables become static: they are nobody else's.
 pub(crate) fn fix_datasecs(elf: &Elf<'_>, btf: &mut Btf) -> Result<(), ObjectError> {
-    let offsets: HashMap<(usize, &str), u64> = elf
+    let places: HashMap<(usize, &str), (u64, bool)> = elf
         .symbols
         .iter()
         .filter(|symbol| symbol.kind == SymbolKind::Object && !symbol.local)
-        .filter_map(|symbol| Some(((symbol.section?, symbol.name), symbol.value)))
+        .filter_map(|symbol| Some(((symbol.section?, symbol.name), (symbol.value, symbol.hidden))))
         .collect();
     let sections: Vec<(TypeId, String)> = btf
         .types()
@@ -58,14 +59,15 @@ pub(crate) fn fix_datasecs(elf: &Elf<'_>, btf: &mut Btf) -> Result<(), ObjectErr
             max: u32::MAX.into(),
         };
         let size = u32::try_from(section.size).map_err(|_| too_large("bytes in section", section.size))?;
-        let offset_of = |var: &hitless_btf::Var| match var.linkage {
-            // A value that does not fit cannot lie in the section either.
-            Linkage::Global => offsets
-                .get(&(index, var.name.as_str()))
-                .map(|&at| u32::try_from(at).unwrap_or(u32::MAX)),
+        let place_of = |var: &hitless_btf::Var| match var.linkage {
+            Linkage::Global => places.get(&(index, var.name.as_str())).map(|&(at, hidden)| {
+                // A value that does not fit cannot lie in the section either.
+                let offset = u32::try_from(at).unwrap_or(u32::MAX);
+                (offset, if hidden { Linkage::Static } else { Linkage::Global })
+            }),
             Linkage::Static | Linkage::Extern => None,
         };
-        btf.fix_datasec(id, size, offset_of)
+        btf.fix_datasec(id, size, place_of)
             .map_err(|source| ObjectError::Datasec {
                 section: name.clone(),
                 source,

@@ -205,7 +205,7 @@ impl Linker<'_, '_> {
             name: function.name.into(),
             start: base,
             func: self.debug.func(function),
-            global: function.global,
+            global: function.global || base == 0,
         });
         Ok(())
     }

@@ -197,7 +197,8 @@ fn kconfig(btf: &mut Btf, specs: &mut [Extern]) -> Result<Option<MapSpec>, Objec
     let Some(id) = btf.datasec(KCONFIG).map(|(id, _)| id).filter(|_| !offsets.is_empty()) else {
         return Ok(None);
     };
-    btf.fix_datasec(id, end, |var| offsets.get(var.name.as_str()).copied())
+    let place_of = |var: &Var| Some((*offsets.get(var.name.as_str())?, var.linkage));
+    btf.fix_datasec(id, end, place_of)
         .map_err(|source| ObjectError::Datasec {
             section: KCONFIG.into(),
             source,

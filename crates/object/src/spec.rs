@@ -236,7 +236,8 @@ pub struct Subprogram {
     pub start: usize,
     /// Its BTF type ([`hitless_btf::Func`]).
     pub func: Option<TypeId>,
-    /// Whether it is verified by itself, for any arguments, rather than for each call: it is neither `static` nor hidden.
+    /// Whether it is verified by itself, for any arguments, rather than for each call: it is neither `static` nor hidden, or
+    /// it is the program.
     pub global: bool,
 }
 
