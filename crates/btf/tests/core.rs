@@ -132,7 +132,17 @@ fn sizes_of_accesses_may_change_between_unsigned_integers_and_between_pointers()
     assert_eq!(access("0:4"), size(1, 1, true), "an element of an array");
     assert_eq!(access("0:6"), size(8, 8, true), "pointers");
     assert_eq!(access("0:5:1"), size(8, 24, false), "structs");
-    assert_eq!(access("0:1"), None, "bitfields");
+    assert_eq!(access("0:1"), size(0, 0, false), "bitfields");
+    let bit = |t: &mut Types| {
+        let word = t.uint(4);
+        t.structure("widget", 80, &[("id", word, 0, 7)])
+    };
+    let access = |resolution: Result<Resolution, CoreError>| resolution.unwrap().access;
+    let became = ask(here, bit, "0:0", BYTE_OFFSET);
+    assert_eq!(access(became), size(4, 0, false), "a bitfield there only");
+    let was = ask(bit, here, "0:0", BYTE_OFFSET);
+    assert_eq!(access(was), size(0, 4, false), "a bitfield here only");
+    let access = |access| ask(here, there, access, BYTE_OFFSET).unwrap().access;
     assert_eq!(access("0:7"), None, "missing");
 }
 

@@ -240,6 +240,10 @@ fn instructions_must_hold_what_the_object_says() {
     assert!(refused("r2 = *(u16 *)(r1 +0)\nexit", a).ends_with("accesses 2 bytes, expected 4 by the object's BTF"));
     assert!(refused("r2 += r1\nexit", a).contains("opcode 0x0f, expected arithmetic with an immediate"));
     assert!(refused("exit", a).contains("opcode 0x95"));
+    assert!(
+        refused("r2 = map[idx:0]\nexit", a).contains("opcode 0x18"),
+        "of another kind"
+    );
     assert!(refused("exit", (9, id::WIDGET, "0:0", BYTE_OFFSET)).contains("insn 9 for struct widget.a: opcode 0x00"));
     assert!(refused("exit", (9, id::WIDGET, "0:3", BYTE_OFFSET)).contains("opcode 0x00"));
     let far = (0, id::WIDGET, "1:1", BYTE_OFFSET);

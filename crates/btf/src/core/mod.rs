@@ -157,14 +157,16 @@ pub struct Resolution {
     pub what: String,
 }
 
-/// Sizes of a relocated access.
+/// Sizes of a relocated access. That of a bitfield is 0: how it is loaded, and where its bits are then, is up to other
+/// relocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessSize {
     /// In the program's own BTF, in bytes.
     pub local: u32,
     /// In the target's BTF, in bytes.
     pub target: u32,
-    /// Whether an instruction may be rewritten to the target's size: both are unsigned integers or pointers.
+    /// Whether an instruction may be rewritten to the target's size: both are unsigned integers or pointers, and neither is
+    /// a bitfield.
     pub resizable: bool,
 }
 

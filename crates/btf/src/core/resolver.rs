@@ -89,10 +89,11 @@ impl<'a> Resolver<'a> {
         answer.access = found.and_then(|found| {
             let ((here, local), (there, target)) = here.access.zip(found.value.access)?;
             let behind = |btf: &'a Btf, id| btf.resolve(id).map(|(_, ty)| ty);
+            let similar = value::resizable(behind(self.local, here), behind(self.target.btf(), there));
             Some(AccessSize {
                 local,
                 target,
-                resizable: value::resizable(behind(self.local, here), behind(self.target.btf(), there)),
+                resizable: similar && local != 0 && target != 0,
             })
         });
         Ok(answer)

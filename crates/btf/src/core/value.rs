@@ -12,7 +12,8 @@ pub(super) struct Value {
     pub(super) value: u64,
     /// Whether instructions are certain to hold that value.
     pub(super) certain: bool,
-    /// For byte offsets of what can be loaded or stored: its type and size in bytes.
+    /// For byte offsets of what can be loaded or stored: its type and size in bytes. The size of a bitfield is 0, as any
+    /// load that covers it will do.
     pub(super) access: Option<(TypeId, u32)>,
 }
 
@@ -137,9 +138,12 @@ fn field(btf: &Btf, access: &Access, kind: Relo) -> Result<Value, CoreError> {
         ..Value::certain(value)
     };
     Ok(match kind {
-        Relo::FieldByteOffset if bitfield => value(place.byte_offset),
         Relo::FieldByteOffset => Value {
-            access: Some(innermost(btf, member.ty)?),
+            access: Some(if bitfield {
+                (member.ty, 0)
+            } else {
+                innermost(btf, member.ty)?
+            }),
             ..value(place.byte_offset)
         },
         Relo::FieldByteSize => value(place.byte_size),

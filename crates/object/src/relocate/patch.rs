@@ -80,9 +80,7 @@ pub(super) fn core(insns: &mut [Insn], pc: usize, resolution: &Resolution) -> Re
             let off = i16::try_from(value).map_err(|_| too_far)?;
             if let Some(size) = resolution.access.filter(|size| size.local != size.target) {
                 if !size.resizable {
-                    let AccessSize { local, target, .. } = size;
-                    let missing = format!("{} of {local} bytes (but one of {target})", resolution.what);
-                    return poison(insns, missing);
+                    return poison(insns, other_size(&resolution.what, size));
                 }
                 resize(insn, size)?;
             }
@@ -100,6 +98,15 @@ fn check(resolution: &Resolution, found: u64) -> Result<(), InsnError> {
             expected: expected.cast_signed(),
         }),
         _ => Ok(()),
+    }
+}
+
+/// What is missing if there is a field, but of a size for which the access cannot be rewritten.
+fn other_size(what: &str, size: AccessSize) -> String {
+    match size {
+        AccessSize { local: 0, .. } => format!("{what} that is a bitfield (but one that is none)"),
+        AccessSize { local, target: 0, .. } => format!("{what} of {local} bytes (but one that is a bitfield)"),
+        AccessSize { local, target, .. } => format!("{what} of {local} bytes (but one of {target})"),
     }
 }
 
@@ -173,7 +180,7 @@ pub(super) fn is_call(insn: &Insn) -> bool {
 fn wide(insns: &[Insn], pc: usize) -> Option<(usize, usize)> {
     let (low, high) = (insns.get(pc)?, insns.get(pc + 1)?);
     let whole = low.code == LD_IMM64
-        && low.off == 0
+        && (low.src, low.off) == (0, 0)
         && high
             == &Insn {
                 imm: high.imm,
