@@ -497,6 +497,36 @@ fn types_made_to_be_hard_to_compare_end_in_an_error() {
 }
 
 #[test]
+fn looking_for_the_flavours_of_long_names_is_work() {
+    const COUNT: usize = 2000;
+    let long = |first: char| Name::from(format!("{first}{}", "_".repeat(500)).as_str());
+    let enumeration = |t: &mut Types, first| {
+        let name = long(first);
+        let variants = (0..COUNT as i64).map(|value| Enumerator {
+            name: name.clone(),
+            value,
+        });
+        let variants = variants.collect();
+        t.add(Type::Enum(Enum {
+            name: "e".into(),
+            size: 4,
+            signed: false,
+            variants,
+        }))
+    };
+    let (mut a, mut b) = (Types::new(), Types::new());
+    let id = enumeration(&mut a, 'a');
+    enumeration(&mut b, 'b');
+    let (local, target) = (a.btf(), target(b));
+    let mut resolver = Resolver::new(&local, &target);
+    let mut ask = |index: usize| resolver.resolve(&relo(id, &index.to_string(), ENUMVAL_EXISTS));
+    assert_eq!(
+        (0..COUNT).find_map(|index| ask(index).err()),
+        Some(CoreError::TooMuchWork)
+    );
+}
+
+#[test]
 fn targets_find_symbols_by_their_whole_name() {
     let mut t = Types::new();
     let word = t.uint(4);

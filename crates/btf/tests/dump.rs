@@ -407,6 +407,27 @@ fn what_c_cannot_declare_is_refused() {
     t.add(Type::Typedef(Typedef { name: "f".into(), ty }));
     assert!(matches!(dump::c(&t.btf()), Err(DumpError::TooDeep { .. })));
 
+    // Members of no name and no struct, which leave nothing in the text, in a union that is written often.
+    let mut t = Types::new();
+    let word = t.uint(4);
+    let member = |name: &str, ty| Member {
+        name: name.into(),
+        ty,
+        bit_offset: 0,
+        bitfield_size: 0,
+    };
+    let inner = t.add(Type::Union(Composite {
+        name: Name::default(),
+        size: 4,
+        members: vec![member("", word); 5000],
+    }));
+    t.add(Type::Union(Composite {
+        name: "s".into(),
+        size: 4,
+        members: vec![member("a", inner); 5000],
+    }));
+    assert!(matches!(dump::c(&t.btf()), Err(DumpError::TooLarge { .. })));
+
     // Each struct without a name holds the one before twice.
     let mut t = Types::new();
     let mut inner = t.structure("", 0, &[]);

@@ -2,18 +2,12 @@
 
 use crate::types::{Int, Kind, Type, TypeId};
 
-use super::name::essential;
 use super::{Both, CoreError, MAX_LEVELS};
 
 /// Whether kinds may stand for one another: the same, or enums of either width.
 pub(super) fn kinds(local: Kind, target: Kind) -> bool {
     let is_enum = |kind| matches!(kind, Kind::Enum | Kind::Enum64);
     local == target || is_enum(local) && is_enum(target)
-}
-
-/// Whether both have the same essential name.
-pub(super) fn names(local: &str, target: &str) -> bool {
-    essential(local) == essential(target)
 }
 
 /// Whether fields of these types may be accessed the same way. Integers may differ in size and sign, structs in all they
@@ -28,15 +22,17 @@ pub(super) fn fields(both: &mut Both<'_>, mut local: TypeId, mut target: TypeId)
         if is_composite(here) && is_composite(there) {
             return Ok(true);
         }
+        let mut same_tag = |local: &str, target: &str| {
+            let anonymous = local.is_empty() || target.is_empty();
+            Ok(anonymous || both.same_name(local, target)?)
+        };
         return Ok(match (here, there) {
             (Type::Ptr(_), Type::Ptr(_)) | (Type::Float(_), Type::Float(_)) => true,
             (Type::Int(here), Type::Int(there)) => whole(here) && whole(there),
             (Type::Enum(here) | Type::Enum64(here), Type::Enum(there) | Type::Enum64(there)) => {
-                here.name.is_empty() || there.name.is_empty() || names(&here.name, &there.name)
+                same_tag(&here.name, &there.name)?
             }
-            (Type::Fwd(here), Type::Fwd(there)) => {
-                here.name.is_empty() || there.name.is_empty() || names(&here.name, &there.name)
-            }
+            (Type::Fwd(here), Type::Fwd(there)) => same_tag(&here.name, &there.name)?,
             (Type::Array(here), Type::Array(there)) => {
                 (local, target) = (here.elem, there.elem);
                 continue;

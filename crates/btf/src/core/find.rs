@@ -26,13 +26,12 @@ fn enumerator(both: &mut Both<'_>, local: &Access, root: TypeId) -> Result<Optio
         return Ok(None);
     };
     let name = local.last().and_then(|step| step.name.as_deref()).unwrap_or_default();
-    both.work.spend(t.variants.len())?;
-    let found = (0u32..).zip(&t.variants).find(|(_, v)| compat::names(name, &v.name));
-    Ok(found.map(|(index, variant)| Access {
+    let found = matches::enumerator(both, name, t)?;
+    Ok(found.map(|index| Access {
         steps: vec![Step {
             ty: id,
             index,
-            name: Some(variant.name.clone()),
+            name: t.variants.get(index as usize).map(|variant| variant.name.clone()),
         }],
         ..Access::whole(root)
     }))

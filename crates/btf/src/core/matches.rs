@@ -7,7 +7,6 @@
 
 use crate::types::{Composite, Enum, IntEncoding, Type, TypeId};
 
-use super::compat::names;
 use super::{Both, CoreError, MAX_LEVELS};
 
 /// Compares two types.
@@ -28,7 +27,7 @@ fn nested(
         let (Some((_, here)), Some((_, there))) = (both.local.resolve(local), both.target.resolve(target)) else {
             return Ok(false);
         };
-        if !names(here.name(), there.name()) {
+        if !both.same_name(here.name(), there.name())? {
             return Ok(false);
         }
         (local, target) = match (here, there) {
@@ -81,7 +80,7 @@ fn composites(both: &mut Both<'_>, here: &Composite, there: &Composite, levels: 
         let mut found = false;
         for candidate in &there.members {
             both.work.spend(1)?;
-            if names(&member.name, &candidate.name) && nested(both, member.ty, candidate.ty, false, levels)? {
+            if both.same_name(&member.name, &candidate.name)? && nested(both, member.ty, candidate.ty, false, levels)? {
                 found = true;
                 break;
             }
@@ -98,10 +97,20 @@ fn enums(both: &mut Both<'_>, here: &Enum, there: &Enum) -> Result<bool, CoreErr
         return Ok(false);
     }
     for variant in &here.variants {
-        both.work.spend(there.variants.len())?;
-        if !there.variants.iter().any(|other| names(&variant.name, &other.name)) {
+        if enumerator(both, &variant.name, there)?.is_none() {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Index of the first enumerator with this essential name.
+pub(super) fn enumerator(both: &mut Both<'_>, name: &str, there: &Enum) -> Result<Option<u32>, CoreError> {
+    for (index, variant) in (0u32..).zip(&there.variants) {
+        both.work.spend(1)?;
+        if both.same_name(name, &variant.name)? {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
 }

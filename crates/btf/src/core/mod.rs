@@ -44,6 +44,9 @@ pub const MAX_LEVELS: usize = 32;
 /// How many steps a [`Resolver`] takes at the most for all its relocations: names looked at, types compared.
 pub const MAX_WORK: u64 = 1 << 25;
 
+/// How many bytes of names are looked at in a step.
+const NAME_STEP: usize = 8;
+
 /// What a relocation asks (`enum bpf_core_relo_kind`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Relo {
@@ -190,6 +193,15 @@ struct Both<'a> {
 impl<'a> Both<'a> {
     fn new(local: &'a Btf, target: &'a Btf, work: &'a mut Work) -> Both<'a> {
         Both { local, target, work }
+    }
+
+    /// Whether both names have the same essential name. Looking for flavours takes steps, as names may be long and many.
+    fn same_name(&mut self, local: &str, target: &str) -> Result<bool, CoreError> {
+        if local == target {
+            return Ok(true);
+        }
+        self.work.spend((local.len() + target.len()) / NAME_STEP)?;
+        Ok(essential(local) == essential(target))
     }
 }
 

@@ -12,7 +12,7 @@ use super::access::Access;
 use super::find::find;
 use super::name::essential;
 use super::value::{self, Value};
-use super::{AccessSize, Both, CoreError, Relo, Resolution, Subject, Target, Work, compat};
+use super::{AccessSize, Both, CoreError, NAME_STEP, Relo, Resolution, Subject, Target, Work, compat};
 
 /// Resolves the relocations of one object against one target.
 #[derive(Debug)]
@@ -106,8 +106,9 @@ impl<'a> Resolver<'a> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let mut candidates = Vec::new();
-                for (id, ty) in self.target.named(essential(root.name())) {
-                    both.work.spend(1)?;
+                let name = essential(root.name());
+                for (id, ty) in self.target.named(name) {
+                    both.work.spend(1 + name.len() / NAME_STEP)?;
                     if compat::kinds(root.kind(), ty.kind()) {
                         candidates.push(id);
                     }

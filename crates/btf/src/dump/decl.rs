@@ -101,11 +101,15 @@ impl<'a> Writer<'a> {
     }
 
     fn push(&mut self, out: &mut String, text: &str) -> Result<(), DumpError> {
-        self.left = self
-            .left
-            .checked_sub(text.len())
-            .ok_or(DumpError::TooLarge { max: self.max })?;
+        self.spend(text.len())?;
         out.push_str(text);
+        Ok(())
+    }
+
+    /// Takes from the budget, for text or for what has been looked at in vain.
+    fn spend(&mut self, bytes: usize) -> Result<(), DumpError> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or(DumpError::TooLarge { max: self.max })?;
         Ok(())
     }
 
@@ -277,6 +281,7 @@ impl<'a> Writer<'a> {
             self.push(&mut out, &format!("{tabs}/* members overlap, or are out of order */\n"))?;
         }
         for member in members {
+            self.spend(1)?;
             let place = self.fits.place(member);
             let text = if member.name.is_empty() {
                 // What is neither a struct nor a union is padding.
