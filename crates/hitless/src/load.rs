@@ -270,7 +270,7 @@ impl Runtime {
             .iter()
             .map(|poisoned| Poisoned {
                 pc: poisoned.pc,
-                missing: poisoned.missing.clone(),
+                missing: poisoned.missing.to_string(),
             })
             .collect();
         let verified = verify(&ProgramInput {

@@ -8,13 +8,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use hitless_btf::{Btf, Func, Int, IntEncoding, Linkage, Type, TypeId, Var};
 
-use crate::data::MAX_DATA_SIZE;
 use crate::elf::{Elf, Place, Symbol};
 use crate::error::ObjectError;
 use crate::spec::{Extern, ExternKind, MapSpec};
 
 const KCONFIG: &str = ".kconfig";
 const KSYMS: &str = ".ksyms";
+
+/// Most bytes of all configuration values: a few lines of C can ask for any number, and all are written when the object
+/// is relocated.
+pub(crate) const MAX_OPTIONS_SIZE: u32 = 1 << 20;
 
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_F_RDONLY_PROG: u32 = 1 << 7;
@@ -183,12 +186,13 @@ fn kconfig(btf: &mut Btf, specs: &mut [Extern]) -> Result<Option<MapSpec>, Objec
     let mut offsets = HashMap::new();
     for (Reverse(align), size, name, offset) in values {
         let start = end.checked_next_multiple_of(align);
-        let place = start.and_then(|start| Some((start, start.checked_add(size).filter(|&end| end <= MAX_DATA_SIZE)?)));
+        let place =
+            start.and_then(|start| Some((start, start.checked_add(size).filter(|&end| end <= MAX_OPTIONS_SIZE)?)));
         let Some((start, after)) = place else {
             return Err(ObjectError::TooLarge {
                 what: format!("bytes in section {KCONFIG}"),
                 found: u64::from(end) + u64::from(size),
-                max: MAX_DATA_SIZE.into(),
+                max: MAX_OPTIONS_SIZE.into(),
             });
         };
         (*offset, end) = (start, after);

@@ -15,6 +15,9 @@ mod patch;
 
 pub use error::{InsnError, OptionError, RelocateError};
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use hitless_btf::core;
 use hitless_isa::Insn;
 
@@ -62,9 +65,10 @@ impl ObjectSpec {
             .as_ref()
             .zip(target.btf)
             .map(|(local, target)| core::Resolver::new(local, target));
+        let mut texts = Texts::default();
         for program in object.programs.iter_mut().filter(|program| program.autoload) {
-            relocate_core(program, resolver.as_mut())?;
-            refer_to_externs(program, self, &values)?;
+            relocate_core(program, resolver.as_mut(), &mut texts)?;
+            refer_to_externs(program, self, &values, &mut texts)?;
             program.poisoned.sort_by_key(|poisoned| poisoned.pc);
         }
         Ok(object)
@@ -74,6 +78,7 @@ impl ObjectSpec {
 fn relocate_core(
     program: &mut ProgramSpec,
     mut resolver: Option<&mut core::Resolver<'_>>,
+    texts: &mut Texts,
 ) -> Result<(), RelocateError> {
     for relocation in std::mem::take(&mut program.core_relos) {
         let pc = relocation.pc;
@@ -95,13 +100,19 @@ fn relocate_core(
             source,
         })?;
         if let Patched::Poisoned { missing } = patched {
+            let missing = texts.shared(missing);
             program.poisoned.push(Poisoned { pc, missing });
         }
     }
     Ok(())
 }
 
-fn refer_to_externs(program: &mut ProgramSpec, object: &ObjectSpec, values: &[Value]) -> Result<(), RelocateError> {
+fn refer_to_externs(
+    program: &mut ProgramSpec,
+    object: &ObjectSpec,
+    values: &[Value],
+    texts: &mut Texts,
+) -> Result<(), RelocateError> {
     for reference in std::mem::take(&mut program.extern_refs) {
         let (pc, index) = (reference.pc, reference.index);
         let Some((symbol, value)) = object.externs.get(index).zip(values.get(index)) else {
@@ -127,11 +138,26 @@ fn refer_to_externs(program: &mut ProgramSpec, object: &ObjectSpec, values: &[Va
         if is_call && *value == Value::Missing {
             program.poisoned.push(Poisoned {
                 pc,
-                missing: format!("kfunc {}", symbol.name),
+                missing: texts.shared(format!("kfunc {}", symbol.name)),
             });
         }
     }
     Ok(())
+}
+
+/// What is missing, each text kept once: many instructions may need the same.
+#[derive(Default)]
+struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    fn shared(&mut self, text: String) -> Arc<str> {
+        if let Some(known) = self.0.get(text.as_str()) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&text));
+        text
+    }
 }
 
 /// A call of the helper with this number.

@@ -1,6 +1,7 @@
 //! What an object file describes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hitless_btf::{Btf, CoreRelo, Name, TypeId};
 use hitless_isa::Insn;
@@ -224,7 +225,7 @@ pub struct Poisoned {
     /// Its slot.
     pub pc: usize,
     /// What is missing ("struct task_struct.no_such_field").
-    pub missing: String,
+    pub missing: Arc<str>,
 }
 
 /// A function in a program's instructions.

@@ -44,6 +44,7 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
         "libbpf leaves pointers in global data zero, here they are refused",
     ),
     ("kconfig_kind", Expected::Refused, "text for a number"),
+    ("kconfig_size", Expected::There, "libbpf has values of any size"),
     ("kconfig_missing", Expected::Refused, "no such option"),
     ("kconfig_range", Expected::Refused, "the value does not fit"),
     ("ksyms_missing", Expected::Refused, "no such function"),

@@ -217,12 +217,21 @@ fn what_the_target_lacks_poisons_the_instruction() {
         ..Insn::default()
     };
     assert_eq!(program.insns[..4], [poison; 4]);
-    let missing: Vec<_> = program.poisoned.iter().map(|p| (p.pc, p.missing.as_str())).collect();
+    let missing: Vec<_> = program.poisoned.iter().map(|p| (p.pc, &*p.missing)).collect();
     let narrow = "struct widget.c of 4 bytes (but one of 8)";
     assert_eq!(
         missing,
         [(0, "struct widget.gone"), (2, "struct widget.gone"), (3, narrow)]
     );
+}
+
+#[test]
+fn what_is_missing_is_told_once_for_all_instructions() {
+    let relos: Vec<_> = (0..3).map(|pc| (pc, id::WIDGET, "0:3", BYTE_OFFSET)).collect();
+    let code = "r2 = *(u64 *)(r1 +16)\n".repeat(3) + "exit";
+    let done = relocate(&object(&code, &relos), &[]).unwrap();
+    let missing: Vec<_> = done.programs[0].poisoned.iter().map(|p| &p.missing).collect();
+    assert!(missing.len() == 3 && missing.windows(2).all(|pair| Arc::ptr_eq(pair[0], pair[1])));
 }
 
 #[test]
@@ -319,6 +328,21 @@ fn options_are_written_into_their_map() {
     assert_eq!(ok(id::TEXT, 8, "\"abcdefghij\""), *b"abcdefg\0");
     assert_eq!(ok(id::TEXT, 8, "\"\""), [0; 8]);
 
+    // However large an object made by hand says that the map is.
+    let mut object = option("CONFIG_X", id::BOOL, 1, false);
+    object.maps[1].value_size = u32::MAX;
+    let done = relocate(&object, &[("CONFIG_X", "y")]).unwrap();
+    assert_eq!(done.maps[1].data.as_ref().unwrap().len(), 1 << 20);
+    object.externs[0].kind = ExternKind::Kconfig {
+        offset: 1 << 20,
+        size: 1,
+    };
+    let error = text(&relocate(&object, &[("CONFIG_X", "y")]).unwrap_err());
+    assert_eq!(
+        error,
+        "extern CONFIG_X: bytes 1048576 to 1048577 of map .kconfig, which has 1048576"
+    );
+
     let refused = |ty, size, value| text(&write(ty, size, value).unwrap_err());
     let cases = [
         (id::BOOL, 1, "m", "expected enum libbpf_tristate or char"),
@@ -401,7 +425,7 @@ fn symbols_by_address_and_by_type() {
     let first = |object| {
         let done = relocate(&object, &[]).unwrap();
         let program = &done.programs[0];
-        let missing: Vec<_> = program.poisoned.iter().map(|p| (p.pc, p.missing.clone())).collect();
+        let missing: Vec<_> = program.poisoned.iter().map(|p| (p.pc, p.missing.to_string())).collect();
         let insns = &program.insns;
         ((insns[0].src, insns[0].imm, insns[1].imm), missing)
     };

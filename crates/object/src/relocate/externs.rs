@@ -4,6 +4,7 @@ use hitless_btf::{Btf, Kind, Type, TypeId, core};
 
 use super::error::RelocateError;
 use super::{Target, kconfig};
+use crate::externs::MAX_OPTIONS_SIZE;
 use crate::spec::{Extern, ExternKind, ObjectSpec};
 
 /// The map that configuration options are in.
@@ -39,8 +40,9 @@ pub(super) fn resolve(object: &mut ObjectSpec, target: &Target<'_>) -> Result<Ve
         .find(|(_, map)| map.name == KCONFIG)
         .map(|(index, map)| {
             let data = map.data.get_or_insert_default();
-            if data.len() < map.value_size as usize {
-                data.resize(map.value_size as usize, 0);
+            let size = map.value_size.min(MAX_OPTIONS_SIZE) as usize;
+            if data.len() < size {
+                data.resize(size, 0);
             }
             (index, data)
         });
