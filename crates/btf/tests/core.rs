@@ -115,6 +115,12 @@ fn answers_say_what_was_asked() {
     assert_eq!(what("0:7", BYTE_OFFSET), "struct widget.gone");
     assert_eq!(what("1:5:2:1", FIELD_EXISTS), "struct widget[1].points[2].y");
     assert_eq!(what("0", TYPE_SIZE), "struct widget");
+    let long = |t: &mut Types| {
+        let word = t.uint(4);
+        t.structure("s", 4, &[(&"m".repeat(500), word, 0, 0)])
+    };
+    let what = ask(long, there, "0:0", BYTE_OFFSET).unwrap().what;
+    assert_eq!(what, format!("struct s.{}…", "m".repeat(256 - "struct s.".len())));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{CoreError, Relo, Subject};
 const MAX_STEPS: usize = 64;
 /// How long it may be: as many numbers of 32 bits, with colons between them.
 const MAX_LEN: usize = MAX_STEPS * 11;
-/// How long a description becomes before the rest is left out.
+/// How long a description becomes, in bytes, before the rest is left out.
 const MAX_DESCRIPTION: usize = 256;
 
 /// A step from one type into a part of it. Steps through anonymous structs and unions are joined with the one that follows.
@@ -167,7 +167,6 @@ impl Access {
         let is_enum = matches!(btf.resolve(self.root), Some((_, Type::Enum(_) | Type::Enum64(_))));
         for (at, step) in self.steps.iter().enumerate() {
             if text.len() > MAX_DESCRIPTION {
-                text.push('…');
                 break;
             }
             // Writing to a string cannot fail.
@@ -176,6 +175,10 @@ impl Access {
                 None if at == 0 && step.index == 0 => Ok(()),
                 None => write!(text, "[{}]", step.index),
             };
+        }
+        if text.len() > MAX_DESCRIPTION {
+            text.truncate(text.floor_char_boundary(MAX_DESCRIPTION));
+            text.push('…');
         }
         text
     }

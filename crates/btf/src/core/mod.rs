@@ -18,7 +18,8 @@
 //! [`MAX_LEVELS`] deep, and a resolver gives up after [`MAX_WORK`] steps.
 //!
 //! The answers are libbpf's, those of release 1.1 and, where later releases have changed, theirs: accesses to arrays have
-//! the size of the innermost element.
+//! the size of the innermost element. But for one: an enumerator of an unsigned enum of 32 bits is not extended by its
+//! highest bit, as C does not do so either, and libbpf refuses what clang makes of it.
 
 mod access;
 mod compat;
