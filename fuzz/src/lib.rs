@@ -13,6 +13,9 @@ mod targets;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use hitless_btf::{Btf, Composite, Member, Type, TypeId, Typedef};
 
 pub use mutate::mutate;
 pub use targets::TARGETS;
@@ -37,6 +40,8 @@ pub enum SeedKind {
     Section(&'static str),
     /// The contents of executable sections.
     Code,
+    /// BTF that goes on where that of [`split_base`] ends.
+    Split,
 }
 
 /// The target with this name.
@@ -51,6 +56,9 @@ pub fn target(name: &str) -> Option<&'static Target> {
 /// If the committed objects cannot be read.
 #[must_use]
 pub fn seeds(kind: SeedKind) -> Vec<(String, Vec<u8>)> {
+    if kind == SeedKind::Split {
+        return vec![("split".into(), split_types().to_bytes())];
+    }
     let mut out = Vec::new();
     for path in objects() {
         let bytes = fs::read(&path).expect("a committed object");
@@ -69,9 +77,49 @@ pub fn seeds(kind: SeedKind) -> Vec<(String, Vec<u8>)> {
                     .filter(|section| section.executable)
                     .map(|section| (format!("{name}-{}", section.name), bytes[section.range].to_vec())),
             ),
+            SeedKind::Split => unreachable!("handled above"),
         }
     }
     out
+}
+
+/// The types that split BTF is read on top of: those of one of the objects.
+///
+/// # Panics
+/// If the object cannot be read.
+pub fn split_base() -> &'static Arc<Btf> {
+    static BASE: LazyLock<Arc<Btf>> = LazyLock::new(|| {
+        let (_, bytes) = seeds(SeedKind::Section(".BTF")).swap_remove(0);
+        Arc::new(Btf::parse(&bytes).expect("a committed object's types"))
+    });
+    &BASE
+}
+
+/// Types that refer to each of the base's, by value where that may be.
+fn split_types() -> Btf {
+    let base = split_base();
+    let first = base.len() as u32;
+    let is_type = |ty: &Type| !matches!(ty, Type::Var(_) | Type::Datasec(_) | Type::DeclTag(_) | Type::Func(_));
+    let ids: Vec<TypeId> = base.types().filter(|(_, ty)| is_type(ty)).map(|(id, _)| id).collect();
+    let mut types: Vec<Type> = ids.iter().map(|&id| Type::Ptr(id)).collect();
+    for (id, size) in ids.into_iter().filter_map(|id| Some((id, base.size_of(id)?))) {
+        types.push(Type::Typedef(Typedef {
+            name: format!("t{}", id.0).as_str().into(),
+            ty: id,
+        }));
+        let member = Member {
+            name: "of_the_base".into(),
+            ty: TypeId(first + types.len() as u32 - 1),
+            bit_offset: 0,
+            bitfield_size: 0,
+        };
+        types.push(Type::Struct(Composite {
+            name: format!("s{}", id.0).as_str().into(),
+            size,
+            members: vec![member],
+        }));
+    }
+    Btf::new_split(types, Arc::clone(base)).expect("types that refer to types")
 }
 
 fn objects() -> Vec<PathBuf> {

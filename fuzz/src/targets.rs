@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use hitless_btf::{Btf, BtfExt, core, dump};
+use hitless_btf::layout::compare;
+use hitless_btf::{Btf, BtfExt, Kind, Type, TypeId, core, dump};
 use hitless_isa::{Insn, asm, decode, disasm, encode};
 use hitless_object::{ObjectSpec, Target as Place};
 
-use crate::{SeedKind, Target, seeds};
+use crate::{SeedKind, Target, seeds, split_base};
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
@@ -24,6 +25,16 @@ pub const TARGETS: &[Target] = &[
         name: "btf_ext",
         run: btf_ext,
         seeds: SeedKind::Section(".BTF.ext"),
+    },
+    Target {
+        name: "btf_split",
+        run: btf_split,
+        seeds: SeedKind::Split,
+    },
+    Target {
+        name: "layout",
+        run: layout,
+        seeds: SeedKind::Section(".BTF"),
     },
     Target {
         name: "core_local",
@@ -108,6 +119,51 @@ fn btf(bytes: &[u8]) -> bool {
     let written = btf.to_bytes();
     assert_eq!(Btf::parse(&written).as_ref(), Ok(&btf));
     let _ = (dump::raw(&btf).to_string(), dump::c(&btf));
+    true
+}
+
+/// BTF that goes on where another ends is parsed and written again.
+fn btf_split(bytes: &[u8]) -> bool {
+    let Ok(btf) = Btf::parse_split(bytes, Arc::clone(split_base())) else {
+        return false;
+    };
+    for (id, _) in btf.own_types() {
+        let _ = (btf.size_of(id), btf.type_name(id), btf.resolve(id));
+    }
+    let again = Btf::parse_split(&btf.to_bytes(), Arc::clone(split_base()));
+    assert_eq!(again.as_ref(), Ok(&btf));
+    let _ = (dump::raw(&btf).to_string(), dump::c(&btf));
+    true
+}
+
+/// Structs are compared with those of the same name in the committed objects, both ways, and a value is carried over.
+fn layout(bytes: &[u8]) -> bool {
+    static STRUCTS: LazyLock<Vec<(Btf, TypeId, String)>> = LazyLock::new(|| {
+        let mut structs = Vec::new();
+        for (_, bytes) in seeds(SeedKind::Section(".BTF")) {
+            let Ok(btf) = Btf::parse(&bytes) else { continue };
+            for (id, ty) in btf.types() {
+                let new = |(_, _, name): &(Btf, TypeId, String)| name != ty.name();
+                if matches!(ty, Type::Struct(_)) && !ty.name().is_empty() && structs.iter().all(new) {
+                    structs.push((btf.clone(), id, ty.name().to_string()));
+                }
+            }
+        }
+        structs
+    });
+    let Ok(btf) = Btf::parse(bytes) else { return false };
+    for (known, id, name) in STRUCTS.iter() {
+        let Some(found) = btf.find(Kind::Struct, name) else {
+            continue;
+        };
+        for (old, new) in [((known, *id), (&btf, found)), ((&btf, found), (known, *id))] {
+            let Ok(diff) = compare(old, new) else { continue };
+            let (from, to) = (diff.transform.old_size(), diff.transform.new_size());
+            if from.max(to) <= 1 << 16 {
+                diff.transform.apply(&vec![0xff; from], &mut vec![0; to]);
+            }
+        }
+    }
     true
 }
 

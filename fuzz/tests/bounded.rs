@@ -79,6 +79,16 @@ fn btf_ext() {
 }
 
 #[test]
+fn split_btf() {
+    run("btf_split", 20_000, multiple);
+}
+
+#[test]
+fn layouts() {
+    run("layout", 20_000, multiple);
+}
+
+#[test]
 fn core_relocations_of_changed_objects() {
     run("core_local", 20_000, multiple);
 }
