@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{V1, fails, file, hitless, json, read, root, succeeds};
+use common::{V1, fails, file, hitless, is_refused, json, read, root, succeeds};
 use hitless_isa::Insn;
 use hitless_isa::asm::assemble;
 use serde_json::{Value, json};
@@ -25,11 +25,6 @@ fn objects() -> Vec<String> {
     names.sort();
     assert!(names.len() > 40, "{names:?}");
     names
-}
-
-/// Objects that are refused by name, whatever is asked.
-fn is_refused(object: &str) -> bool {
-    matches!(object, "bpf/corpus/big_endian.bpf.o" | "bpf/corpus/data_pointer.bpf.o")
 }
 
 fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
