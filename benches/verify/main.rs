@@ -11,7 +11,7 @@ use hitless_benches::table::figure;
 use hitless_benches::{Calibration, Table, budget};
 use hitless_isa::{Insn, asm};
 use hitless_verifier::tables::{helpers, program_types};
-use hitless_verifier::{MapFacts, MapKind, ProgramInput, Stats, verify};
+use hitless_verifier::{MapFacts, MapKind, ProgramInput, ProgramKind, Stats, verify};
 
 use kernel::{LogLevel, Outcome};
 
@@ -42,6 +42,12 @@ fn maps() -> [MapFacts; 1] {
     }]
 }
 
+/// Has the kernel verify it.
+fn ask_linux(insns: &[Insn]) -> Option<Outcome> {
+    let xdp = program_types::of(ProgramKind::Xdp);
+    kernel::load_with(insns, &maps(), xdp.into(), LogLevel::Cost).ok()
+}
+
 /// Verifies once; returns the cost and whether it was accepted.
 fn run(insns: &[Insn]) -> (Stats, bool, Duration) {
     let (context, maps) = (program_types::xdp(), maps());
@@ -68,9 +74,7 @@ impl Measured {
     fn new(source: programs::Source, linux: bool) -> Measured {
         let insns = asm::assemble(&source.text).expect("the programs assemble");
         let (stats, accepted, time) = run(&insns);
-        let linux = linux
-            .then(|| kernel::load(&insns, &maps(), LogLevel::Cost).ok())
-            .flatten();
+        let linux = if linux { ask_linux(&insns) } else { None };
         Measured {
             name: source.name,
             insns,
@@ -85,7 +89,7 @@ impl Measured {
     fn round(&mut self) {
         self.time = self.time.min(run(&self.insns).2);
         if self.linux.is_some() {
-            let again = kernel::load(&self.insns, &maps(), LogLevel::Cost).ok();
+            let again = ask_linux(&self.insns);
             let micros = again.as_ref().and_then(Outcome::micros);
             self.linux_micros = self.linux_micros.min(micros).or(self.linux_micros);
         }

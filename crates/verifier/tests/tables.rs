@@ -12,34 +12,27 @@ use hitless_verifier::tables::map_types::{self, EntriesRule, SizeRule};
 use hitless_verifier::tables::program_types::{self, ProgramType};
 use hitless_verifier::tables::{helpers, kfuncs};
 use hitless_verifier::{ArgType, HelperProto, MapKind, MemSize, ProgramKind};
-use support::bpf::{self, LoadAs};
+use support::kernel::{self, LoadAs, LogLevel, Outcome, make_map};
 
 /// Switched off in the configuration of the kernel that the tables were made with.
 const ABSENT: [&str; 2] = ["bpf_override_return", "bpf_probe_write_user"];
 
 /// Whether the kernel can be asked, or else why not.
 fn probe() -> bool {
-    let exit = assemble("r0 = 0\nexit");
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let socket_filter = program_types::of(ProgramKind::SocketFilter);
-    let refused = bpf::load(&exit, load_as(socket_filter), 0).1;
-    let reason = match refused {
-        Some(error) => format!("bpf(2) loads nothing here: {error}"),
-        None if version < (6, 18) => format!("the tables are those of Linux 6.18, this is {}", release.trim()),
-        None => return true,
+    let reason = match kernel::probe() {
+        Err(reason) => reason,
+        Ok(()) if version < (6, 18) => format!("the tables are those of Linux 6.18, this is {}", release.trim()),
+        Ok(()) => return true,
     };
     eprintln!("skipped: {reason}");
     false
 }
 
-fn load_as(ty: &ProgramType) -> LoadAs<'static> {
-    LoadAs {
-        program_type: ty.number,
-        attach_type: ty.attach_types.first().copied().unwrap_or(0),
-        license: c"GPL",
-    }
+fn load(insns: &[Insn], load_as: LoadAs<'_>) -> Outcome {
+    kernel::load(insns, load_as, LogLevel::Failure)
 }
 
 /// Kinds that need nothing but a type and an attach type to be loaded.
@@ -49,7 +42,7 @@ fn loadable() -> impl Iterator<Item = &'static ProgramType> {
     program_types::all()
         .iter()
         .filter(plain)
-        .filter(move |ty| ty.kind != ProgramKind::Syscall && bpf::load(&exit, load_as(ty), 0).1.is_none())
+        .filter(move |ty| ty.kind != ProgramKind::Syscall && load(&exit, LoadAs::from(*ty)).error.is_none())
 }
 
 fn assemble(text: &str) -> Vec<Insn> {
@@ -69,7 +62,7 @@ fn who_may_call_which_helper() {
     for ty in loadable() {
         for proto in helpers::all().iter().filter(|proto| !ABSENT.contains(&proto.name)) {
             let insns = assemble(&format!("call x#{}\nr0 = 1\nexit", proto.id));
-            let (log, _) = bpf::load(&insns, load_as(ty), 1);
+            let log = load(&insns, LoadAs::from(ty)).log;
             let refusals = [
                 "cannot use helper",
                 "not supported for program type",
@@ -90,9 +83,9 @@ fn who_may_call_which_helper() {
             }
             let proprietary = LoadAs {
                 license: c"Proprietary",
-                ..load_as(ty)
+                ..LoadAs::from(ty)
             };
-            let gpl = bpf::load(&insns, proprietary, 1).0.contains("GPL-restricted");
+            let gpl = load(&insns, proprietary).log.contains("GPL-restricted");
             // Some programs have a variant of their own.
             let variant = [
                 (ProgramKind::KprobeSession, "bpf_get_func_ip"),
@@ -131,7 +124,8 @@ fn fields_of_contexts() {
                     } else {
                         format!("r0 = *({word} *)(r1 +{start})")
                     };
-                    let (log, error) = bpf::load(&assemble(&format!("{access}\nr0 = 1\nexit")), load_as(ty), 2);
+                    let insns = assemble(&format!("{access}\nr0 = 1\nexit"));
+                    let Outcome { log, error } = kernel::load(&insns, LoadAs::from(ty), LogLevel::Everything);
                     let listed = context.fields.iter().find(|field| {
                         let widths = if store { field.stores } else { field.loads };
                         let inside = field.off <= start && start + len <= field.off + field.size;
@@ -164,9 +158,9 @@ fn what_programs_return() {
             for &attach_type in ty.attach_types {
                 let load_as = LoadAs {
                     attach_type,
-                    ..load_as(ty)
+                    ..LoadAs::from(ty)
                 };
-                let refused = bpf::load(&assemble(&format!("r0 = {value}\nexit")), load_as, 1).1;
+                let refused = load(&assemble(&format!("r0 = {value}\nexit")), load_as).error;
                 let listed = ty.return_range.is_none_or(|(min, max)| (min..=max).contains(&value));
                 if refused.is_none() != listed {
                     let attach = program_types::attach_type_name(attach_type);
@@ -202,7 +196,7 @@ fn maps() -> BTreeMap<MapKind, OwnedFd> {
         } else {
             0
         };
-        if let Ok(map) = bpf::make_map(ty.kind.number(), size(ty.key), size(ty.value), entries, flags, inner) {
+        if let Ok(map) = make_map(ty.kind.number(), size(ty.key), size(ty.value), entries, flags, inner) {
             maps.insert(ty.kind, map);
         }
     }
@@ -270,17 +264,14 @@ fn maps_and_helpers() {
             };
             let text = format!("{arguments}call x#{}\nr0 = 1\nexit", proto.id)
                 .replace("r2 = 8\ncall x#81", "r2 = 0\ncall x#81");
-            let (log, _) = bpf::load(&assemble(&text), load_as(ty), 1);
+            let outcome = load(&assemble(&text), LoadAs::from(ty));
+            let log = &outcome.log;
             let refused = log.contains("cannot pass map_type")
                 || log.contains("expected prog array map")
                 || log.contains("invalid arg_type for sockmap/sockhash");
             let as_argument = log.contains("write into map forbidden") || log.contains("expected=sock_common");
             if refused == proto.maps.contains(kind) && !as_argument {
-                let last = log
-                    .lines()
-                    .rev()
-                    .find(|line| !line.starts_with("processed"))
-                    .unwrap_or("");
+                let last = outcome.message();
                 let name = map_types::of(*kind).name;
                 let _ = writeln!(differences, "{} with {name}: Linux says {last:?}", proto.name);
             }
@@ -316,7 +307,7 @@ fn arguments_of_helpers() {
                     .filter(|line| !line.starts_with(&format!("r{reg} ")))
                     .fold(String::new(), |text, line| text + line + "\n");
                 let text = format!("{before}{clear}{kept}{setup}call x#{}\nr0 = 1\nexit", proto.id);
-                let (log, error) = bpf::load(&assemble(&text), load_as(ty), 1);
+                let Outcome { log, error } = load(&assemble(&text), LoadAs::from(ty));
                 let named = error.is_some() && log.lines().any(|line| line.starts_with(&format!("R{reg} ")));
                 (!named, log)
             };
@@ -370,96 +361,10 @@ fn sizes_of_keys_and_values() {
         let flags = u32::from(ty.kind == MapKind::LpmTrie);
         for key in [0, 1, 3, 4, 5, 8, 16, 260, 261, 512, 513, 4096] {
             for value in [0, 1, 4, 8, 12, 64, 1016, 1024, 32_768, 32_769] {
-                let made = bpf::make_map(ty.kind.number(), key, value, entries, flags, inner);
+                let made = make_map(ty.kind.number(), key, value, entries, flags, inner);
                 if made.is_ok() != ty.allows(key, value) {
                     let _ = writeln!(differences, "{}: key {key} value {value}: Linux {made:?}", ty.name);
                 }
-            }
-        }
-    }
-    check(&differences);
-}
-
-/// The program with its maps made, and named by descriptor.
-fn with_maps(case: &support::Case) -> (Vec<Insn>, Vec<OwnedFd>) {
-    let make = |map: &hitless_verifier::MapFacts| {
-        // `BPF_F_RDONLY_PROG`.
-        let flags = if map.readonly_prog { 1 << 7 } else { 0 };
-        let plain = |inner| {
-            let kind = map.kind.number();
-            bpf::make_map(kind, map.key_size, map.value_size, map.max_entries, flags, inner)
-        };
-        match map.kind {
-            MapKind::ArrayOfMaps | MapKind::HashOfMaps => {
-                let inner = bpf::make_map(MapKind::Hash.number(), 4, 8, 1, 0, 0).expect("a hash can be made");
-                plain(inner.as_raw_fd() as u32)
-            }
-            _ => plain(0),
-        }
-        .unwrap_or_else(|error| panic!("{}: map {}: {error}", case.name, map.name))
-    };
-    let maps: Vec<OwnedFd> = case.maps.iter().map(make).collect();
-    let mut insns = case.insns.clone();
-    let mut pc = 0;
-    while pc < insns.len() {
-        let slots = hitless_isa::decode(&insns, pc).map_or(1, |insn| insn.slots());
-        // From an index to a descriptor (`BPF_PSEUDO_MAP_IDX`, `BPF_PSEUDO_MAP_IDX_VALUE`).
-        if let (2, 5 | 6) = (slots, insns[pc].src) {
-            insns[pc].src -= 4;
-            insns[pc].imm = maps[insns[pc].imm as usize].as_raw_fd();
-        }
-        pc += slots;
-    }
-    (insns, maps)
-}
-
-#[test]
-fn cases_have_the_verdict_of_linux() {
-    if !probe() {
-        return;
-    }
-    let stricter = [
-        "not available in user space",
-        "are not supported",
-        "R1 type=map_value_or_null",
-    ];
-    let mut differences = String::new();
-    for file in ["prototypes.txt", "program_types.txt"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/cases")
-            .join(file);
-        let text = std::fs::read_to_string(path).expect("the case file is readable");
-        for block in text.split("case: ").skip(1) {
-            let section = |line: &str| {
-                let section = line.strip_prefix("context: ")?;
-                program_types::all().iter().find(|ty| ty.section == section)
-            };
-            let case = support::parse(&format!("case: {block}")).pop().expect("one case");
-            let ty = block
-                .lines()
-                .find_map(section)
-                .unwrap_or(program_types::of(ProgramKind::Xdp));
-            let own = |message: &str| stricter.iter().any(|text| message.contains(text));
-            // Programs for system calls may sleep, and have to be loaded as such.
-            if case.context.sleepable
-                || ty.kind == ProgramKind::Syscall
-                || case.errors.iter().any(|error| own(&error.1))
-            {
-                continue;
-            }
-            let (insns, _maps) = with_maps(&case);
-            let (log, refused) = bpf::load(&insns, load_as(ty), 1);
-            let agrees = match case.errors.first() {
-                Some((_, message)) => refused.is_some() && log.contains(message.as_str()),
-                None => refused.is_none(),
-            };
-            if !agrees {
-                let expected = case.errors.first();
-                let _ = writeln!(
-                    differences,
-                    "{file}: {}: expected {expected:?}, Linux: {refused:?}\n{log}",
-                    case.name
-                );
             }
         }
     }

@@ -3,17 +3,17 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use hitless_isa::Insn;
-use hitless_verifier::{MapFacts, MapKind};
+use hitless_isa::{Insn, decode};
+use hitless_verifier::tables::program_types::{self, ProgramType};
+use hitless_verifier::{MapFacts, MapKind, ProgramKind};
 
 const BPF_MAP_CREATE: i32 = 0;
 const BPF_PROG_LOAD: i32 = 5;
-const BPF_PROG_TYPE_XDP: u32 = 6;
-const LDDW: u8 = 0x18;
-const PSEUDO_MAP_FD: u8 = 1;
-const PSEUDO_MAP_VALUE: u8 = 2;
+const F_RDONLY_PROG: u32 = 1 << 7;
 const PSEUDO_MAP_IDX: u8 = 5;
 const PSEUDO_MAP_IDX_VALUE: u8 = 6;
+/// From `BPF_PSEUDO_MAP_IDX` to `BPF_PSEUDO_MAP_FD`, from `BPF_PSEUDO_MAP_IDX_VALUE` to `BPF_PSEUDO_MAP_VALUE`.
+const INDEX_TO_FD: u8 = 4;
 
 /// How much the log tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,24 @@ pub enum LogLevel {
     Everything = 6,
     /// The cost only (`BPF_LOG_STATS`).
     Cost = 4,
+}
+
+/// What a program is loaded as.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadAs<'a> {
+    pub program_type: u32,
+    pub attach_type: u32,
+    pub license: &'a std::ffi::CStr,
+}
+
+impl From<&ProgramType> for LoadAs<'static> {
+    fn from(ty: &ProgramType) -> LoadAs<'static> {
+        LoadAs {
+            program_type: ty.number,
+            attach_type: ty.attach_types.first().copied().unwrap_or(0),
+            license: c"GPL",
+        }
+    }
 }
 
 /// What the kernel says of a program.
@@ -111,60 +129,83 @@ fn bpf(command: i32, attr: &Attr) -> io::Result<OwnedFd> {
 /// Whether programs can be loaded here, or else why not.
 pub fn probe() -> Result<(), String> {
     let insns = hitless_isa::asm::assemble("r0 = 0\nexit").expect("assembles");
-    match load(&insns, &[], LogLevel::Cost).map(|outcome| outcome.error) {
-        Ok(None) => Ok(()),
-        Ok(Some(error)) | Err(error) => Err(format!("bpf(2) loads nothing here: {error}")),
+    let socket_filter = program_types::of(ProgramKind::SocketFilter);
+    match load(&insns, socket_filter.into(), LogLevel::Cost).error {
+        None => Ok(()),
+        Some(error) => Err(format!("bpf(2) loads nothing here: {error}")),
     }
 }
 
-fn make_map(facts: &MapFacts) -> io::Result<OwnedFd> {
-    let kind = if facts.kind == MapKind::Hash { 1 } else { 2 };
+/// Makes a map. `inner` is a map of the sort that a map of maps is to hold.
+pub fn make_map(
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    entries: u32,
+    flags: u32,
+    inner: u32,
+) -> io::Result<OwnedFd> {
     let attr = Attr::new()
-        .u32(0, kind)
-        .u32(4, facts.key_size)
-        .u32(8, facts.value_size)
-        .u32(12, facts.max_entries);
+        .u32(0, map_type)
+        .u32(4, key_size)
+        .u32(8, value_size)
+        .u32(12, entries)
+        .u32(16, flags)
+        .u32(20, inner);
     bpf(BPF_MAP_CREATE, &attr)
 }
 
-/// Loads an XDP program with maps like these, which `insns` name by index.
-pub fn load(insns: &[Insn], maps: &[MapFacts], level: LogLevel) -> io::Result<Outcome> {
-    let maps: Vec<OwnedFd> = maps.iter().map(make_map).collect::<io::Result<_>>()?;
-    let mut code = Vec::with_capacity(8 * insns.len());
-    let mut wide = false;
-    for insn in insns {
-        let mut insn = *insn;
-        if insn.code == LDDW && !wide {
-            wide = true;
-            let direct = match insn.src {
-                PSEUDO_MAP_IDX => Some(PSEUDO_MAP_FD),
-                PSEUDO_MAP_IDX_VALUE => Some(PSEUDO_MAP_VALUE),
-                _ => None,
-            };
-            if let Some(direct) = direct {
-                insn.src = direct;
-                // An index that names no map stays wrong.
-                insn.imm = maps.get(insn.imm as usize).map_or(-1, |map| map.as_raw_fd());
-            }
-        } else {
-            wide = false;
-        }
-        code.extend(insn.to_bytes());
-    }
+fn make_like(facts: &MapFacts) -> io::Result<OwnedFd> {
+    let flags = if facts.readonly_prog { F_RDONLY_PROG } else { 0 };
+    let inner = match facts.kind {
+        MapKind::ArrayOfMaps | MapKind::HashOfMaps => Some(make_map(MapKind::Hash.number(), 4, 8, 1, 0, 0)?),
+        _ => None,
+    };
+    let inner_fd = inner.as_ref().map_or(0, |map| map.as_raw_fd() as u32);
+    make_map(
+        facts.kind.number(),
+        facts.key_size,
+        facts.value_size,
+        facts.max_entries,
+        flags,
+        inner_fd,
+    )
+}
+
+/// Loads a program, which names its maps by descriptor.
+pub fn load(insns: &[Insn], load_as: LoadAs<'_>, level: LogLevel) -> Outcome {
+    let code: Vec<u8> = insns.iter().flat_map(|insn| insn.to_bytes()).collect();
     let mut log = vec![0u8; if level == LogLevel::Cost { 1 << 12 } else { 1 << 24 }];
-    let license = c"GPL";
     let attr = Attr::new()
-        .u32(0, BPF_PROG_TYPE_XDP)
+        .u32(0, load_as.program_type)
         .u32(4, insns.len() as u32)
         .pointer(8, code.as_ptr())
-        .pointer(16, license.as_ptr())
+        .pointer(16, load_as.license.as_ptr())
         .u32(24, level as u32)
         .u32(28, log.len() as u32)
-        .pointer(32, log.as_mut_ptr());
+        .pointer(32, log.as_mut_ptr())
+        .u32(68, load_as.attach_type);
     let error = bpf(BPF_PROG_LOAD, &attr).err();
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-    Ok(Outcome {
+    Outcome {
         error,
         log: String::from_utf8_lossy(&log[..end]).into_owned(),
-    })
+    }
+}
+
+/// Loads a program with maps like these, which `insns` name by index.
+pub fn load_with(insns: &[Insn], maps: &[MapFacts], load_as: LoadAs<'_>, level: LogLevel) -> io::Result<Outcome> {
+    let maps: Vec<OwnedFd> = maps.iter().map(make_like).collect::<io::Result<_>>()?;
+    let mut insns = insns.to_vec();
+    let mut pc = 0;
+    while pc < insns.len() {
+        let slots = decode(&insns, pc).map_or(1, |insn| insn.slots());
+        if let (2, PSEUDO_MAP_IDX | PSEUDO_MAP_IDX_VALUE) = (slots, insns[pc].src) {
+            insns[pc].src -= INDEX_TO_FD;
+            // An index that names no map stays wrong.
+            insns[pc].imm = maps.get(insns[pc].imm as usize).map_or(-1, |map| map.as_raw_fd());
+        }
+        pc += slots;
+    }
+    Ok(load(&insns, load_as, level))
 }

@@ -2,16 +2,17 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-pub mod bpf;
 pub mod generate;
 pub mod kernel;
 pub mod machine;
 pub mod random;
 
 use hitless_isa::{Insn, asm, decode};
-use hitless_verifier::tables::{helpers, map_types, program_types};
+use hitless_verifier::tables::program_types::{self, ProgramType};
+use hitless_verifier::tables::{helpers, map_types};
 use hitless_verifier::{
-    ContextFacts, ContextFieldKind, HelperProto, MapFacts, Poisoned, ProgramInput, Rejection, Verified, Widths, verify,
+    ContextFacts, ContextFieldKind, HelperProto, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection, Verified,
+    Widths, verify,
 };
 
 /// A program as a case file describes it.
@@ -21,6 +22,8 @@ pub struct Case {
     pub line: usize,
     pub maps: Vec<MapFacts>,
     pub context: ContextFacts,
+    /// What Linux knows such programs as, if it does.
+    pub program_type: Option<&'static ProgramType>,
     pub helpers: &'static [HelperProto],
     pub gpl: bool,
     pub insns: Vec<Insn>,
@@ -41,6 +44,7 @@ impl Case {
             line: self.line,
             maps: self.maps.clone(),
             context: self.context.clone(),
+            program_type: self.program_type,
             helpers: self.helpers,
             gpl: self.gpl,
             insns: Vec::new(),
@@ -102,6 +106,7 @@ fn case(line: usize, lines: &[&str]) -> Case {
         line,
         maps: Vec::new(),
         context: program_types::xdp(),
+        program_type: Some(program_types::of(ProgramKind::Xdp)),
         helpers: helpers::xdp(),
         gpl: true,
         insns: Vec::new(),
@@ -183,8 +188,9 @@ fn map_facts(text: &str) -> MapFacts {
 }
 
 fn set_context(case: &mut Case, text: &str) {
+    case.program_type = None;
     match text {
-        "xdp" => {}
+        "xdp" => case.program_type = Some(program_types::of(ProgramKind::Xdp)),
         "xdp readonly" => case.context.packet_writable = false,
         "update" => case.context = program_types::map_trace_update(),
         "delete" => case.context = program_types::map_trace_delete(),
@@ -207,6 +213,8 @@ fn set_context(case: &mut Case, text: &str) {
             let ty = ty.unwrap_or_else(|| panic!("context {section}"));
             case.context = program_types::context(ty.kind).unwrap_or_else(|| panic!("context {section}"));
             case.helpers = helpers::of(ty.kind);
+            // Programs for system calls may sleep, and have to be loaded as such.
+            case.program_type = Some(ty).filter(|ty| ty.kind != ProgramKind::Syscall);
         }
     }
     if matches!(text, "update" | "delete") {
