@@ -141,7 +141,7 @@ pub fn verify_watched(input: &ProgramInput<'_>, limit: usize) -> Result<(Verifie
         limit,
         ..Claims::default()
     };
-    let verified = explore::explore(input, Some(&mut claims))?;
+    let verified = explore::explore(input, Some(&mut claims), None)?;
     for step in &mut claims.steps {
         let precise = claims.precise.get(step.at as usize).copied().unwrap_or(0);
         for (index, claim) in step.regs.iter_mut().enumerate() {

@@ -28,7 +28,10 @@ use crate::domain::stack::Slots;
 use crate::error::{Failure, Rejection, VerifierError};
 use crate::facts::{ProgramInput, Stats, Verified};
 use crate::history::Segment;
+use crate::log::Log;
+use crate::log::trace::Tracer;
 use crate::node::{Node, note_read, path_ended};
+use crate::path::{Trail, trail};
 use crate::places::Places;
 use crate::precision::demand;
 use crate::program::{COMPLEXITY_LIMIT, Program, error};
@@ -65,6 +68,8 @@ pub(crate) type Watch<'w> = Option<&'w mut dyn Observer>;
 /// A path to be followed from `pc`.
 struct Path {
     pc: usize,
+    /// The jump that it begins with, and where the log ended there.
+    origin: Option<(usize, u64)>,
     state: State,
     /// The last state of it that was kept, and the steps since.
     node: Option<Rc<Node>>,
@@ -84,15 +89,36 @@ struct Search<'a, 'w> {
     kept: (usize, usize),
     uses: Uses,
     watch: Watch<'w>,
+    tracer: Option<Tracer<'w>>,
+    /// How the search came to what it refuses.
+    trail: Trail,
 }
 
-/// Verifies a program, showing each step to `watch`.
-pub(crate) fn explore(input: &ProgramInput<'_>, watch: Watch<'_>) -> Result<Verified, Rejection> {
+/// Verifies a program, showing each step to `watch` and writing a log.
+pub(crate) fn explore<'w>(
+    input: &ProgramInput<'_>,
+    watch: Watch<'w>,
+    log: Option<&'w mut Log>,
+) -> Result<Verified, Rejection> {
+    let mut tracer = log.map(Tracer::new);
     let stats = Stats {
         limit: COMPLEXITY_LIMIT,
         ..Stats::default()
     };
-    let program = Program::new(input).map_err(|errors| Rejection { errors, stats })?;
+    let program = match Program::new(input) {
+        Ok(program) => program,
+        Err(errors) => {
+            if let Some(mut tracer) = tracer {
+                errors.iter().for_each(|error| tracer.refused(&error.message));
+                tracer.finish(&stats, &[], false);
+            }
+            let trail = Box::default();
+            return Err(Rejection { errors, stats, trail });
+        }
+    };
+    if let Some(tracer) = &mut tracer {
+        tracer.begin(&program);
+    }
     let mut search = Search {
         recorder: Recorder::new(&program),
         ids: Ids::default(),
@@ -103,15 +129,30 @@ pub(crate) fn explore(input: &ProgramInput<'_>, watch: Watch<'_>) -> Result<Veri
         kept: (0, 0),
         uses: Uses::default(),
         watch,
+        tracer,
+        trail: Trail::default(),
         program: &program,
     };
     let result = search.run();
     let stats = search.stats;
+    if let Some(mut tracer) = search.tracer.take() {
+        if let Err(error) = &result {
+            tracer.refused(&error.message);
+        }
+        let recorder = &search.recorder;
+        let subprogs = program.subprogs.iter().zip(recorder.depths());
+        let called: Vec<u32> = subprogs
+            .filter(|(subprog, _)| recorder.is_reached(subprog.0))
+            .map(|(_, &depth)| depth)
+            .collect();
+        tracer.finish(&stats, &called, result.is_ok());
+    }
     match result {
         Ok(()) => Ok(search.recorder.finish(input, &program.subprogs, stats)),
         Err(error) => Err(Rejection {
             errors: vec![*error],
             stats,
+            trail: Box::new(search.trail),
         }),
     }
 }
@@ -120,12 +161,25 @@ impl Search<'_, '_> {
     fn run(&mut self) -> Result<(), Box<VerifierError>> {
         self.pending.push(Path {
             pc: 0,
+            origin: None,
             state: State::entry(),
             node: None,
             segment: Segment::default(),
         });
         while let Some(mut path) = self.pending.pop() {
-            while self.step(&mut path)? {}
+            if let (Some(tracer), Some((from, position))) = (&mut self.tracer, path.origin) {
+                tracer.resumed(from, position);
+            }
+            loop {
+                match self.step(&mut path) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        self.trail = trail(self.program, error.pc, &path.state, path.node.as_ref(), &path.segment);
+                        return Err(error);
+                    }
+                }
+            }
             path_ended(path.node);
         }
         let recorder = &self.recorder;
@@ -155,6 +209,9 @@ impl Search<'_, '_> {
         if let Some(watch) = &mut self.watch {
             watch.step(at as u32, pc, &path.state, self.program.live[pc]);
         }
+        if let Some(tracer) = &mut self.tracer {
+            tracer.step(self.program.input, pc, &path.state);
+        }
         self.recorder.reached(pc);
         self.jumps += usize::from(self.program.insn(pc).is_jump());
         self.uses.clear();
@@ -172,6 +229,10 @@ impl Search<'_, '_> {
         }
         let depth = path.state.depth();
         let flow = transfer(self.program, pc, &mut path.state, &mut self.ids, &mut self.uses);
+        if let Some(tracer) = &mut self.tracer {
+            let goes_on = !matches!(flow, Flow::End);
+            tracer.done(self.program, pc, &path.state, &self.uses, goes_on);
+        }
         self.note(path, at, depth);
         path.segment.push(pc, at, &mut self.uses);
         match flow {
@@ -181,7 +242,7 @@ impl Search<'_, '_> {
             }
             Flow::Fork { jump, taken, next } => {
                 path.pc = next;
-                self.fork(path, jump, *taken)
+                self.fork(path, (pc, jump), *taken)
                     .map_err(|failure| self.error(pc, Requirement::PendingBranches, failure))?;
                 Ok(true)
             }
@@ -190,12 +251,13 @@ impl Search<'_, '_> {
     }
 
     /// Keeps the other side of a fork for later.
-    fn fork(&mut self, path: &Path, pc: usize, state: State) -> Result<(), Failure> {
+    fn fork(&mut self, path: &Path, (from, pc): (usize, usize), state: State) -> Result<(), Failure> {
         if let Some(node) = &path.node {
             node.path_forked();
         }
         self.pending.push(Path {
             pc,
+            origin: Some((from, self.tracer.as_ref().map_or(0, Tracer::fork_position))),
             state,
             node: path.node.clone(),
             segment: path.segment.clone(),
@@ -246,6 +308,9 @@ impl Search<'_, '_> {
                 Ok(true)
             }
             Seen::Covered(node) => {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.covered(pc);
+                }
                 self.cover(path, &node);
                 Ok(false)
             }

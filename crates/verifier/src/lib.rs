@@ -47,9 +47,12 @@ mod domain;
 mod error;
 mod explore;
 mod facts;
+mod hint;
 mod history;
 mod liveness;
+mod log;
 mod node;
+mod path;
 mod places;
 mod precision;
 mod program;
@@ -68,6 +71,8 @@ pub use facts::{
     MemArg, MemSize, MemUse, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats,
     Subprog, Verified, Widths,
 };
+pub use log::{Log, LogLevel};
+pub use path::{Decision, Trail};
 pub use requirements::{Access, Requirement};
 
 /// Verifies a program.
@@ -102,5 +107,35 @@ pub use requirements::{Access, Requirement};
 /// # Ok::<(), hitless_isa::asm::AsmError>(())
 /// ```
 pub fn verify(input: &ProgramInput<'_>) -> Result<Verified, Rejection> {
-    explore::explore(input, None)
+    explore::explore(input, None, None)
+}
+
+/// As [`verify`], writing a log.
+///
+/// # Errors
+/// As those of [`verify`].
+///
+/// # Examples
+/// ```
+/// use hitless_verifier::{Log, LogLevel, ProgramInput, tables, verify_logged};
+///
+/// let insns = hitless_isa::asm::assemble("r0 = 2\nexit")?;
+/// let context = tables::program_types::xdp();
+/// let input = ProgramInput {
+///     name: "pass",
+///     insns: &insns,
+///     maps: &[],
+///     context: &context,
+///     helpers: tables::helpers::xdp(),
+///     gpl_compatible: true,
+///     lines: &[],
+///     poisoned: &[],
+/// };
+/// let mut log = Log::new(LogLevel::ALL, 1 << 20);
+/// assert!(verify_logged(&input, &mut log).is_ok());
+/// assert!(log.text().contains("0: (b7) r0 = 2                        ; R0=2\n1: (95) exit\nprocessed 2 insns "));
+/// # Ok::<(), hitless_isa::asm::AsmError>(())
+/// ```
+pub fn verify_logged(input: &ProgramInput<'_>, log: &mut Log) -> Result<Verified, Rejection> {
+    explore::explore(input, None, Some(log))
 }

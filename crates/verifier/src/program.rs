@@ -7,7 +7,7 @@
 use hitless_isa::{CallTarget, Instruction, decode, disasm};
 
 use crate::error::{Failure, VerifierError};
-use crate::facts::{HelperProto, MapFacts, ProgramInput};
+use crate::facts::{HelperProto, MapFacts, ProgramInput, SourceLine};
 use crate::liveness;
 use crate::requirements::{Requirement, requirements};
 
@@ -31,28 +31,37 @@ pub(crate) struct Program<'a> {
     pub(crate) checkpoint: Vec<bool>,
 }
 
-/// An error at `pc`.
-pub(crate) fn error(input: &ProgramInput<'_>, pc: usize, requirement: Requirement, failure: Failure) -> VerifierError {
+/// The instruction at `pc` as text, or why there is none.
+pub(crate) fn text(input: &ProgramInput<'_>, pc: usize) -> String {
     let name = |id| {
         input
             .helpers
             .iter()
             .find(|proto| proto.id == id)
             .map(|proto| proto.name)
+            .or_else(|| disasm::helper_name(id))
     };
-    let insn = match decode(input.insns, pc) {
+    match decode(input.insns, pc) {
         Ok(instruction) => disasm::text(&instruction, &name).to_string(),
         Err(error) => error.to_string(),
-    };
+    }
+}
+
+/// The source line that the instruction at `pc` comes from.
+pub(crate) fn source<'a>(input: &ProgramInput<'a>, pc: usize) -> Option<&'a SourceLine> {
     let line = input.lines.partition_point(|line| line.pc <= pc);
-    let source = line.checked_sub(1).map(|line| input.lines[line].clone());
+    line.checked_sub(1).map(|line| &input.lines[line])
+}
+
+/// An error at `pc`.
+pub(crate) fn error(input: &ProgramInput<'_>, pc: usize, requirement: Requirement, failure: Failure) -> VerifierError {
     VerifierError {
         pc,
-        insn,
+        insn: text(input, pc),
         requirement,
         found: failure.found,
         message: failure.message,
-        source,
+        source: source(input, pc).cloned(),
     }
 }
 

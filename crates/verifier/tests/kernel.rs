@@ -7,9 +7,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use hitless_verifier::{MapFacts, Rejection};
+use hitless_verifier::Rejection;
 use support::Case;
-use support::kernel::{LoadAs, LogLevel, Outcome, load_with, probe};
+use support::kernel::{LogLevel, probe};
 use support::random::Random;
 
 const PRECISER: &str = "bounds are kept better here";
@@ -57,22 +57,6 @@ const LESS_PRECISE: &[&str] = &[
     "BPF program is too large",
 ];
 
-/// Asks the kernel, if it has programs of this type and maps like these.
-fn kernel(case: &Case) -> Option<Outcome> {
-    let license = if case.gpl { c"GPL" } else { c"Proprietary" };
-    let load_as = LoadAs {
-        license,
-        ..LoadAs::from(case.program_type?)
-    };
-    // Locks are found through BTF, and what is frozen has to be filled first.
-    let plain = |map: &MapFacts| map.spin_lock.is_none() && map.frozen.is_none();
-    let outcome = || load_with(&case.insns, &case.maps, load_as, LogLevel::Failure);
-    case.maps
-        .iter()
-        .all(plain)
-        .then(|| outcome().unwrap_or_else(|error| panic!("{}: maps: {error}", case.name)))
-}
-
 #[test]
 fn cases() {
     if let Err(reason) = probe() {
@@ -82,7 +66,9 @@ fn cases() {
     let mut failures = Vec::new();
     let (mut compared, mut same_words) = (0, 0);
     for case in &support::corpus() {
-        let Some(theirs) = kernel(case) else { continue };
+        let Some(theirs) = case.ask_linux(LogLevel::Failure) else {
+            continue;
+        };
         let explained = EXPLAINED.iter().any(|(name, _)| *name == case.name);
         let ours = case.verify();
         let own_reason = |error: &Rejection| OWN_REASONS.iter().any(|text| error.errors[0].message.contains(text));
@@ -144,7 +130,10 @@ fn compare_generated(seed: u64, rounds: usize) -> Tally {
             name: format!("generated ({seed}, {round})"),
             ..setting.surroundings()
         };
-        let (ours, theirs) = (case.verify(), kernel(&case).expect("an XDP program"));
+        let (ours, theirs) = (
+            case.verify(),
+            case.ask_linux(LogLevel::Failure).expect("an XDP program"),
+        );
         let differ = match (&ours, &theirs.error) {
             (Ok(_), None) => {
                 tally.both_accept += 1;

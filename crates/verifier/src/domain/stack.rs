@@ -88,6 +88,13 @@ pub(crate) struct Loaded {
     pub(crate) spilled: bool,
 }
 
+/// What is in a slot: for each byte, the lowest first, the kernel's letter for its sort, or nothing if it is the spill's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SlotBytes<'a> {
+    pub(crate) bytes: [Option<char>; 8],
+    pub(crate) spill: Option<&'a Value>,
+}
+
 /// The stack of one frame.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Stack {
@@ -248,6 +255,29 @@ impl Stack {
             .iter()
             .enumerate()
             .filter_map(|(index, slot)| slot.spill.as_deref().map(|value| (index, value)))
+    }
+
+    /// The slots as the log shows them, but for those beyond the last that was used.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = (usize, SlotBytes<'_>)> {
+        self.slots.iter().enumerate().map(|(index, slot)| {
+            let sort = |byte| match 1u8 << byte {
+                _ if byte < usize::from(slot.size) => None,
+                bit if slot.zero & bit != 0 => Some('0'),
+                bit if slot.written & bit != 0 => Some('m'),
+                _ => Some('?'),
+            };
+            let spill = slot.spill.as_deref();
+            let bytes = std::array::from_fn(sort);
+            (index, SlotBytes { bytes, spill })
+        })
+    }
+
+    /// The slots that are not the same in `other`.
+    pub(crate) fn differing(&self, other: &Stack) -> Slots {
+        let len = self.slots.len().max(other.slots.len());
+        (0..len)
+            .filter(|&index| self.slot(index) != other.slot(index))
+            .fold(0, |slots, index| slots | 1 << index)
     }
 
     /// Whether `self` stands for no more states than `old` in the slots `read`, where of the numbers spilled in `old` only

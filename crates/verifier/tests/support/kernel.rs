@@ -108,6 +108,13 @@ impl Attr {
         self
     }
 
+    /// A name, of which the kernel takes 15 bytes.
+    fn name(mut self, at: usize, name: &str) -> Attr {
+        let taken = name.len().min(15);
+        self.0[at..at + taken].copy_from_slice(&name.as_bytes()[..taken]);
+        self
+    }
+
     fn pointer<T: ?Sized>(mut self, at: usize, value: *const T) -> Attr {
         self.0[at..at + 8].copy_from_slice(&(value.cast::<u8>() as u64).to_ne_bytes());
         self
@@ -162,14 +169,15 @@ fn make_like(facts: &MapFacts) -> io::Result<OwnedFd> {
         _ => None,
     };
     let inner_fd = inner.as_ref().map_or(0, |map| map.as_raw_fd() as u32);
-    make_map(
-        facts.kind.number(),
-        facts.key_size,
-        facts.value_size,
-        facts.max_entries,
-        flags,
-        inner_fd,
-    )
+    let attr = Attr::new()
+        .u32(0, facts.kind.number())
+        .u32(4, facts.key_size)
+        .u32(8, facts.value_size)
+        .u32(12, facts.max_entries)
+        .u32(16, flags)
+        .u32(20, inner_fd)
+        .name(28, &facts.name);
+    bpf(BPF_MAP_CREATE, &attr)
 }
 
 /// Loads a program, which names its maps by descriptor.

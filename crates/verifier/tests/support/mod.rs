@@ -8,6 +8,8 @@ pub mod machine;
 pub mod random;
 
 use hitless_isa::{Insn, asm, decode};
+use kernel::{LoadAs, LogLevel, Outcome, load_with};
+
 use hitless_verifier::tables::program_types::{self, ProgramType};
 use hitless_verifier::tables::{helpers, map_types};
 use hitless_verifier::{
@@ -35,6 +37,21 @@ pub struct Case {
 impl Case {
     pub fn verify(&self) -> Result<Verified, Rejection> {
         verify(&self.input())
+    }
+
+    /// Asks the kernel, if it has programs of this type and maps like these.
+    pub fn ask_linux(&self, level: LogLevel) -> Option<Outcome> {
+        let load_as = LoadAs {
+            license: if self.gpl { c"GPL" } else { c"Proprietary" },
+            ..LoadAs::from(self.program_type?)
+        };
+        // Locks are found through BTF, and what is frozen has to be filled first.
+        let plain = |map: &MapFacts| map.spin_lock.is_none() && map.frozen.is_none();
+        let outcome = || load_with(&self.insns, &self.maps, load_as, level);
+        self.maps
+            .iter()
+            .all(plain)
+            .then(|| outcome().unwrap_or_else(|error| panic!("{}: maps: {error}", self.name)))
     }
 
     /// A case with the same surroundings, and no program.
