@@ -36,17 +36,24 @@ pub(crate) struct TrafficArgs {
     #[arg(long = "account", value_name = "MAP.FIELD", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) accounts: Vec<String>,
 
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// What depends on where an object is loaded.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlaceArgs {
     /// Types that programs are relocated against (CO-RE): a file of BTF such as /sys/kernel/btf/vmlinux, or an ELF file with
     /// a section .BTF [default: those of the runtime]
     #[arg(long, value_name = "FILE")]
-    pub(crate) target_btf: Option<PathBuf>,
+    target_btf: Option<PathBuf>,
 
     /// Configuration options that programs may read (`__kconfig`): a file like /boot/config-* [default: none is set]
     #[arg(long, value_name = "FILE")]
-    pub(crate) kconfig: Option<PathBuf>,
+    kconfig: Option<PathBuf>,
 }
 
-impl TrafficArgs {
+impl PlaceArgs {
     /// How objects are loaded.
     pub(crate) fn load_options(&self) -> Result<LoadOptions> {
         let mut options = LoadOptions::new();

@@ -1,6 +1,6 @@
 //! `hitless`: replays captured packets through BPF programs, upgrades the programs while they run, and looks into objects.
 //!
-//! A subcommand per module: [`run`], [`upgrade`]; [`object`], [`prog`] and [`btf`], which load nothing. What the first two
+//! A subcommand per module: [`run`], [`upgrade`]; [`object`], [`prog`] and [`btf`], which run nothing. What the first two
 //! share: objects on a hook of a runtime ([`host`]), captures ([`pcap`]) whose packets are steered to threads ([`steer`])
 //! that send them ([`traffic`]), the check that no packet was lost ([`account`]), maps as text or JSON ([`dump`]). What the
 //! others share: types as they stand in a file ([`elf`]).

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let spec = read_object(&args.object)?;
     let capture = read_capture(&args.pcap)?;
     let frames = pcap::parse(&capture).with_context(|| format!("cannot replay {}", args.pcap.display()))?;
-    let host = Host::start(&args.object, &spec, &args.traffic, &args.traffic.load_options()?)?;
+    let host = Host::start(&args.object, &spec, &args.traffic, &args.traffic.place.load_options()?)?;
     let accounts = account::find(&args.traffic.accounts, &host.collection)?;
     if !args.dump_maps {
         // A name that is wrong is better told before than after.

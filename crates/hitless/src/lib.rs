@@ -26,6 +26,7 @@ mod sys;
 mod trace;
 mod types;
 pub mod upgrade;
+mod verdict;
 
 pub use hook::{Hook, Packet, RunError, XdpAction};
 pub use link::{AttachError, Link};
@@ -36,5 +37,6 @@ pub use program::{BuildError, Program, ProgramType};
 pub use run::{Forked, SyncError};
 pub use runtime::{Options, Runtime};
 pub use trace::{MAX_TRACERS, TraceEvent};
+pub use verdict::Verdict;
 
-pub use hitless_verifier::MapKind;
+pub use hitless_verifier::{LogLevel, MapKind};

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use hitless_object::{
     AttachType, MapEvent, MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, SectionKind, map_type_name,
 };
-use hitless_verifier::{HelperProto, MapFacts, MapKind, Poisoned, ProgramInput, Rejection, SourceLine, tables, verify};
+use hitless_verifier::{
+    HelperProto, Log, MapFacts, MapKind, Poisoned, ProgramInput, Rejection, SourceLine, Verified, tables, verify,
+    verify_logged,
+};
 
 use crate::env::HELPERS;
 use crate::load_options::LoadOptions;
@@ -189,6 +192,21 @@ impl Runtime {
     /// object needs something that there is not.
     pub fn load_with(&self, spec: &ObjectSpec, options: &LoadOptions) -> Result<Collection, LoadError> {
         let spec = &*options.relocate(spec)?;
+        let maps = self.make_maps(spec, options)?;
+        let facts: Vec<MapFacts> = maps.iter().map(|map| map.facts()).collect();
+        let programs = spec
+            .programs
+            .iter()
+            .filter(|program| program.autoload)
+            .map(|program| self.load_program(spec, program, &maps, &facts));
+        Ok(Collection {
+            programs: programs.collect::<Result<_, _>>()?,
+            maps,
+        })
+    }
+
+    /// Makes the maps of a relocated object.
+    pub(crate) fn make_maps(&self, spec: &ObjectSpec, options: &LoadOptions) -> Result<Vec<Arc<Map>>, LoadError> {
         let btf = spec.btf.clone().map(Arc::new);
         let defs = map_defs(spec)?;
         let mut maps = Vec::with_capacity(spec.maps.len());
@@ -222,16 +240,7 @@ impl Runtime {
             }
             maps.push(made);
         }
-        let facts: Vec<MapFacts> = maps.iter().map(|map| map.facts()).collect();
-        let programs = spec
-            .programs
-            .iter()
-            .filter(|program| program.autoload)
-            .map(|program| self.load_program(spec, program, &maps, &facts));
-        Ok(Collection {
-            programs: programs.collect::<Result<_, _>>()?,
-            maps,
-        })
+        Ok(maps)
     }
 
     fn load_program(
@@ -241,58 +250,75 @@ impl Runtime {
         maps: &[Arc<Map>],
         facts: &[MapFacts],
     ) -> Result<Arc<Program>, LoadError> {
-        let program_type = program_type(spec)?;
-        let context = program_type.context();
-        let prototypes = match program_type {
-            ProgramType::Xdp => tables::helpers::xdp(),
-            ProgramType::MapTrace(_) => tables::helpers::map_trace(),
-        };
-        let offered = |proto: &HelperProto| HelperProto {
-            excluded: match proto.excluded {
-                None if !HELPERS.contains(&proto.id) => Some("hitless does not offer it yet"),
-                excluded => excluded,
-            },
-            ..*proto
-        };
-        let helpers: Vec<HelperProto> = prototypes.iter().map(offered).collect();
-        let lines: Vec<SourceLine> = spec
-            .lines
-            .iter()
-            .map(|line| SourceLine {
-                pc: line.pc,
-                file: line.file.to_string(),
-                line: line.line,
-                text: line.text.trim().to_owned(),
-            })
-            .collect();
-        let poisoned: Vec<Poisoned> = spec
-            .poisoned
-            .iter()
-            .map(|poisoned| Poisoned {
-                pc: poisoned.pc,
-                missing: poisoned.missing.to_string(),
-            })
-            .collect();
-        let verified = verify(&ProgramInput {
-            name: &spec.name,
-            insns: &spec.insns,
-            maps: facts,
-            context: &context,
-            helpers: &helpers,
-            gpl_compatible: is_gpl_compatible(&object.license),
-            lines: &lines,
-            poisoned: &poisoned,
-        })
-        .map_err(|source| LoadError::Rejected {
-            program: spec.name.clone(),
-            source,
-        })?;
+        let (program_type, verified) = verify_program(object, spec, facts, None)?;
         self.inner()
             .create_program(&spec.name, &spec.section, program_type, verified, maps.to_vec())
             .map_err(|source| LoadError::Build {
                 program: spec.name.clone(),
                 source,
             })
+    }
+}
+
+/// Verifies a program of a relocated object, with maps like these.
+pub(crate) fn verify_program(
+    object: &ObjectSpec,
+    spec: &ProgramSpec,
+    facts: &[MapFacts],
+    log: Option<&mut Log>,
+) -> Result<(ProgramType, Verified), LoadError> {
+    let program_type = program_type(spec)?;
+    let context = program_type.context();
+    let prototypes = match program_type {
+        ProgramType::Xdp => tables::helpers::xdp(),
+        ProgramType::MapTrace(_) => tables::helpers::map_trace(),
+    };
+    let offered = |proto: &HelperProto| HelperProto {
+        excluded: match proto.excluded {
+            None if !HELPERS.contains(&proto.id) => Some("hitless does not offer it yet"),
+            excluded => excluded,
+        },
+        ..*proto
+    };
+    let helpers: Vec<HelperProto> = prototypes.iter().map(offered).collect();
+    let lines: Vec<SourceLine> = spec
+        .lines
+        .iter()
+        .map(|line| SourceLine {
+            pc: line.pc,
+            file: line.file.to_string(),
+            line: line.line,
+            text: line.text.trim().to_owned(),
+        })
+        .collect();
+    let poisoned: Vec<Poisoned> = spec
+        .poisoned
+        .iter()
+        .map(|poisoned| Poisoned {
+            pc: poisoned.pc,
+            missing: poisoned.missing.to_string(),
+        })
+        .collect();
+    let input = ProgramInput {
+        name: &spec.name,
+        insns: &spec.insns,
+        maps: facts,
+        context: &context,
+        helpers: &helpers,
+        gpl_compatible: is_gpl_compatible(&object.license),
+        lines: &lines,
+        poisoned: &poisoned,
+    };
+    let verified = match log {
+        Some(log) => verify_logged(&input, log),
+        None => verify(&input),
+    };
+    match verified {
+        Ok(verified) => Ok((program_type, verified)),
+        Err(source) => Err(LoadError::Rejected {
+            program: spec.name.clone(),
+            source,
+        }),
     }
 }
 

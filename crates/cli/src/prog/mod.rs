@@ -1,21 +1,24 @@
-//! `hitless prog`: looks into programs of an object without loading them.
+//! `hitless prog`: looks into programs of an object, and verifies them, without attaching them.
 
 mod annotate;
 mod disasm;
 mod target;
+mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use hitless_object::ObjectSpec;
 
 use crate::host::{cannot_load, read_object};
 use crate::output;
 
-/// Looks into programs of an object without loading them
+/// Looks into programs of an object, and verifies them
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Disasm(DisasmArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Lists the instructions of programs
@@ -52,16 +55,15 @@ pub(crate) struct DisasmArgs {
 }
 
 pub(crate) fn run(command: &Command) -> Result<()> {
-    let Command::Disasm(args) = command;
-    let spec = read_object(&args.object)?;
-    let relocated = match &args.target_btf {
-        Some(btf) => {
-            let target = target::read(btf, args.kconfig.as_deref(), args.kallsyms.as_deref())?;
-            Some(target.relocate(&spec).with_context(|| cannot_load(&args.object))?)
-        }
-        None => None,
-    };
-    if let Some(name) = &args.name
+    match command {
+        Command::Disasm(args) => disassemble(args),
+        Command::Verify(args) => verify::run(args),
+    }
+}
+
+/// Fails unless the object has a program with this name.
+fn known_name(spec: &ObjectSpec, name: Option<&str>, path: &Path) -> Result<()> {
+    if let Some(name) = name
         && spec.program(name).is_none()
     {
         let names: Vec<_> = spec.programs.iter().map(|program| &*program.name).collect();
@@ -70,8 +72,21 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         } else {
             format!("expected one of: {}", names.join(", "))
         };
-        bail!("{}: no program {name}, {known}", args.object.display());
+        bail!("{}: no program {name}, {known}", path.display());
     }
+    Ok(())
+}
+
+fn disassemble(args: &DisasmArgs) -> Result<()> {
+    let spec = read_object(&args.object)?;
+    let relocated = match &args.target_btf {
+        Some(btf) => {
+            let target = target::read(btf, args.kconfig.as_deref(), args.kallsyms.as_deref())?;
+            Some(target.relocate(&spec).with_context(|| cannot_load(&args.object))?)
+        }
+        None => None,
+    };
+    known_name(&spec, args.name.as_deref(), &args.object)?;
     let listings: Vec<_> = spec
         .programs
         .iter()

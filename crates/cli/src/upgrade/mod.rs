@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let frames = pcap::parse(&capture).with_context(|| format!("cannot replay {}", pcap_path.display()))?;
     let shares = steer::shares(&frames, args.traffic.threads, args.traffic.steer);
 
-    let options = args.traffic.load_options()?;
+    let options = args.traffic.place.load_options()?;
     let host = Host::start(&args.old, &old_spec, &args.traffic, &options)?;
     let accounts = account::find(&args.traffic.accounts, &host.collection)?;
     if accounts.is_empty() && !args.no_check {
@@ -157,7 +157,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Prints the plan.
 fn plan(args: &Args, old_spec: &ObjectSpec) -> Result<()> {
     let new_spec = read_object(&args.new)?;
-    let options = args.traffic.load_options()?;
+    let options = args.traffic.place.load_options()?;
     let host = Host::start(&args.old, old_spec, &args.traffic, &options)?;
     let plan = Upgrade::new(&host.runtime, &host.collection, &new_spec, args.options())
         .plan()

@@ -1,0 +1,95 @@
+//! `hitless prog verify`.
+
+mod common;
+
+use common::{V1, fails, fails_with_output, hitless, json, succeeds};
+use serde_json::Value;
+
+const UNSAFE: &str = "bpf/flows_unsafe.bpf.o";
+
+#[test]
+fn accepted_programs_with_their_cost() {
+    let out = succeeds(&["prog", "verify", V1]);
+    assert!(out.starts_with("prog count_flows: accepted  processed "), "{out}");
+    assert_eq!(out.lines().count(), 1);
+    let facts = json(&["prog", "verify", V1, "count_flows"]);
+    let program = &facts["programs"][0];
+    assert_eq!(
+        (&program["name"], &program["accepted"]),
+        (&"count_flows".into(), &true.into())
+    );
+    assert_eq!(program["stats"]["limit"], 1_000_000);
+    assert_eq!(program["subprograms"].as_array().unwrap().len(), 2);
+    assert_eq!(program.get("errors"), None);
+}
+
+#[test]
+fn a_refusal_is_explained() {
+    let (out, line) = fails_with_output(&["prog", "verify", UNSAFE]);
+    assert_eq!(line, format!("{UNSAFE}: program count_flows is refused"));
+    let expected = [
+        "prog count_flows: refused  processed ",
+        "  invalid access to packet, off=12 size=2, R",
+        "    source ./bpf/flows_unsafe.bpf.c:41: key.sport = eth->type; // no bounds check",
+        "    requires 2 readable bytes at r",
+        "    found pkt with 0 bytes checked",
+        "    hint compare ",
+    ];
+    let mut lines = out.lines();
+    for text in expected {
+        assert!(lines.any(|line| line.starts_with(text)), "{text}: {out}");
+    }
+}
+
+#[test]
+fn the_path_is_told_in_source_lines() {
+    let (out, _) = fails_with_output(&["prog", "verify", "bpf/relocated.bpf.o", "unguarded"]);
+    assert!(
+        out.starts_with("prog unguarded: refused"),
+        "also one that is not loaded by default: {out}"
+    );
+    assert!(out.contains("no_such_field does not exist"), "{out}");
+    let branch = "      ./bpf/relocated.bpf.c:55: struct frame___ours *frame = FRAME(ctx);: insn ";
+    assert!(out.contains(branch) && out.ends_with(" not taken\n"), "{out}");
+    let output = hitless(&["prog", "verify", UNSAFE, "--json", "--log-level", "5"]);
+    assert_eq!(output.status.code(), Some(1));
+    let facts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let program = &facts["programs"][0];
+    let error = &program["errors"][0];
+    assert_eq!(error["source"]["line_num"], 41);
+    assert!(error["hint"].is_string() && program["path"]["known"].is_array());
+    let log = program["log"].as_str().unwrap();
+    assert!(
+        log.contains("\n; key.sport = eth->type; // no bounds check @ flows_unsafe.bpf.c:41\n"),
+        "{log}"
+    );
+    assert!(log.lines().last().unwrap().starts_with("processed "), "{log}");
+}
+
+#[test]
+fn logs_by_level() {
+    let cost = succeeds(&["prog", "verify", V1, "--log-level", "4"]);
+    let starts = [
+        "verification time ",
+        "stack depth ",
+        "processed ",
+        "prog count_flows: accepted",
+    ];
+    assert_eq!(cost.lines().count(), starts.len());
+    assert!(
+        cost.lines().zip(starts).all(|(line, start)| line.starts_with(start)),
+        "{cost}"
+    );
+    let everything = succeeds(&["prog", "verify", V1, "--log-level", "2"]);
+    assert!(everything.contains("\n0: R1=ctx() R10=fp0\n"));
+    assert_eq!(
+        hitless(&["prog", "verify", V1, "--log-level", "8"]).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn what_cannot_be_verified() {
+    let line = fails(&["prog", "verify", V1, "absent"]);
+    assert_eq!(line, format!("{V1}: no program absent, expected one of: count_flows"));
+}
