@@ -39,6 +39,7 @@ fn maps() -> [MapFacts; 1] {
         readonly_prog: false,
         frozen: None,
         spin_lock: None,
+        inner: None,
     }]
 }
 

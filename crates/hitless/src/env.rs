@@ -224,7 +224,12 @@ impl Env for RunEnv<'_> {
                         .checked_add(len as u64)
                         .is_some_and(|last| last <= start + size as u64)
             }
-            Region::Stack | Region::Context { .. } => false,
+            // There are neither ring buffers nor maps of maps.
+            Region::Stack
+            | Region::Context { .. }
+            | Region::Record { .. }
+            | Region::InnerRecord { .. }
+            | Region::InnerMapValue { .. } => false,
         }
     }
 

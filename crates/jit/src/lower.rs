@@ -118,7 +118,7 @@ impl Lowering<'_> {
 
     /// What the traced variant does before an instruction.
     fn trace_before(&mut self, pc: usize, facts: &InsnFacts, instruction: &Instruction) {
-        let in_map = |region: &Region| matches!(region, Region::MapValue { .. });
+        let in_map = |region: &Region| matches!(region, Region::MapValue { .. } | Region::InnerMapValue { .. });
         match *instruction {
             Instruction::Store { base, off, .. }
             | Instruction::Atomic { base, off, .. }

@@ -2,6 +2,7 @@
 
 use crate::domain::pointer::PointerKind;
 use crate::domain::scalar::Scalar;
+use crate::domain::stack::DynptrMemory;
 use crate::domain::value::Value;
 use crate::facts::{ProgramInput, Verified};
 use crate::state::State;
@@ -43,12 +44,19 @@ pub enum Object {
     PacketMeta(u32),
     /// The packet's end.
     PacketEnd,
-    /// A map.
+    /// A map. After the named maps come, in this and in values, those that stand for the maps in them.
     Map(u32),
+    /// A map from a map of maps, or NULL.
+    InnerMapOrNull(u32),
     /// A value of a map; the flag says that it may be NULL.
     MapValue(u32, bool),
     /// Memory behind a context field.
     ContextMemory(u16),
+    /// So many bytes of a value of a map, or of a record of a ring buffer if the first flag says so. The second says that it
+    /// may be NULL.
+    Slice(u32, u32, bool, bool),
+    /// A record of a ring buffer, of so many bytes; the flag says that it may be NULL.
+    Record(u32, u32, bool),
 }
 
 /// What is claimed of a register.
@@ -77,8 +85,18 @@ fn claim(value: &Value) -> Claim {
         PointerKind::PacketMeta { range, .. } => Object::PacketMeta(range),
         PointerKind::PacketEnd => Object::PacketEnd,
         PointerKind::Map { map } => Object::Map(map),
+        PointerKind::InnerMapOrNull { map, .. } => Object::InnerMapOrNull(map),
         PointerKind::MapValue { map, nullable, .. } => Object::MapValue(map, nullable),
         PointerKind::ContextMemory { field } => Object::ContextMemory(field),
+        PointerKind::Slice {
+            memory, size, nullable, ..
+        } => match memory {
+            DynptrMemory::MapValue { map } => Object::Slice(map, size, false, nullable),
+            DynptrMemory::Record { map } => Object::Slice(map, size, true, nullable),
+        },
+        PointerKind::Record {
+            map, size, nullable, ..
+        } => Object::Record(map, size, nullable),
     };
     Claim::Pointer(object, pointer.fixed, Number(pointer.var))
 }

@@ -25,11 +25,13 @@
 //! - Objects (the packet with its metadata, map values, memory behind context fields) do not lie at the ends of the
 //!   address space, and pointers in the context are not NULL.
 //! - `data_meta <= data <= data_end`, and the bytes between are one object.
-//! - Map values are aligned to 8 bytes.
+//! - Map values and records of ring buffers are aligned to 8 bytes.
 //! - A frame of a subprogram with [`Subprog::clear_stack`] is zero on entry.
 //! - Helpers do as their prototypes say: they read and write only the memory they are given, and fill all of what they are
 //!   to initialise ([`MemUse::Initialize`]), if its size is known, whether or not they succeed.
 //! - The bytes in [`MapFacts::frozen`] never change.
+//! - A dynptr on the stack, which only helpers write, describes memory as the call that made it was given, or none. Slices
+//!   of it lie in that memory.
 //!
 //! # Where it is stricter than Linux
 //!

@@ -31,6 +31,15 @@ pub(crate) struct Program<'a> {
     pub(crate) checkpoint: Vec<bool>,
 }
 
+/// A map by the index of one that the program names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NamedMap {
+    /// That map.
+    Itself(u32),
+    /// One of the maps in that map.
+    InnerOf(u32),
+}
+
 /// The instruction at `pc` as text, or why there is none.
 pub(crate) fn text(input: &ProgramInput<'_>, pc: usize) -> String {
     let name = |id| {
@@ -163,9 +172,32 @@ impl<'a> Program<'a> {
         Some(&helpers[index])
     }
 
-    /// A map that a [`Requirement::MapReference`] found to exist.
+    /// A map that a [`Requirement::MapReference`] found to exist, or what is in one (see [`Program::inner_map`]).
     pub(crate) fn map(&self, map: u32) -> &'a MapFacts {
-        &self.input.maps[map as usize]
+        match self.named_map(map) {
+            NamedMap::Itself(map) => &self.input.maps[map as usize],
+            NamedMap::InnerOf(outer) => self.input.maps[outer as usize]
+                .inner
+                .as_deref()
+                .expect("only maps of maps have maps in them"),
+        }
+    }
+
+    /// The number that stands for the maps in `outer`, if it is a map of maps. It follows those of the named maps.
+    pub(crate) fn inner_map(&self, outer: u32) -> Option<u32> {
+        let NamedMap::Itself(outer) = self.named_map(outer) else {
+            return None;
+        };
+        let count = self.input.maps.len() as u32;
+        self.map(outer).inner.is_some().then_some(count + outer)
+    }
+
+    /// Which map of the program a number stands for.
+    pub(crate) fn named_map(&self, map: u32) -> NamedMap {
+        match map.checked_sub(self.input.maps.len() as u32) {
+            None => NamedMap::Itself(map),
+            Some(outer) => NamedMap::InnerOf(outer),
+        }
     }
 
     /// The subprogram that starts at `pc`.

@@ -40,7 +40,14 @@ pub(crate) fn covers(
         (Some(old), Some(new)) => old.map == new.map && ids.rename_object(old.id, new.id),
         _ => false,
     };
-    if !same_lock {
+    // References have names of their own in either state, so this pairs them one to one.
+    let (old_references, new_references) = (old.references(), new.references());
+    let same_references = old_references.len() == new_references.len()
+        && old_references
+            .iter()
+            .zip(new_references)
+            .all(|(old, new)| ids.rename_object(old.id, new.id));
+    if !same_lock || !same_references {
         return false;
     }
     // Callers go on behind their calls. The current frame comes first: it is the likeliest to differ.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Failure;
 use crate::facts::{ArgMemory, InsnFacts, ProgramInput, Region, Stats, Subprog, Verified};
-use crate::program::Program;
+use crate::program::{NamedMap, Program};
 
 /// Facts gathered so far.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Recorder {
     extents: BTreeMap<u16, u32>,
     maps_updated: BTreeSet<u32>,
     maps_stored: BTreeSet<u32>,
+    inner_maps_updated: BTreeSet<u32>,
+    inner_maps_stored: BTreeSet<u32>,
 }
 
 impl Recorder {
@@ -37,6 +39,8 @@ impl Recorder {
                 .collect(),
             maps_updated: BTreeSet::new(),
             maps_stored: BTreeSet::new(),
+            inner_maps_updated: BTreeSet::new(),
+            inner_maps_stored: BTreeSet::new(),
         }
     }
 
@@ -69,10 +73,13 @@ impl Recorder {
         Ok(())
     }
 
-    fn stored(&mut self, region: Region, write: bool) {
-        if let (Region::MapValue { map }, true) = (region, write) {
-            self.maps_stored.insert(map);
-        }
+    /// Memory is written, or made writable through a dynptr.
+    pub(crate) fn stored(&mut self, region: Region, write: bool) {
+        match region {
+            Region::MapValue { map } if write => self.maps_stored.insert(map),
+            Region::InnerMapValue { outer } if write => self.inner_maps_stored.insert(outer),
+            _ => false,
+        };
     }
 
     /// Memory given to a helper, or NULL.
@@ -88,15 +95,20 @@ impl Recorder {
         }
     }
 
-    /// The map given to a helper.
-    pub(crate) fn map_argument(&mut self, pc: usize, map: u32, updated: bool) -> Result<(), Failure> {
-        let known = self.facts[pc].map.get_or_insert(map);
-        if *known != map {
-            let found = format!("map {known} on one path and map {map} on another");
+    /// The map given to a helper: one that the program names, or one that it looked up in a map of maps.
+    pub(crate) fn map_argument(&mut self, pc: usize, map: NamedMap, updated: bool) -> Result<(), Failure> {
+        let facts = &mut self.facts[pc];
+        let (index, slot, other, updates) = match map {
+            NamedMap::Itself(map) => (map, &mut facts.map, facts.inner_of, &mut self.maps_updated),
+            NamedMap::InnerOf(map) => (map, &mut facts.inner_of, facts.map, &mut self.inner_maps_updated),
+        };
+        let known = *slot.get_or_insert(index);
+        if known != index || other.is_some() {
+            let found = format!("map {} on one path and {map:?} on another", other.unwrap_or(known));
             return Err(Failure::new(found, "same insn cannot be used with different maps"));
         }
         if updated {
-            self.maps_updated.insert(map);
+            updates.insert(index);
         }
         Ok(())
     }
@@ -132,6 +144,8 @@ impl Recorder {
             subprogs: used.map(subprog).collect(),
             maps_updated: self.maps_updated,
             maps_stored: self.maps_stored,
+            inner_maps_updated: self.inner_maps_updated,
+            inner_maps_stored: self.inner_maps_stored,
             extents: self.extents.into_iter().collect(),
             stats,
         }

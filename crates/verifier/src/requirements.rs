@@ -9,6 +9,7 @@ use std::fmt;
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Imm64, Instruction, Operand, Reg, Size, Width};
 
 use crate::facts::{ArgType, HelperProto, MemSize, MemUse};
+use crate::tables::helpers;
 
 /// What an instruction does to the memory it names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,6 +156,10 @@ pub enum Requirement {
         /// The helper, or `None` for a subprogram.
         helper: Option<u32>,
     },
+    /// At most 256 references are held at once.
+    ReferenceCount,
+    /// No reference is held where the program ends: at its exit and at tail calls.
+    NoReferenceAtEnd,
     /// No lock is held at the end of the program or of a subprogram.
     NoLockAtExit,
     /// An argument is of the type that the helper's prototype names.
@@ -221,6 +226,8 @@ impl fmt::Display for Requirement {
             Requirement::HostedHelper { .. } => f.write_str("a helper that there is in user space"),
             Requirement::MaySleep { .. } => f.write_str("a program that may sleep"),
             Requirement::NoLockAtCall { .. } | Requirement::NoLockAtExit => f.write_str("no lock held"),
+            Requirement::ReferenceCount => f.write_str("at most 256 references held at once"),
+            Requirement::NoReferenceAtEnd => f.write_str("no reference held"),
             Requirement::Argument { index, ty, .. } => write!(f, "r{} to be {}", index + 1, argument(*ty)),
             Requirement::SuitableMap { .. } => f.write_str("one map that the helper works on"),
             Requirement::ReturnValue => f.write_str("a return value that the caller can take"),
@@ -248,6 +255,10 @@ fn argument(ty: ArgType) -> &'static str {
         ArgType::Size => "a bounded size that is not zero",
         ArgType::SizeOrZero => "a bounded size",
         ArgType::SpinLock => "a lock in a map value",
+        ArgType::AllocSize => "a constant",
+        ArgType::Dynptr => "a dynptr on the stack",
+        ArgType::UninitDynptr => "room for a dynptr on the stack",
+        ArgType::RingbufRecord => "a record reserved in a ring buffer",
         _ => "initialised",
     }
 }
@@ -381,6 +392,7 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
         }
         Instruction::Call(CallTarget::Helper(id)) => call(&mut list, id, helpers),
         Instruction::Exit => {
+            list.push(Requirement::NoReferenceAtEnd);
             list.push(Requirement::NoLockAtExit);
             list.push(Requirement::ReturnValue);
         }
@@ -392,9 +404,9 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
     list
 }
 
-fn call(list: &mut Vec<Requirement>, id: u32, helpers: &[HelperProto]) {
+fn call(list: &mut Vec<Requirement>, id: u32, prototypes: &[HelperProto]) {
     list.push(Requirement::KnownHelper { id });
-    let Some(proto) = helpers.iter().find(|proto| proto.id == id) else {
+    let Some(proto) = prototypes.iter().find(|proto| proto.id == id) else {
         return;
     };
     if proto.gpl_only {
@@ -421,6 +433,12 @@ fn call(list: &mut Vec<Requirement>, id: u32, helpers: &[HelperProto]) {
     }
     if proto.args.contains(&ArgType::ConstMap) {
         list.push(Requirement::SuitableMap { helper: id });
+    }
+    if proto.acquires {
+        list.push(Requirement::ReferenceCount);
+    }
+    if id == helpers::TAIL_CALL {
+        list.push(Requirement::NoReferenceAtEnd);
     }
 }
 

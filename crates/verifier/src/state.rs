@@ -1,4 +1,5 @@
-//! What is known at one point of one path: the registers and stacks of all active frames, and the lock held.
+//! What is known at one point of one path: the registers and stacks of all active frames, the lock and the references
+//! held.
 
 use std::rc::Rc;
 
@@ -58,11 +59,25 @@ pub(crate) struct HeldLock {
     pub(crate) id: Id,
 }
 
+/// The most references that may be held at once. Linux has no limit but memory.
+pub(crate) const MAX_REFERENCES: usize = 256;
+
+/// Something that the program has to give back before it ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Reference {
+    pub(crate) id: Id,
+    /// Slot of the call that it comes from.
+    pub(crate) pc: usize,
+}
+
 /// A set of machine states at one instruction. Clones share what neither has changed.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     frames: Vec<Rc<Frame>>,
     pub(crate) lock: Option<HeldLock>,
+    /// The references held, in the order in which they were acquired. They belong to no frame: what one acquires another
+    /// may release.
+    references: Rc<Vec<Reference>>,
 }
 
 impl State {
@@ -73,7 +88,44 @@ impl State {
         State {
             frames: vec![Rc::new(main)],
             lock: None,
+            references: Rc::default(),
         }
+    }
+
+    /// The references held.
+    pub(crate) fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    /// Acquires a reference by the call at `pc`.
+    pub(crate) fn acquire(&mut self, id: Id, pc: usize) {
+        Rc::make_mut(&mut self.references).push(Reference { id, pc });
+    }
+
+    /// Whether a reference is held.
+    pub(crate) fn holds(&self, id: Id) -> bool {
+        self.references.iter().any(|reference| reference.id == id)
+    }
+
+    /// A reference is held no longer. Pointers that are part of it stay what they are.
+    pub(crate) fn forget_reference(&mut self, id: Id) {
+        Rc::make_mut(&mut self.references).retain(|reference| reference.id != id);
+    }
+
+    /// A dynptr on the stack of a frame ends, and the reference if it is one: its slices are numbers now.
+    pub(crate) fn end_dynptr(&mut self, frame: u8, id: Id) {
+        self.stack_mut(frame).unmake_dynptr(id);
+        self.release(id);
+    }
+
+    /// Releases a reference: what pointed to it is a number now.
+    pub(crate) fn release(&mut self, id: Id) {
+        self.forget_reference(id);
+        let part = |value: &Value| {
+            let pointer = value.as_pointer();
+            pointer.and_then(|pointer| pointer.kind.reference()) == Some(id)
+        };
+        self.for_each_value(part, |value| *value = Value::UNKNOWN);
     }
 
     pub(crate) fn frames(&self) -> &[Rc<Frame>] {

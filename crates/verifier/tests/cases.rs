@@ -49,15 +49,18 @@ files!(
     calls,
     context,
     control,
+    dynptrs,
     helpers,
     locks,
     maps,
+    maps_of_maps,
     packets,
     poisoned,
     program_types,
     programs,
     prototypes,
     pruning,
+    ringbufs,
     stack
 );
 

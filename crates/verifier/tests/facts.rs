@@ -319,3 +319,42 @@ fn no_program_is_refused() {
         Requirement::ProgramSize
     );
 }
+
+#[test]
+fn maps_in_maps_and_records() {
+    let case = case(
+        "map: o array_of_maps value 4 inner i hash value 8
+map: m ringbuf key 0 value 0 entries 4096
+    *(u32 *)(r10 -4) = 0
+    r1 = map[idx:0]
+    r2 = r10
+    r2 += -4
+    call bpf_map_lookup_elem#1
+    if r0 == 0 goto out
+    r1 = r0
+    r2 = r10
+    r2 += -4
+    call bpf_map_lookup_elem#1
+    if r0 == 0 goto out
+    *(u64 *)(r0 +0) = 1
+    r1 = map[idx:1]
+    r2 = 8
+    r3 = 0
+    call bpf_ringbuf_reserve#131
+    if r0 == 0 goto out
+    *(u64 *)(r0 +0) = 1
+    r1 = r0
+    r2 = 0
+    call bpf_ringbuf_discard#133
+out: r0 = 0
+    exit",
+    );
+    let verified = accepted(&case);
+    let facts = &verified.facts;
+    assert_eq!((facts[5].map, facts[5].inner_of), (Some(0), None));
+    assert_eq!((facts[10].map, facts[10].inner_of), (None, Some(0)));
+    assert_eq!(facts[12].access, set([Region::InnerMapValue { outer: 0 }]));
+    assert_eq!(facts[19].access, set([Region::Record { map: 1 }]));
+    assert_eq!(verified.inner_maps_stored, set([0]));
+    assert!(verified.maps_stored.is_empty() && verified.inner_maps_updated.is_empty());
+}

@@ -115,3 +115,20 @@ fn map_types_that_do_not_suit() {
         Err((2, "cannot pass map_type 2 into func bpf_custom#1000".to_owned()))
     );
 }
+
+#[test]
+fn references_that_pile_up() {
+    let case = case(
+        "map: m ringbuf key 0 value 0 entries 4096
+again: r1 = map[idx:0]
+    r2 = 8
+    r3 = 0
+    call bpf_ringbuf_reserve#131
+    if r0 == 7 goto out
+    goto again
+out: exit",
+    );
+    let rejection = case.verify().unwrap_err();
+    assert_eq!(rejection.errors[0].requirement, Requirement::ReferenceCount);
+    assert_eq!(rejection.errors[0].message, "more than 256 references are held");
+}

@@ -263,6 +263,7 @@ impl Map {
             readonly_prog: self.def.readonly_prog,
             frozen: self.source.frozen.clone(),
             spin_lock: self.def.spin_lock,
+            inner: None,
         }
     }
 

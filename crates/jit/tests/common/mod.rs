@@ -47,6 +47,8 @@ pub(crate) fn decreed(insns: Vec<Insn>) -> Verified {
         subprogs,
         maps_updated: BTreeSet::new(),
         maps_stored: BTreeSet::new(),
+        inner_maps_updated: BTreeSet::new(),
+        inner_maps_stored: BTreeSet::new(),
         extents: Vec::new(),
         stats: Stats::default(),
     }

@@ -3,8 +3,9 @@
 use hitless_isa::Reg;
 
 use super::Context;
+use super::dynptr;
 use super::memory::{Bytes, aligned, object, stack_bytes, stack_range};
-use crate::domain::pointer::{MAX_OFFSET, PointerKind};
+use crate::domain::pointer::{MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
 use crate::error::Failure;
@@ -39,6 +40,7 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
     if value == Value::Uninit {
         return Err(Failure::new("nothing", format!("R{} !read_ok", reg.index())));
     }
+    one_reference(cx, proto, index, ty)?;
     if let Some(argument) = ty.memory() {
         return memory_argument(cx, proto, index, &value, argument);
     }
@@ -54,7 +56,31 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
             _ => Err(wrong_type(&value, reg, "map_ptr")),
         },
         ArgType::SpinLock => spin_lock(cx, helper, reg, &value),
+        ArgType::AllocSize => alloc_size(cx, reg, &value),
+        ArgType::RingbufRecord => record(cx, reg, &value),
+        ArgType::Dynptr => dynptr::initialized(cx, proto, reg, &value),
+        ArgType::UninitDynptr => dynptr::uninitialized(cx, reg, &value),
         // Sizes are checked with the memory before them.
+        _ => Ok(()),
+    }
+}
+
+/// Of the arguments that are looked at one at most is part of a reference, as in Linux.
+fn one_reference(cx: &Context<'_, '_>, proto: &HelperProto, index: u8, ty: ArgType) -> Result<(), Failure> {
+    let reference = |index, ty| match ty {
+        ArgType::Anything => None,
+        _ => {
+            let id = cx.state.reg(arg_reg(index)).as_pointer()?.kind.reference();
+            id.filter(|id| cx.state.holds(*id))
+        }
+    };
+    let earlier = (0..index).zip(proto.args).find_map(|(index, ty)| reference(index, ty));
+    match (reference(index, ty), earlier) {
+        (Some(id), Some(earlier)) => {
+            let reg = arg_reg(index).index();
+            let message = format!("more than one arg with ref_obj_id R{reg} {id} {earlier}");
+            Err(Failure::new("two references", message))
+        }
         _ => Ok(()),
     }
 }
@@ -86,6 +112,21 @@ fn memory_argument(
         cx.uses.value(arg_reg(index));
         cx.recorder.argument(cx.pc, index, None, usage.writes());
         return Ok(());
+    }
+    if proto.id == helpers::DYNPTR_FROM_MEM
+        && !matches!(
+            value.as_pointer(),
+            Some(Pointer {
+                kind: PointerKind::MapValue { nullable: false, .. },
+                ..
+            })
+        )
+    {
+        let message = format!(
+            "Unsupported reg type {} for bpf_dynptr_from_mem data",
+            value.type_name()
+        );
+        return Err(Failure::new(value.to_string(), message));
     }
     let aligned = matches!(argument.size, MemSize::Fixed(_)) && usage.writes();
     memory(cx, index, value, max, usage, aligned)
@@ -132,7 +173,7 @@ fn context(value: &Value, reg: Reg) -> Result<(), Failure> {
     Err(Failure::new(value.to_string(), message))
 }
 
-fn wrong_type(value: &Value, reg: Reg, expected: &str) -> Failure {
+pub(super) fn wrong_type(value: &Value, reg: Reg, expected: &str) -> Failure {
     let message = format!("R{} type={} expected={expected}", reg.index(), value.type_name());
     Failure::new(value.to_string(), message)
 }
@@ -188,12 +229,16 @@ fn memory(
         PointerKind::Context
         | PointerKind::PacketEnd
         | PointerKind::Map { .. }
-        | PointerKind::MapValue { nullable: true, .. } => return Err(wrong_type(value, reg, expected)),
+        | PointerKind::InnerMapOrNull { .. }
+        | PointerKind::MapValue { nullable: true, .. }
+        | PointerKind::Slice { nullable: true, .. }
+        | PointerKind::Record { nullable: true, .. } => return Err(wrong_type(value, reg, expected)),
         PointerKind::Stack { frame } => {
             if align {
                 aligned(&bytes, "stack ")?;
             }
             let (min, max) = stack_range(pointer, 0, len, reg.index(), write)?;
+            dynptr::untouched(cx, &bytes, frame, min, max - min + len)?;
             if usage != MemUse::Initialize {
                 stack_bytes(cx, frame, min, max - min + len);
             }
@@ -237,7 +282,12 @@ pub(super) fn suitable_map(cx: &mut Context<'_, '_>, helper: u32) -> Result<(), 
         let message = format!("maps of type {} are not available in user space: {reason}", ty.name);
         return Err(Failure::new(found(), message));
     }
-    if proto.id == helpers::MAP_LOOKUP_ELEM && ty.lookup != Lookup::Value {
+    let looked_up = match ty.lookup {
+        Lookup::Value => true,
+        Lookup::InnerMap => program.inner_map(map).is_some(),
+        _ => false,
+    };
+    if proto.id == helpers::MAP_LOOKUP_ELEM && !looked_up {
         let message = format!("lookups in maps of type {} are not supported", ty.name);
         return Err(Failure::new(found(), message));
     }
@@ -247,7 +297,8 @@ pub(super) fn suitable_map(cx: &mut Context<'_, '_>, helper: u32) -> Result<(), 
             "write into map forbidden",
         ));
     }
-    cx.recorder.map_argument(cx.pc, map, proto.writes_map)
+    cx.recorder
+        .map_argument(cx.pc, program.named_map(map), proto.writes_map)
 }
 
 /// The lock that a pointer points to, whatever the state of it.
@@ -260,6 +311,41 @@ pub(crate) fn lock_at(value: &Value) -> Option<HeldLock> {
         } => Some(HeldLock { map, id }),
         _ => None,
     }
+}
+
+/// The size of memory that a helper returns.
+fn alloc_size(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
+    let message = match value {
+        Value::Scalar(size, _) if size.as_constant().is_some() => {
+            cx.uses.value(reg);
+            return Ok(());
+        }
+        // The quotation mark is the kernel's.
+        Value::Scalar(..) => format!("R{} is not a known constant'", reg.index()),
+        _ => return Err(wrong_type(value, reg, "scalar")),
+    };
+    Err(Failure::new(value.to_string(), message))
+}
+
+/// A record to be released, whole.
+fn record(cx: &Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
+    let (pointer, id) = match value.as_pointer() {
+        Some(pointer) => match pointer.kind {
+            PointerKind::Record {
+                id, nullable: false, ..
+            } => (pointer, id),
+            _ => return Err(wrong_type(value, reg, "ringbuf_mem")),
+        },
+        None => return Err(wrong_type(value, reg, "ringbuf_mem")),
+    };
+    let index = reg.index();
+    let message = match pointer.constant_offset() {
+        Some(0) if cx.state.holds(id) => return Ok(()),
+        Some(0) => format!("R{index} must be referenced when passed to release function"),
+        Some(_) => format!("R{index} must have zero offset when passed to release func or trusted arg to kfunc"),
+        None => format!("variable ringbuf_mem access var_off={} disallowed", pointer.var.bits),
+    };
+    Err(Failure::new(value.to_string(), message))
 }
 
 fn spin_lock(cx: &Context<'_, '_>, helper: u32, reg: Reg, value: &Value) -> Result<(), Failure> {

@@ -3,12 +3,14 @@
 use hitless_isa::{Reg, Size};
 
 use super::Context;
+use super::dynptr;
 use crate::domain::pointer::{MAX_OFFSET, Pointer, PointerKind};
-use crate::domain::stack::{FRAME_SIZE, PointerByte, slots_of};
+use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, slots_of};
 use crate::domain::tnum::Tnum;
 use crate::domain::value::Value;
 use crate::error::Failure;
 use crate::facts::{ContextFieldKind, Region};
+use crate::program::NamedMap;
 use crate::requirements::Access;
 
 /// Some bytes at a pointer: `len` of them from `off` on.
@@ -53,7 +55,12 @@ pub(super) fn accessible(
     };
     let atomic = matches!(access, Access::Atomic { .. });
     let region = match pointer.kind {
-        PointerKind::Map { .. } | PointerKind::PacketEnd | PointerKind::MapValue { nullable: true, .. } => {
+        PointerKind::Map { .. }
+        | PointerKind::InnerMapOrNull { .. }
+        | PointerKind::PacketEnd
+        | PointerKind::MapValue { nullable: true, .. }
+        | PointerKind::Slice { nullable: true, .. }
+        | PointerKind::Record { nullable: true, .. } => {
             return bytes.fail(format!("R{reg} invalid mem access '{}'", value.type_name()));
         }
         PointerKind::Context
@@ -73,6 +80,12 @@ pub(super) fn accessible(
             aligned(&bytes, "stack ")?;
             let (min, max) = stack_range(pointer, bytes.off, bytes.len, reg, bytes.write)?;
             if access.reads() {
+                dynptr::unread(cx, &bytes, frame, min, max - min + bytes.len)?;
+            }
+            if access.writes() {
+                dynptr::kept(cx, &bytes, frame, min, max - min + bytes.len)?;
+            }
+            if access.reads() {
                 stack_load(cx, &bytes, frame, (min, max))?;
             }
             cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, min);
@@ -81,6 +94,12 @@ pub(super) fn accessible(
         PointerKind::MapValue { .. } => {
             if atomic {
                 aligned(&bytes, "value ")?;
+            }
+            object(cx, &bytes)?
+        }
+        PointerKind::Record { .. } | PointerKind::Slice { .. } => {
+            if atomic {
+                aligned(&bytes, "")?;
             }
             object(cx, &bytes)?
         }
@@ -193,7 +212,7 @@ fn context_field(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, access: Access) ->
     ))
 }
 
-/// The bytes lie in the packet, a map value, or memory behind a context field; returns which.
+/// The bytes lie in the packet, a map value, memory behind a context field, or a record; returns which.
 ///
 /// The pointer is none to the context, the stack, a map or the packet's end, and is not NULL.
 pub(super) fn object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Result<Region, Failure> {
@@ -203,6 +222,28 @@ pub(super) fn object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Result<Regi
             map, nullable: false, ..
         } => map_value(cx, bytes, map),
         PointerKind::ContextMemory { field } => context_memory(cx, bytes, field),
+        PointerKind::Slice {
+            memory,
+            size,
+            nullable: false,
+            ..
+        } => {
+            sized(bytes, size, &format!("memory, mem_size={size}"))?;
+            Ok(match memory {
+                DynptrMemory::MapValue { map } => value_region(cx, map),
+                DynptrMemory::Record { map } => record_region(cx, map),
+            })
+        }
+        PointerKind::Record {
+            map,
+            size,
+            nullable: false,
+            ..
+        } => {
+            let what = format!("memory, mem_size={size}");
+            sized(bytes, size, &what)?;
+            Ok(record_region(cx, map))
+        }
         kind => bytes.fail(format!("R{} invalid mem access '{}'", bytes.reg, kind.name())),
     }
 }
@@ -232,22 +273,45 @@ fn negative(reg: usize) -> String {
 
 fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<Region, Failure> {
     let facts = cx.program.map(map);
-    let size = i64::from(facts.value_size);
-    let outside = |off: i64| {
-        format!(
-            "invalid access to map value, value_size={size} off={off} size={}",
-            bytes.len
-        )
-    };
-    let start = bytes.pointer.fixed + bytes.off;
-    let var = &bytes.pointer.var;
+    let size = facts.value_size;
     if bytes.write && facts.readonly_prog {
+        let off = bytes.pointer.fixed + bytes.off;
         let message = format!(
-            "write into map forbidden, value_size={size} off={} size={}",
-            start, bytes.len
+            "write into map forbidden, value_size={size} off={off} size={}",
+            bytes.len
         );
         return bytes.fail(message);
     }
+    let (min, max) = sized(bytes, size, &format!("map value, value_size={size}"))?;
+    if let Some(lock) = facts.spin_lock.map(i64::from)
+        && min < lock + 4
+        && lock < max + bytes.len
+    {
+        return bytes.fail("bpf_spin_lock cannot be accessed directly by load/store".to_owned());
+    }
+    Ok(value_region(cx, map))
+}
+
+/// The values of a map.
+pub(super) fn value_region(cx: &Context<'_, '_>, map: u32) -> Region {
+    match cx.program.named_map(map) {
+        NamedMap::Itself(map) => Region::MapValue { map },
+        NamedMap::InnerOf(outer) => Region::InnerMapValue { outer },
+    }
+}
+
+fn record_region(cx: &Context<'_, '_>, map: u32) -> Region {
+    match cx.program.named_map(map) {
+        NamedMap::Itself(map) => Region::Record { map },
+        NamedMap::InnerOf(outer) => Region::InnerRecord { outer },
+    }
+}
+
+/// The bytes lie in an object of `size` bytes, `what` in messages; returns the least and the greatest offset of the first.
+fn sized(bytes: &Bytes<'_>, size: u32, what: &str) -> Result<(i64, i64), Failure> {
+    let outside = |off: i64| format!("invalid access to {what} off={off} size={}", bytes.len);
+    let start = bytes.pointer.fixed + bytes.off;
+    let var = &bytes.pointer.var;
     let variable = var.as_constant().is_none();
     if variable && (var.s64.min <= -MAX_OFFSET || start + var.s64.min < 0) {
         return bytes.fail(negative(bytes.reg));
@@ -262,16 +326,10 @@ fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<Region
     if min < 0 {
         return bytes.fail(outside(min));
     }
-    if max + bytes.len > size {
+    if max + bytes.len > size.into() {
         return bytes.fail(outside(max));
     }
-    if let Some(lock) = facts.spin_lock.map(i64::from)
-        && min < lock + 4
-        && lock < max + bytes.len
-    {
-        return bytes.fail("bpf_spin_lock cannot be accessed directly by load/store".to_owned());
-    }
-    Ok(Region::MapValue { map })
+    Ok((min, max))
 }
 
 fn context_memory(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, field: u16) -> Result<Region, Failure> {

@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod call;
+mod dynptr;
 mod memory;
 
 use hitless_isa::Reg;
@@ -16,11 +17,12 @@ use crate::facts::HelperProto;
 use crate::program::Program;
 use crate::record::Recorder;
 use crate::requirements::Requirement;
-use crate::state::{MAX_FRAMES, State};
+use crate::state::{MAX_FRAMES, MAX_REFERENCES, State};
 use crate::tables::{helpers, map_types};
 use crate::uses::Uses;
 
 pub(crate) use call::{arg_reg, lock_at, map_argument, mem_size};
+pub(crate) use dynptr::{dynptr_at, dynptr_place};
 
 /// Where a requirement is to hold.
 pub(crate) struct Context<'a, 'p> {
@@ -96,6 +98,8 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
         }
         Requirement::HostedHelper { id } => Err(excluded_helper(cx, id)),
         Requirement::NoLockAtCall { .. } => no_lock(cx, "function calls are not allowed while holding a lock"),
+        Requirement::ReferenceCount => reference_count(cx.state),
+        Requirement::NoReferenceAtEnd => no_reference(cx),
         Requirement::NoLockAtExit => no_lock(
             cx,
             "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region",
@@ -185,6 +189,27 @@ fn no_lock(cx: &Context<'_, '_>, message: &str) -> Result<(), Failure> {
             format!("the lock of map {}", cx.program.map(lock.map).name),
             message,
         )),
+    }
+}
+
+fn reference_count(state: &State) -> Result<(), Failure> {
+    let count = state.references().len();
+    if count < MAX_REFERENCES {
+        return Ok(());
+    }
+    let message = format!("more than {MAX_REFERENCES} references are held");
+    Err(Failure::new(format!("{count} references"), message))
+}
+
+/// The exit of a subprogram ends nothing; a tail call does, wherever it is.
+fn no_reference(cx: &Context<'_, '_>) -> Result<(), Failure> {
+    let returns = matches!(cx.program.insn(cx.pc), hitless_isa::Instruction::Exit) && cx.state.depth() > 0;
+    match cx.state.references().first() {
+        Some(reference) if !returns => Err(Failure::new(
+            format!("what the call at insn {} returned", reference.pc),
+            format!("Unreleased reference id={} alloc_insn={}", reference.id, reference.pc),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::scalar::Scalar;
+use super::stack::DynptrMemory;
 
 /// Links copies of one unknown; 0 links nothing.
 pub(crate) type Id = u32;
@@ -48,6 +49,13 @@ pub(crate) enum PointerKind {
         /// Its index.
         map: u32,
     },
+    /// A map that was looked up in a map of maps, or NULL.
+    InnerMapOrNull {
+        /// The number that stands for the maps in that map.
+        map: u32,
+        /// The lookup that it comes from.
+        id: Id,
+    },
     /// A value of a map.
     MapValue {
         /// Index of the map.
@@ -62,6 +70,30 @@ pub(crate) enum PointerKind {
         /// Index of the field.
         field: u16,
     },
+    /// Some of the bytes of a dynptr.
+    Slice {
+        /// The dynptr.
+        dynptr: Id,
+        /// What they lie in.
+        memory: DynptrMemory,
+        /// Names the slice.
+        id: Id,
+        /// How many there are.
+        size: u32,
+        /// Whether it may be NULL instead.
+        nullable: bool,
+    },
+    /// A record reserved in a ring buffer: a reference.
+    Record {
+        /// Index of the map.
+        map: u32,
+        /// Names the reference, and so the record.
+        id: Id,
+        /// Bytes in it.
+        size: u32,
+        /// Whether it may be NULL instead.
+        nullable: bool,
+    },
 }
 
 impl PointerKind {
@@ -75,8 +107,44 @@ impl PointerKind {
             PointerKind::PacketEnd => "pkt_end",
             PointerKind::Map { .. } => "map_ptr",
             PointerKind::MapValue { nullable: false, .. } => "map_value",
-            PointerKind::MapValue { nullable: true, .. } => "map_value_or_null",
+            // As in Linux, what was found is a map only after it was found not to be NULL.
+            PointerKind::MapValue { nullable: true, .. } | PointerKind::InnerMapOrNull { .. } => "map_value_or_null",
             PointerKind::ContextMemory { .. } => "rdonly_buf",
+            PointerKind::Slice { nullable: false, .. } => "mem",
+            PointerKind::Slice { nullable: true, .. } => "mem_or_null",
+            PointerKind::Record { nullable: false, .. } => "ringbuf_mem",
+            PointerKind::Record { nullable: true, .. } => "ringbuf_mem_or_null",
+        }
+    }
+
+    /// The id that it shares with its copies, if it may be NULL: they are NULL or not together.
+    pub(crate) fn null_id(self) -> Option<Id> {
+        match self {
+            PointerKind::MapValue { id, nullable: true, .. }
+            | PointerKind::Slice { id, nullable: true, .. }
+            | PointerKind::Record { id, nullable: true, .. }
+            | PointerKind::InnerMapOrNull { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The same, found not to be NULL.
+    pub(crate) fn not_null(mut self) -> PointerKind {
+        match &mut self {
+            PointerKind::MapValue { nullable, .. }
+            | PointerKind::Slice { nullable, .. }
+            | PointerKind::Record { nullable, .. } => *nullable = false,
+            PointerKind::InnerMapOrNull { map, .. } => self = PointerKind::Map { map: *map },
+            _ => {}
+        }
+        self
+    }
+
+    /// The reference or dynptr that it is, or is part of: without it the pointer points to nothing.
+    pub(crate) fn reference(self) -> Option<Id> {
+        match self {
+            PointerKind::Record { id, .. } | PointerKind::Slice { dynptr: id, .. } => Some(id),
+            _ => None,
         }
     }
 
@@ -126,8 +194,9 @@ impl Pointer {
         let from_start = self.offsets().is_some_and(|(min, _)| min >= 0);
         match self.kind {
             PointerKind::Stack { .. } => self.offsets().is_some_and(|(min, max)| min >= -512 && max <= 0),
-            PointerKind::MapValue { nullable, .. } => !nullable && from_start,
-            PointerKind::ContextMemory { .. } => false,
+            PointerKind::MapValue { nullable, .. } | PointerKind::Record { nullable, .. } => !nullable && from_start,
+            PointerKind::Slice { .. } => false,
+            PointerKind::ContextMemory { .. } | PointerKind::InnerMapOrNull { .. } => false,
             PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => from_start,
             PointerKind::Context | PointerKind::PacketEnd | PointerKind::Map { .. } => from_start,
         }

@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use hitless_isa::{AluOp, Width};
 
+use super::pointer::Id;
 use super::scalar::{Scalar, arithmetic};
 use super::value::{IdMap, Link, Value};
 
@@ -95,11 +96,42 @@ pub(crate) struct SlotBytes<'a> {
     pub(crate) spill: Option<&'a Value>,
 }
 
+/// What a dynptr's bytes lie in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DynptrMemory {
+    /// A value of a map.
+    MapValue { map: u32 },
+    /// A record of a ring buffer; the dynptr is a reference.
+    Record { map: u32 },
+}
+
+/// A `struct bpf_dynptr` on the stack. Only helpers look into it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Dynptr {
+    /// Where it starts, a multiple of 8.
+    pub(crate) off: i64,
+    /// Names it, and the reference if it is one.
+    pub(crate) id: Id,
+    /// What its bytes lie in.
+    pub(crate) memory: DynptrMemory,
+}
+
+impl Dynptr {
+    /// Bytes that it takes.
+    pub(crate) const SIZE: i64 = 16;
+
+    fn meets(&self, off: i64, len: i64) -> bool {
+        off < self.off + Dynptr::SIZE && self.off < off + len
+    }
+}
+
 /// The stack of one frame.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Stack {
     /// Slot `i` is the bytes from `-8 * (i + 1)`; slots beyond the end are empty.
     slots: Vec<Slot>,
+    /// In the order of their offsets; they do not overlap.
+    dynptrs: Vec<Dynptr>,
 }
 
 /// Slot and byte of an offset in `-512..0`.
@@ -139,6 +171,23 @@ impl Stack {
             self.slots.resize(index + 1, EMPTY);
         }
         &mut self.slots[index]
+    }
+
+    /// The dynptrs that have some of `len` bytes from `off`.
+    pub(crate) fn dynptrs(&self, off: i64, len: i64) -> impl Iterator<Item = &Dynptr> {
+        self.dynptrs.iter().filter(move |dynptr| dynptr.meets(off, len))
+    }
+
+    /// Makes a dynptr where there is none.
+    pub(crate) fn make_dynptr(&mut self, dynptr: Dynptr) {
+        self.overwrite(dynptr.off, Dynptr::SIZE);
+        let index = self.dynptrs.partition_point(|other| other.off < dynptr.off);
+        self.dynptrs.insert(index, dynptr);
+    }
+
+    /// A dynptr becomes plain bytes.
+    pub(crate) fn unmake_dynptr(&mut self, id: Id) {
+        self.dynptrs.retain(|dynptr| dynptr.id != id);
     }
 
     /// What a load of `size` bytes (1, 2, 4 or 8) at `off`, a multiple of `size`, yields.
@@ -283,6 +332,15 @@ impl Stack {
     /// Whether `self` stands for no more states than `old` in the slots `read`, where of the numbers spilled in `old` only
     /// those in `precise` matter (see [`Value::leq`]).
     pub(crate) fn leq(&self, old: &Stack, read: Slots, precise: Slots, ids: &mut IdMap) -> bool {
+        // Dynptrs are compared wherever they are, read or not: overwriting one has consequences.
+        let same_dynptrs =
+            self.dynptrs.len() == old.dynptrs.len()
+                && self.dynptrs.iter().zip(&old.dynptrs).all(|(new, old)| {
+                    new.off == old.off && new.memory == old.memory && ids.rename_object(old.id, new.id)
+                });
+        if !same_dynptrs {
+            return false;
+        }
         let mut left = read;
         while left != 0 {
             let index = left.trailing_zeros() as usize;

@@ -105,7 +105,7 @@ impl Value {
 }
 
 fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
-    use PointerKind::{MapValue, Packet, PacketMeta};
+    use PointerKind::{InnerMapOrNull, MapValue, Packet, PacketMeta, Record, Slice};
     match (new, old) {
         (Packet { id: new_id, range: new }, Packet { id: old_id, range: old })
         | (PacketMeta { id: new_id, range: new }, PacketMeta { id: old_id, range: old }) => {
@@ -123,6 +123,43 @@ fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
                 nullable: old_nullable,
             },
         ) => new == old && new_nullable == old_nullable && ids.rename_object(old_id, new_id),
+        (InnerMapOrNull { map: new, id: new_id }, InnerMapOrNull { map: old, id: old_id }) => {
+            new == old && ids.rename_object(old_id, new_id)
+        }
+        (
+            Slice {
+                dynptr: new_dynptr,
+                memory: new_memory,
+                id: new_id,
+                size: new_size,
+                nullable: new_nullable,
+            },
+            Slice {
+                dynptr,
+                memory,
+                id,
+                size,
+                nullable,
+            },
+        ) => {
+            (new_memory, new_size, new_nullable) == (memory, size, nullable)
+                && ids.rename_object(dynptr, new_dynptr)
+                && ids.rename_object(id, new_id)
+        }
+        (Record { id: new_id, .. }, Record { id: old_id, .. }) => {
+            let renamed = match new {
+                Record {
+                    map, size, nullable, ..
+                } => Record {
+                    map,
+                    id: old_id,
+                    size,
+                    nullable,
+                },
+                other => other,
+            };
+            renamed == old && ids.rename_object(old_id, new_id)
+        }
         _ => new == old,
     }
 }

@@ -92,8 +92,9 @@ impl RetType {
     #[must_use]
     pub const fn unsupported(self) -> Option<&'static str> {
         Some(match self {
-            RetType::Integer | RetType::Void | RetType::MapValueOrNull | RetType::MapValue => return None,
-            RetType::MemOrNull => "pointers to memory of a dynptr or a ring buffer",
+            RetType::Integer | RetType::Void | RetType::MapValueOrNull | RetType::MapValue | RetType::MemOrNull => {
+                return None;
+            }
             RetType::SocketOrNull => "pointers to sockets",
             RetType::Btf(_) | RetType::BtfOrNull(_) | RetType::PercpuObject => "pointers to kernel objects",
         })
@@ -179,11 +180,9 @@ impl ArgType {
     pub const fn unsupported(self) -> Option<&'static str> {
         Some(match self {
             ArgType::ConstString => "constant strings",
-            ArgType::AllocSize | ArgType::RingbufRecord => "ring buffer records",
             ArgType::Timer => "timers",
             ArgType::Kptr | ArgType::OwnedObjectOrNull => "pointers in map values",
             ArgType::Callback | ArgType::StackOrNull => "callbacks",
-            ArgType::Dynptr | ArgType::UninitDynptr => "dynptrs",
             ArgType::Socket => "pointers to sockets",
             ArgType::Btf(_) | ArgType::BtfOrNull(_) | ArgType::PercpuObject => "pointers to kernel objects",
             _ => return None,

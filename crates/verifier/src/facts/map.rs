@@ -100,4 +100,7 @@ pub struct MapFacts {
     /// Offset of a `struct bpf_spin_lock` (4 bytes) in the value, in bytes. Programs may reach it only through
     /// `bpf_spin_lock` and `bpf_spin_unlock`.
     pub spin_lock: Option<u32>,
+    /// For a map of maps: what the maps in it are like. Which of them a lookup finds is not known, so only type, sizes, the
+    /// lock and who may write count.
+    pub inner: Option<Box<MapFacts>>,
 }

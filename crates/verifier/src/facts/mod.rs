@@ -80,10 +80,25 @@ pub enum Region {
         /// Index of the map.
         map: u32,
     },
+    /// A value of a map that was looked up in a map of maps.
+    InnerMapValue {
+        /// Index of the map of maps.
+        outer: u32,
+    },
     /// Memory behind a context field of kind [`ContextFieldKind::Memory`].
     ContextMemory {
         /// Index of the field.
         field: u16,
+    },
+    /// A record reserved in a ring buffer that was looked up in a map of maps.
+    InnerRecord {
+        /// Index of the map of maps.
+        outer: u32,
+    },
+    /// A record reserved in a ring buffer, by index into [`ProgramInput::maps`].
+    Record {
+        /// Index of the map.
+        map: u32,
     },
 }
 
@@ -97,6 +112,8 @@ pub struct InsnFacts {
     pub access: BTreeSet<Region>,
     /// For helper calls: the map in the map argument (the same on every path).
     pub map: Option<u32>,
+    /// For helper calls: the map of maps from which the map in the map argument was looked up (the same on every path).
+    pub inner_of: Option<u32>,
     /// For helper calls: memory given in each argument register r1 to r5.
     pub memory: [Option<ArgMemory>; 5],
 }
@@ -123,6 +140,10 @@ pub struct Verified {
     pub maps_updated: BTreeSet<u32>,
     /// Maps that stores, atomics or helpers may write through a value pointer.
     pub maps_stored: BTreeSet<u32>,
+    /// Maps of maps such that some helper call may change elements of the maps in them.
+    pub inner_maps_updated: BTreeSet<u32>,
+    /// Maps of maps such that stores, atomics or helpers may write through a value pointer to the maps in them.
+    pub inner_maps_stored: BTreeSet<u32>,
     /// For each context field of kind [`ContextFieldKind::Memory`] or [`ContextFieldKind::Record`] (by index): how many bytes
     /// from its start the program may access, at the most.
     pub extents: Vec<(u16, u32)>,

@@ -123,24 +123,21 @@ fn update(state: &mut State, reg: Reg, value: Value) {
 
 /// The pointer is, or is not, NULL.
 fn null_check(state: &mut State, pointer: &Pointer, is_null: bool) -> bool {
-    let PointerKind::MapValue { id, nullable: true, .. } = pointer.kind else {
+    let Some(id) = pointer.kind.null_id() else {
         return !(is_null && pointer.is_certainly_not_null());
     };
-    let same_lookup = |value: &Value| {
-        matches!(value, Value::Pointer(Pointer { kind: PointerKind::MapValue { id: known, nullable: true, .. }, .. })
-            if *known == id)
-    };
-    state.for_each_value(same_lookup, |value| {
+    let same = |value: &Value| value.as_pointer().and_then(|pointer| pointer.kind.null_id()) == Some(id);
+    state.for_each_value(same, |value| {
         if is_null {
             *value = Value::constant(0);
-        } else if let Value::Pointer(Pointer {
-            kind: PointerKind::MapValue { nullable, .. },
-            ..
-        }) = value
-        {
-            *nullable = false;
+        } else if let Value::Pointer(pointer) = value {
+            pointer.kind = pointer.kind.not_null();
         }
     });
+    if is_null && pointer.kind.reference() == Some(id) {
+        // There is nothing to be released.
+        state.forget_reference(id);
+    }
     true
 }
 

@@ -4,9 +4,9 @@ use hitless_isa::Reg;
 
 use super::memory::{may_overwrite, overwrite};
 use super::{Flow, Ids};
-use crate::check::{arg_reg, lock_at, map_argument, mem_size};
+use crate::check::{arg_reg, dynptr_at, dynptr_place, lock_at, map_argument, mem_size};
 use crate::domain::pointer::{Pointer, PointerKind};
-use crate::domain::stack::Slots;
+use crate::domain::stack::{Dynptr, DynptrMemory, Slots};
 use crate::domain::value::Value;
 use crate::facts::{ArgType, HelperProto, MemSize, RetType};
 use crate::program::Program;
@@ -37,11 +37,51 @@ pub(super) fn exit(state: &mut State) -> Flow {
 }
 
 /// Calls a helper.
-pub(super) fn helper(program: &Program<'_>, proto: &HelperProto, state: &mut State, ids: &mut Ids, uses: &mut Uses) {
+pub(super) fn helper(
+    program: &Program<'_>,
+    pc: usize,
+    proto: &HelperProto,
+    state: &mut State,
+    ids: &mut Ids,
+    uses: &mut Uses,
+) {
     let map = map_argument(proto, state);
+    let size = alloc_size(proto, state);
+    let slice = dynptr_slice(proto, state);
+    let memory = match (map, state.reg(Reg::R1)) {
+        (Some(map), _) => Some(DynptrMemory::Record { map }),
+        (
+            None,
+            Value::Pointer(Pointer {
+                kind: PointerKind::MapValue { map, .. },
+                ..
+            }),
+        ) => Some(DynptrMemory::MapValue { map }),
+        _ => None,
+    };
+    if let (true, Value::Pointer(pointer)) = (proto.releases, state.reg(Reg::R1))
+        && let Some(id) = pointer.kind.reference()
+    {
+        state.release(id);
+    }
     for (index, ty) in (0..).zip(&proto.args) {
         if let Some(memory) = ty.memory().filter(|memory| memory.usage.writes()) {
             fill(program, proto, state, uses, index, memory.size);
+        }
+        if let (ArgType::UninitDynptr, Some(memory)) = (*ty, memory)
+            && let Some((frame, off)) = dynptr_place(&state.reg(arg_reg(index)))
+        {
+            let id = ids.fresh();
+            overwrite(state, uses, frame, off, Dynptr::SIZE);
+            state.stack_mut(frame).make_dynptr(Dynptr { off, id, memory });
+            if proto.acquires {
+                state.acquire(id, pc);
+            }
+        }
+        if let (ArgType::Dynptr, true) = (*ty, proto.releases)
+            && let Some((frame, dynptr)) = dynptr_at(state, &state.reg(arg_reg(index)))
+        {
+            state.end_dynptr(frame, dynptr.id);
         }
         if *ty == ArgType::SpinLock {
             let lock = lock_at(&state.reg(arg_reg(index)));
@@ -63,11 +103,47 @@ pub(super) fn helper(program: &Program<'_>, proto: &HelperProto, state: &mut Sta
     };
     let result = match (proto.ret, map) {
         (RetType::Integer, _) => Value::UNKNOWN,
-        (RetType::MapValueOrNull, Some(map)) => value_of(map, true, ids),
+        (RetType::MapValueOrNull, Some(map)) => match program.inner_map(map) {
+            Some(map) => Value::Pointer(Pointer::to(PointerKind::InnerMapOrNull { map, id: ids.fresh() })),
+            None => value_of(map, true, ids),
+        },
         (RetType::MapValue, Some(map)) => value_of(map, false, ids),
+        (RetType::MemOrNull, None) => slice.map_or(Value::Uninit, |dynptr| {
+            Value::Pointer(Pointer::to(PointerKind::Slice {
+                dynptr: dynptr.id,
+                memory: dynptr.memory,
+                id: ids.fresh(),
+                size,
+                nullable: true,
+            }))
+        }),
+        (RetType::MemOrNull, Some(map)) => {
+            let id = ids.fresh();
+            state.acquire(id, pc);
+            Value::Pointer(Pointer::to(PointerKind::Record {
+                map,
+                id,
+                size,
+                nullable: true,
+            }))
+        }
         _ => Value::Uninit,
     };
     state.set(Reg::R0, result);
+}
+
+/// The dynptr of which the helper returns a slice.
+fn dynptr_slice(proto: &HelperProto, state: &State) -> Option<Dynptr> {
+    let index = proto.args.iter().position(|ty| *ty == ArgType::Dynptr)?;
+    dynptr_at(state, &state.reg(arg_reg(index as u8))).map(|(_, dynptr)| dynptr)
+}
+
+/// The size of the memory that the helper returns. Of one beyond 32 bits the low half is certain, as a helper that takes
+/// 32 bits sees no more.
+fn alloc_size(proto: &HelperProto, state: &State) -> u32 {
+    let index = proto.args.iter().position(|ty| *ty == ArgType::AllocSize);
+    let size = index.and_then(|index| state.reg(arg_reg(index as u8)).as_scalar()?.as_constant());
+    size.map_or(0, |size| size as u32)
 }
 
 /// The helper writes memory: all of it, if the size is known.

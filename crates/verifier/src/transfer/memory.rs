@@ -8,7 +8,7 @@ use crate::domain::scalar::{Scalar, sign_extend};
 use crate::domain::stack::{Stack, slots_of, whole_slots_of};
 use crate::domain::value::{Link, Value};
 use crate::facts::{ContextFieldKind, MapFacts};
-use crate::program::Program;
+use crate::program::{NamedMap, Program};
 use crate::state::State;
 use crate::uses::{StackSlot, Uses};
 
@@ -53,7 +53,7 @@ fn loaded(program: &Program<'_>, state: &State, uses: &mut Uses, pointer: &Point
             Err(_) => unknown,
         },
         PointerKind::Context => context_field(program, at).unwrap_or(unknown),
-        PointerKind::MapValue { map, .. } => {
+        PointerKind::MapValue { map, .. } if matches!(program.named_map(map), NamedMap::Itself(_)) => {
             frozen(program.map(map), at, size.bytes()).map_or(unknown, Value::constant)
         }
         _ => unknown,
@@ -124,19 +124,31 @@ pub(super) fn store(state: &mut State, ids: &mut Ids, uses: &mut Uses, size: Siz
         uses.operand(src);
     }
     uses.written(frame, whole_slots_of(at, len));
+    end_dynptrs(state, frame, at, len);
     state.stack_mut(frame).store(at, size.bytes(), &value);
 }
 
 /// Somewhere within the range of the pointer, `len` bytes are overwritten.
 pub(super) fn may_overwrite(state: &mut State, frame: u8, pointer: &Pointer, off: i64, len: i64, zero: bool) {
     let (min, max) = pointer.offsets().expect("stack accesses are bounded");
+    end_dynptrs(state, frame, min + off, max - min + len);
     state.stack_mut(frame).may_overwrite(min + off, max - min + len, zero);
 }
 
 /// `len` bytes from `at` on are overwritten.
 pub(super) fn overwrite(state: &mut State, uses: &mut Uses, frame: u8, at: i64, len: i64) {
     uses.written(frame, whole_slots_of(at, len));
+    end_dynptrs(state, frame, at, len);
     state.stack_mut(frame).overwrite(at, len);
+}
+
+/// Dynptrs that have some of `len` bytes from `at` are overwritten.
+fn end_dynptrs(state: &mut State, frame: u8, at: i64, len: i64) {
+    loop {
+        let id = state.stack(frame).dynptrs(at, len).map(|dynptr| dynptr.id).next();
+        let Some(id) = id else { return };
+        state.end_dynptr(frame, id);
+    }
 }
 
 /// An atomic read-modify-write. What it fetches is what a load would have found: nobody else writes the stack.

@@ -97,7 +97,7 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
         }
         Instruction::Call(CallTarget::Helper(id)) => {
             if let Some(proto) = program.helper(id) {
-                call::helper(program, proto, state, ids, uses);
+                call::helper(program, pc, proto, state, ids, uses);
             }
         }
         Instruction::Exit => return call::exit(state),

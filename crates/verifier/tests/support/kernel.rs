@@ -164,9 +164,10 @@ pub fn make_map(
 
 fn make_like(facts: &MapFacts) -> io::Result<OwnedFd> {
     let flags = if facts.readonly_prog { F_RDONLY_PROG } else { 0 };
-    let inner = match facts.kind {
-        MapKind::ArrayOfMaps | MapKind::HashOfMaps => Some(make_map(MapKind::Hash.number(), 4, 8, 1, 0, 0)?),
-        _ => None,
+    let inner = match (&facts.inner, facts.kind) {
+        (Some(inner), _) => Some(make_like(inner)?),
+        (None, MapKind::ArrayOfMaps | MapKind::HashOfMaps) => Some(make_map(MapKind::Hash.number(), 4, 8, 1, 0, 0)?),
+        (None, _) => None,
     };
     let inner_fd = inner.as_ref().map_or(0, |map| map.as_raw_fd() as u32);
     let attr = Attr::new()

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Size, Width, decode};
 use hitless_verifier::claims::{Claim, Object};
 use hitless_verifier::tables::helpers;
-use hitless_verifier::{ArgType, ContextFieldKind, MemSize, Region, RetType, Verified};
+use hitless_verifier::{ArgType, ContextFieldKind, MapFacts, MemSize, Region, RetType, Verified};
 
 use super::Case;
 use super::random::Random;
@@ -41,6 +41,10 @@ pub struct Machine<'a> {
     regs: [u64; 11],
     callers: Vec<([u64; 11], usize)>,
     lock: Option<u64>,
+    /// Where the next record goes.
+    next_record: u64,
+    /// Where dynptrs are, and where their bytes are; these are at 0 if there are none.
+    dynptrs: Vec<(u64, u64, u64)>,
 }
 
 type Step<T> = Result<T, String>;
@@ -65,6 +69,8 @@ impl<'a> Machine<'a> {
             regs: [0; 11],
             callers: Vec::new(),
             lock: None,
+            next_record: 0x5_0000_0000,
+            dynptrs: Vec::new(),
         };
         machine.packet_meta = 0x8_0000_0000;
         machine.add_packet();
@@ -74,6 +80,13 @@ impl<'a> Machine<'a> {
                 machine.add(Region::MapValue { map: index as u32 }, base, map.value_size as usize);
                 if let Some(frozen) = &map.frozen {
                     machine.objects.last_mut().expect("just added").bytes.clone_from(frozen);
+                }
+                if let Some(inner) = &map.inner {
+                    let (outer, base) = (
+                        index as u32,
+                        values(case.maps.len() as u32 + index as u32) + (element << 16),
+                    );
+                    machine.add(Region::InnerMapValue { outer }, base, inner.value_size as usize);
                 }
             }
         }
@@ -158,13 +171,87 @@ impl<'a> Machine<'a> {
             Object::PacketMeta(range) => at(self.packet_meta) && (*range == 0 || checked(range) <= self.packet),
             Object::PacketEnd => value == self.packet_end,
             Object::Map(map) => value == map_address(*map),
+            Object::InnerMapOrNull(map) => value == 0 || value == map_address(*map),
             Object::MapValue(map, nullable) => {
-                let region = Region::MapValue { map: *map };
+                let region = match map.checked_sub(self.case.maps.len() as u32) {
+                    None => Region::MapValue { map: *map },
+                    Some(outer) => Region::InnerMapValue { outer },
+                };
                 let mut elements = self.objects.iter().filter(|object| object.region == region);
                 *nullable && value == 0 || elements.any(|object| at(object.base))
             }
             Object::ContextMemory(field) => at(context_memory(*field)),
+            Object::Slice(map, size, record, nullable) => {
+                let region = match (self.record_region(*map), record) {
+                    (region, true) => region,
+                    (Region::Record { map }, false) => Region::MapValue { map },
+                    (Region::InnerRecord { outer }, false) => Region::InnerMapValue { outer },
+                    _ => return false,
+                };
+                let inside = |object: &Memory| {
+                    let starts = 0..=(object.bytes.len() as u64).saturating_sub((*size).into());
+                    object.region == region
+                        && *size as usize <= object.bytes.len()
+                        && starts.clone().any(|start| at(object.base + start))
+                };
+                *nullable && value == 0 || self.objects.iter().any(inside)
+            }
+            Object::Record(map, size, nullable) => {
+                let mut records = self.records(*map).filter(|record| record.bytes.len() == *size as usize);
+                *nullable && value == 0 || records.any(|record| at(record.base))
+            }
         }
+    }
+
+    /// The records reserved in a ring buffer.
+    fn records(&self, map: u32) -> impl Iterator<Item = &Memory> {
+        let region = self.record_region(map);
+        self.objects.iter().filter(move |object| object.region == region)
+    }
+
+    fn record_region(&self, map: u32) -> Region {
+        match map.checked_sub(self.case.maps.len() as u32) {
+            None => Region::Record { map },
+            Some(outer) => Region::InnerRecord { outer },
+        }
+    }
+
+    fn reserve(&mut self, map: u32, size: u64) -> u64 {
+        if size > 4096 || self.random.below(3) == 0 {
+            return 0;
+        }
+        let base = self.next_record;
+        self.next_record += 0x1_0000;
+        self.add(self.record_region(map), base, size as usize);
+        // The stack of the current frame stays last.
+        self.objects.rotate_right(1);
+        base
+    }
+
+    fn make_dynptr(&mut self, place: u64, bytes: u64, len: u64) -> Step<u64> {
+        let fill = self.random.next() as u8;
+        self.find(&BTreeSet::from([Region::Stack]), place, 16, true)?.fill(fill);
+        self.dynptrs.retain(|dynptr| dynptr.0.abs_diff(place) >= 16);
+        self.dynptrs.push((place, bytes, len));
+        Ok(self.random.number())
+    }
+
+    /// Where the bytes of the dynptr at `place` are, and how many.
+    fn dynptr(&self, place: u64) -> Step<(u64, u64)> {
+        let found = self.dynptrs.iter().find(|dynptr| dynptr.0 == place);
+        found.map(|dynptr| (dynptr.1, dynptr.2)).ok_or("no dynptr".to_owned())
+    }
+
+    fn is_record(object: &Memory) -> bool {
+        matches!(object.region, Region::Record { .. } | Region::InnerRecord { .. })
+    }
+
+    /// Submits or discards a record.
+    fn release(&mut self, address: u64) -> Step<u64> {
+        let whole = |object: &Memory| Machine::is_record(object) && object.base == address;
+        let index = self.objects.iter().position(whole);
+        self.objects.remove(index.ok_or("no such record")?);
+        Ok(0)
     }
 
     fn step(&mut self, pc: usize) -> Step<Option<usize>> {
@@ -266,6 +353,9 @@ impl<'a> Machine<'a> {
                 if self.lock.is_some() {
                     return Err("exit with a lock".to_owned());
                 }
+                if self.callers.is_empty() && self.objects.iter().any(Machine::is_record) {
+                    return Err("exit with a record".to_owned());
+                }
                 let Some((saved, next)) = self.callers.pop() else {
                     return self.check_result().map(|()| None);
                 };
@@ -321,8 +411,12 @@ impl<'a> Machine<'a> {
         }
         let start = (address - object.base) as usize;
         match object.region {
-            Region::MapValue { map } => {
-                let facts = &case.maps[map as usize];
+            Region::MapValue { .. } | Region::InnerMapValue { .. } => {
+                let facts = match object.region {
+                    Region::InnerMapValue { outer } => inner(case, outer),
+                    Region::MapValue { map } => &case.maps[map as usize],
+                    _ => return Err("no map".to_owned()),
+                };
                 if facts.readonly_prog && write {
                     return Err("write into a read-only map".to_owned());
                 }
@@ -390,10 +484,22 @@ impl<'a> Machine<'a> {
                 _ => Err(format!("store to context offset {off}")),
             };
         }
-        if let (Region::MapValue { map }, true) = (self.region_at(address), true)
-            && !self.verified.maps_stored.contains(&map)
+        let recorded = match self.region_at(address) {
+            Region::MapValue { map } => self.verified.maps_stored.contains(&map),
+            Region::InnerMapValue { outer } => self.verified.inner_maps_stored.contains(&outer),
+            _ => true,
+        };
+        if !recorded {
+            return Err(format!("store to {:?} was not recorded", self.region_at(address)));
+        }
+        if self
+            .dynptrs
+            .iter()
+            .any(|dynptr| address < dynptr.0 + 16 && dynptr.0 < address + size.bytes() as u64)
         {
-            return Err(format!("store to map {map} was not recorded"));
+            // A dynptr that was a reference would leave its record behind.
+            self.dynptrs
+                .retain(|dynptr| !(address < dynptr.0 + 16 && dynptr.0 < address + size.bytes() as u64));
         }
         let bytes = self.find(&regions, address, size.bytes(), true)?;
         let len = bytes.len();
@@ -442,7 +548,13 @@ impl<'a> Machine<'a> {
             .find(|proto| proto.id == id)
             .ok_or("no such helper")?;
         let facts = self.verified.facts[pc].clone();
-        let map = facts.map.map(|map| (map, &self.case.maps[map as usize]));
+        let (case, count) = (self.case, self.case.maps.len() as u32);
+        let map = match (facts.map, facts.inner_of) {
+            (Some(map), None) => Some((map, &case.maps[map as usize])),
+            (None, Some(outer)) => Some((count + outer, inner(case, outer))),
+            (None, None) => None,
+            _ => return Err("two maps".to_owned()),
+        };
         if self.lock.is_some() && id != helpers::SPIN_UNLOCK {
             return Err("a call under a lock".to_owned());
         }
@@ -478,9 +590,12 @@ impl<'a> Machine<'a> {
                 bytes.fill(fill);
             }
         }
-        if let (Some((map, _)), true) = (map, proto.writes_map)
-            && !self.verified.maps_updated.contains(&map)
-        {
+        let recorded = match (facts.map, facts.inner_of) {
+            (Some(map), _) => self.verified.maps_updated.contains(&map),
+            (_, Some(outer)) => self.verified.inner_maps_updated.contains(&outer),
+            _ => true,
+        };
+        if proto.writes_map && !recorded {
             return Err("an update was not recorded".to_owned());
         }
         if proto.changes_packet {
@@ -488,6 +603,48 @@ impl<'a> Machine<'a> {
             self.add_packet();
         }
         let result = match id {
+            197 => {
+                let made = self.random.below(4) != 0;
+                let (bytes, len) = if made { (self.regs[1], self.regs[2]) } else { (0, 0) };
+                self.make_dynptr(self.regs[4], bytes, len)?
+            }
+            198 => {
+                let bytes = self.reserve(map.map_or(0, |(map, _)| map), self.regs[2] & 0xffff_ffff);
+                let len = if bytes == 0 { 0 } else { self.regs[2] & 0xffff_ffff };
+                self.make_dynptr(self.regs[4], bytes, len)?
+            }
+            199 | 200 => {
+                let (bytes, _) = self.dynptr(self.regs[1])?;
+                self.dynptrs.retain(|dynptr| dynptr.0 != self.regs[1]);
+                if bytes == 0 { 0 } else { self.release(bytes)? }
+            }
+            201 => self.dynptr(self.regs[3]).map(|_| self.random.number())?,
+            202 => {
+                let (bytes, len) = self.dynptr(self.regs[1])?;
+                let recorded = match self.region_at(bytes) {
+                    Region::MapValue { map } => self.verified.maps_stored.contains(&map),
+                    Region::InnerMapValue { outer } => self.verified.inner_maps_stored.contains(&outer),
+                    _ => true,
+                };
+                if len > 0 && !recorded {
+                    return Err("a write through a dynptr was not recorded".to_owned());
+                }
+                self.random.number()
+            }
+            203 => {
+                let (bytes, len) = self.dynptr(self.regs[1])?;
+                let end = (self.regs[2] & 0xffff_ffff).checked_add(self.regs[3]);
+                let inside = bytes != 0 && end.is_some_and(|end| end <= len);
+                if inside {
+                    bytes + (self.regs[2] & 0xffff_ffff)
+                } else {
+                    0
+                }
+            }
+            helpers::MAP_LOOKUP_ELEM if map.is_some_and(|(_, facts)| facts.inner.is_some()) => {
+                let found = self.random.below(3) != 0;
+                map.filter(|_| found).map_or(0, |(outer, _)| map_address(count + outer))
+            }
             _ if proto.ret == RetType::MapValueOrNull => match (map, self.random.below(3)) {
                 (Some((map, facts)), element @ 0..2) => {
                     let element = if facts.frozen.is_some() { 0 } else { element };
@@ -495,6 +652,8 @@ impl<'a> Machine<'a> {
                 }
                 _ => 0,
             },
+            _ if proto.ret == RetType::MemOrNull => self.reserve(map.map_or(0, |(map, _)| map), self.regs[2]),
+            _ if proto.releases => self.release(self.regs[1])?,
             helpers::SPIN_LOCK => self.lock.replace(self.regs[1]).map_or(Ok(0), |_| Err("two locks"))?,
             helpers::SPIN_UNLOCK => self
                 .lock
@@ -510,6 +669,17 @@ impl<'a> Machine<'a> {
         self.regs[0] = result;
         Ok(())
     }
+}
+
+/// What the maps in a map of maps are like.
+fn inner(case: &Case, outer: u32) -> &MapFacts {
+    let inner = case.maps[outer as usize].inner.as_deref();
+    inner.expect("only maps of maps have maps in them")
+}
+
+/// Where the values of a map are.
+fn values(map: u32) -> u64 {
+    MAPS + (u64::from(map) << 24)
 }
 
 fn map_address(map: u32) -> u64 {

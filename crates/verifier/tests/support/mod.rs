@@ -46,7 +46,10 @@ impl Case {
             ..LoadAs::from(self.program_type?)
         };
         // Locks are found through BTF, and what is frozen has to be filled first.
-        let plain = |map: &MapFacts| map.spin_lock.is_none() && map.frozen.is_none();
+        let plain = |map: &MapFacts| {
+            let inner = map.inner.as_deref();
+            map.spin_lock.is_none() && map.frozen.is_none() && inner.is_none_or(|inner| inner.spin_lock.is_none())
+        };
         let outcome = || load_with(&self.insns, &self.maps, load_as, level);
         self.maps
             .iter()
@@ -99,7 +102,7 @@ pub fn corpus() -> Vec<Case> {
 /// The cases of a file. Each begins with `case: NAME`, then come header lines, then the program:
 ///
 /// ```text
-/// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX]
+/// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX] [inner NAME TYPE ...]
 /// context: xdp | xdp readonly | update | delete | fields | SECTION | sleepable
 /// license: proprietary
 /// ```
@@ -183,6 +186,7 @@ fn map_facts(text: &str) -> MapFacts {
         readonly_prog: false,
         frozen: None,
         spin_lock: None,
+        inner: None,
     };
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|n| n.parse().ok()).expect("a number");
@@ -191,6 +195,10 @@ fn map_facts(text: &str) -> MapFacts {
             "value" => map.value_size = number(),
             "entries" => map.max_entries = number(),
             "lock" => map.spin_lock = Some(number()),
+            "inner" => {
+                let rest: Vec<&str> = words.by_ref().collect();
+                map.inner = Some(Box::new(map_facts(&rest.join(" "))));
+            }
             "readonly" => map.readonly_prog = true,
             "frozen" => {
                 let hex = words.next().expect("bytes");

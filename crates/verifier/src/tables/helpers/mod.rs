@@ -65,6 +65,12 @@ pub const KTIME_GET_BOOT_NS: u32 = 125;
 #[doc(alias = "BPF_FUNC_ktime_get_coarse_ns")]
 pub const KTIME_GET_COARSE_NS: u32 = 160;
 
+/// `bpf_dynptr_from_mem`.
+pub const DYNPTR_FROM_MEM: u32 = 197;
+
+/// `bpf_dynptr_write`.
+pub const DYNPTR_WRITE: u32 = 202;
+
 /// Every helper of Linux 6.12, by number, from 1 on.
 #[must_use]
 pub const fn all() -> &'static [HelperProto] {

@@ -1,0 +1,132 @@
+//! Dynptrs: descriptions of memory that lie on the stack and that only helpers look into.
+
+use hitless_isa::Reg;
+
+use super::Context;
+use super::call::wrong_type;
+use super::memory::{Bytes, value_region};
+use crate::domain::pointer::PointerKind;
+use crate::domain::stack::{Dynptr, DynptrMemory, FRAME_SIZE, slots_of};
+use crate::domain::value::Value;
+use crate::error::Failure;
+use crate::facts::HelperProto;
+use crate::state::State;
+use crate::tables::helpers;
+
+/// Frame and offset of the place for a dynptr that a pointer points to.
+pub(crate) fn dynptr_place(value: &Value) -> Option<(u8, i64)> {
+    let pointer = value.as_pointer()?;
+    match (pointer.kind, pointer.constant_offset()) {
+        (PointerKind::Stack { frame }, Some(off)) if off % 8 == 0 && (-FRAME_SIZE..=-Dynptr::SIZE).contains(&off) => {
+            Some((frame, off))
+        }
+        _ => None,
+    }
+}
+
+/// The dynptr that a pointer points to, and its frame.
+pub(crate) fn dynptr_at(state: &State, value: &Value) -> Option<(u8, Dynptr)> {
+    let (frame, off) = dynptr_place(value)?;
+    let mut found = state.stack(frame).dynptrs(off, Dynptr::SIZE);
+    found.find(|dynptr| dynptr.off == off).map(|dynptr| (frame, *dynptr))
+}
+
+/// The pointer is to the stack, at an offset where a dynptr can be.
+fn place(reg: Reg, value: &Value) -> Result<(u8, i64), Failure> {
+    let Some(pointer) = value.as_pointer() else {
+        return Err(wrong_type(value, reg, "fp, dynptr_ptr"));
+    };
+    if !matches!(pointer.kind, PointerKind::Stack { .. }) {
+        return Err(wrong_type(value, reg, "fp, dynptr_ptr"));
+    }
+    let message = match (dynptr_place(value), pointer.constant_offset()) {
+        (Some(place), _) => return Ok(place),
+        (None, Some(off)) => format!("cannot pass in dynptr at an offset={off}"),
+        (None, None) => "dynptr has to be at a constant offset".to_owned(),
+    };
+    Err(Failure::new(value.to_string(), message))
+}
+
+/// There is a dynptr, of the sort that the helper works on.
+pub(super) fn initialized(
+    cx: &mut Context<'_, '_>,
+    proto: &HelperProto,
+    reg: Reg,
+    value: &Value,
+) -> Result<(), Failure> {
+    let (frame, off) = place(reg, value)?;
+    let fail = |message: String| Err(Failure::new(value.to_string(), message));
+    let found = dynptr_at(cx.state, value).map(|(_, dynptr)| dynptr);
+    if proto.releases && !found.is_some_and(|dynptr| cx.state.holds(dynptr.id)) {
+        return fail(format!("arg {} is an unacquired reference", reg.index()));
+    }
+    let Some(dynptr) = found else {
+        return fail(format!("Expected an initialized dynptr as arg #{}", reg.index() - 1));
+    };
+    if let (helpers::DYNPTR_WRITE, DynptrMemory::MapValue { map }) = (proto.id, dynptr.memory) {
+        cx.recorder.stored(value_region(cx, map), true);
+    }
+    cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, off);
+    cx.uses.read(frame, slots_of(off, Dynptr::SIZE));
+    Ok(())
+}
+
+/// There is room for a dynptr.
+pub(super) fn uninitialized(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
+    let (frame, off) = place(reg, value)?;
+    let mut found = cx.state.stack(frame).dynptrs(off, Dynptr::SIZE);
+    if found.any(|dynptr| cx.state.holds(dynptr.id)) {
+        return Err(Failure::new(value.to_string(), "cannot overwrite referenced dynptr"));
+    }
+    cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, off);
+    Ok(())
+}
+
+/// No dynptr is read as bytes.
+pub(super) fn unread(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, off: i64, len: i64) -> Result<(), Failure> {
+    match cx.state.stack(frame).dynptrs(off, len).next() {
+        None => Ok(()),
+        Some(dynptr) if bytes.pointer.constant_offset().is_some() => {
+            let at = off.max(dynptr.off) - off;
+            let message = format!("invalid read from stack off {off}+{at} size {}", bytes.len);
+            Err(Failure::new("part of a dynptr", message))
+        }
+        Some(dynptr) => Err(read_somewhere(bytes, off, dynptr)),
+    }
+}
+
+/// A read at an unknown offset that may be of a dynptr.
+fn read_somewhere(bytes: &Bytes<'_>, off: i64, dynptr: &Dynptr) -> Failure {
+    let (reg, bits, at) = (bytes.reg, bytes.pointer.var.bits, off.max(dynptr.off) - off);
+    let message = format!("invalid read from stack R{reg} var_off {bits}+{at} size {}", bytes.len);
+    Failure::new("part of a dynptr", message)
+}
+
+/// No dynptr is overwritten that is a reference: it would be lost.
+pub(super) fn kept(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, off: i64, len: i64) -> Result<(), Failure> {
+    let mut found = cx.state.stack(frame).dynptrs(off, len);
+    if found.any(|dynptr| cx.state.holds(dynptr.id)) {
+        return Err(Failure::new(
+            bytes.pointer.to_string(),
+            "cannot overwrite referenced dynptr",
+        ));
+    }
+    Ok(())
+}
+
+/// Memory that a helper takes has no dynptr in it.
+pub(super) fn untouched(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, off: i64, len: i64) -> Result<(), Failure> {
+    let Some(dynptr) = cx.state.stack(frame).dynptrs(off, len).next() else {
+        return Ok(());
+    };
+    let at = off.max(dynptr.off);
+    let message = if bytes.write {
+        format!("potential write to dynptr at off={at} disallowed")
+    } else if bytes.pointer.constant_offset().is_none() {
+        return Err(read_somewhere(bytes, off, dynptr));
+    } else {
+        let (reg, at, len) = (bytes.reg, at - off, bytes.len);
+        format!("invalid read from stack R{reg} off {off}+{at} size {len}")
+    };
+    Err(Failure::new("a dynptr", message))
+}
