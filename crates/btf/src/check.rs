@@ -357,6 +357,8 @@ impl<'a> Checker<'a> {
                 one_of(int.size, &[1, 2, 4, 8, 16])?
             }
             Type::Ptr(_) => (Some(8), 0),
+            // Only declared: clang writes it down as an enum that has neither size nor enumerators.
+            Type::Enum(t) if t.size == 0 && t.variants.is_empty() => (None, 0),
             Type::Enum(t) | Type::Enum64(t) => one_of(t.size, &[1, 2, 4, 8])?,
             Type::Float(t) => one_of(t.size, &[2, 4, 8, 12, 16])?,
             Type::Array(array) => {

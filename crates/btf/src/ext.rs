@@ -6,9 +6,10 @@ use crate::name::Name;
 use crate::parse::{Reader, preamble, section};
 use crate::types::TypeId;
 
-/// Header without, and with, the CO-RE part.
+/// Header without, and with, the CO-RE part; and with a table after it that clang 9 has and nobody reads.
 const HEADER_LEN: u32 = 24;
 const HEADER_LEN_CORE: u32 = 32;
+const HEADER_LEN_CLANG_9: u32 = 40;
 
 /// The records about one section of the object file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,13 +78,22 @@ impl BtfExt {
     /// `btf` does not have.
     pub fn parse(bytes: &[u8], btf: &Btf) -> Result<BtfExt, BtfError> {
         let mut r = Reader::new(bytes, ".BTF.ext header");
-        let hdr_len = preamble(&mut r, bytes, HEADER_LEN, HEADER_LEN_CORE)?;
+        let hdr_len = preamble(&mut r, bytes, HEADER_LEN, HEADER_LEN_CLANG_9)?;
         let (func_off, func_len, line_off, line_len) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
         let (core_off, core_len) = if hdr_len >= HEADER_LEN_CORE {
             (r.u32()?, r.u32()?)
         } else {
             (0, 0)
         };
+        if hdr_len >= HEADER_LEN_CLANG_9 {
+            let (_, len) = (r.u32()?, r.u32()?);
+            if len != 0 {
+                return Err(BtfError::HeaderLength {
+                    found: hdr_len,
+                    expected: HEADER_LEN_CORE,
+                });
+            }
+        }
         let funcs = section(bytes, hdr_len, func_off, func_len, "function records")?;
         let lines = section(bytes, hdr_len, line_off, line_len, "line records")?;
         let core = section(bytes, hdr_len, core_off, core_len, "CO-RE records")?;

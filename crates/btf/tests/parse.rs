@@ -230,8 +230,47 @@ fn flags_without_a_meaning_are_refused() {
         of(18, kflag),
         Ok(Some(Type::TypeTag(TypeTag { attribute: true, .. })))
     ));
-    assert!(matches!(of(6, kflag), Err(BtfError::BadSize { size: 0, .. })));
+    assert!(matches!(of(6, kflag), Ok(Some(Type::Enum(Enum { signed: true, .. })))));
     assert_eq!(of(20, 0).unwrap_err().to_string(), "type [1]: unknown kind 20");
+}
+
+#[test]
+fn an_enum_that_is_only_declared_has_no_size() {
+    let declared = Type::Enum(Enum {
+        name: "later".into(),
+        size: 0,
+        signed: false,
+        variants: Vec::new(),
+    });
+    let pointer = Btf::new(vec![Type::Void, declared.clone(), Type::Ptr(TypeId(1))]).unwrap();
+    assert_eq!(pointer.size_of(TypeId(1)), None);
+    assert_eq!(Btf::parse(&pointer.to_bytes()).unwrap(), pointer);
+    let value = Type::Array(Array {
+        elem: TypeId(1),
+        index: TypeId(1),
+        len: 2,
+    });
+    assert!(matches!(
+        Btf::new(vec![Type::Void, declared, value]),
+        Err(BtfError::BadReference { what: "element", .. })
+    ));
+}
+
+#[test]
+fn the_longer_header_of_clang_9_is_read() {
+    let btf = Btf::parse(&section("flows_v2", ".BTF")).unwrap();
+    let ext = section("flows_v2", ".BTF.ext");
+    // After the CO-RE records, where those of a table would be that is empty, and how many bytes.
+    let longer = |len: u32| {
+        let mut longer = ext[..32].to_vec();
+        longer[4..8].copy_from_slice(&40u32.to_le_bytes());
+        longer.extend_from_slice(&8u32.to_le_bytes());
+        longer.extend_from_slice(&len.to_le_bytes());
+        longer.extend_from_slice(&ext[32..]);
+        BtfExt::parse(&longer, &btf)
+    };
+    assert_eq!(longer(0), BtfExt::parse(&ext, &btf));
+    assert!(matches!(longer(4), Err(BtfError::HeaderLength { found: 40, .. })));
 }
 
 #[test]

@@ -290,10 +290,15 @@ fn the_kernel_takes_it() {
     let mut sources = vec![("every kind".to_owned(), every_kind())];
     for path in objects() {
         let btf = Btf::parse(&section_of(&path, ".BTF").unwrap()).unwrap();
-        // Sections of extern symbols need what only the object file knows.
-        let extern_symbol =
-            |ty: &Type| matches!(ty, Type::Datasec(sec) if [".ksyms", ".kconfig"].contains(&&*sec.name));
-        if !btf.types().any(|(_, ty)| extern_symbol(ty)) {
+        let refused = |ty: &Type| match ty {
+            // Sections of extern symbols need what only the object file knows.
+            Type::Datasec(sec) => [".ksyms", ".kconfig"].contains(&&*sec.name),
+            Type::Var(var) => var.linkage == Linkage::Extern,
+            // Only declared.
+            Type::Enum(def) => def.size == 0,
+            _ => false,
+        };
+        if !btf.types().any(|(_, ty)| refused(ty)) {
             sources.push((path.display().to_string(), btf));
         }
     }
