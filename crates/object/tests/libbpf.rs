@@ -1,11 +1,21 @@
 //! Every object as libbpf has it: this crate and libbpf are given the same objects for the same machine and must come to
 //! the same maps, contents, programs, instructions, source lines and types, or refuse both.
+//!
+//! More objects than the corpus, all `.o` and `.elf` files below a directory, are compared for the running kernel by
+//!
+//! ```text
+//! HITLESS_OBJECTS=DIR cargo test -p hitless-object --test libbpf -- more_objects --nocapture
+//! ```
+//!
+//! which says of each that is refused by whom and why, and fails if one comes out different or is refused only here. The
+//! kernel's configuration is read from the file that `HITLESS_KCONFIG` names; without it, there is none.
 
 #[path = "common/corpus.rs"]
 mod corpus;
 mod oracle;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use corpus::{Machine, name, objects, path, text};
 use hitless_object::ObjectSpec;
@@ -13,6 +23,7 @@ use oracle::compare::compare;
 use oracle::{Answer, Oracle};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+const KALLSYMS: &str = "/proc/kallsyms";
 
 /// What is expected of an object if not that both make the same of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +35,7 @@ enum Expected {
     Refused,
     /// libbpf may refuse, or some versions of it do; if it does not, it is the same.
     HereAtLeast,
-    /// libbpf leaves something out before this version.
+    /// libbpf leaves something out before this version, takes what is to be refused for it, or the other way around.
     Since(u32, u32),
     /// libbpf takes it.
     There,
@@ -130,7 +141,8 @@ fn differences(
     match (ours, refused, expected) {
         (Err(_), Some(_), Expected::Refused) | (Ok(_), Some(_), Expected::HereAtLeast) => Vec::new(),
         (Err(_), None, Expected::There) => Vec::new(),
-        (Ok(_), None, Expected::Since(major, minor)) if theirs.version() < (major, minor) => Vec::new(),
+        (_, _, Expected::Since(major, minor)) if theirs.version() < (major, minor) => Vec::new(),
+        (Err(_), Some(_), Expected::Since(..)) => Vec::new(),
         (Ok(ours), None, Expected::Same | Expected::HereAtLeast | Expected::Since(..)) => {
             compare(ours, theirs, Some(machine.btf())).found
         }
@@ -185,7 +197,7 @@ fn co_re_against_the_running_kernel() {
         return;
     }
     let Some(oracle) = Oracle::compile() else { return };
-    let machine = Machine::with_btf(Path::new(VMLINUX));
+    let machine = Machine::new(Path::new(VMLINUX), None, None);
     let shown = oracle::Machine {
         btf: Some(Path::new(VMLINUX)),
         ..oracle::Machine::default()
@@ -202,6 +214,101 @@ fn co_re_against_the_running_kernel() {
         }
     }
     fail_if_any(&all);
+}
+
+/// The objects below a directory.
+fn objects_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            found.extend(objects_below(&path));
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "o" || extension == "elf")
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// How an object compares of which nothing is known.
+struct Comparison {
+    verdict: &'static str,
+    /// What differs, and why it is refused.
+    details: Vec<String>,
+    failed: bool,
+}
+
+fn compare_unknown(oracle: &Oracle, object: &Path, machine: &Machine, shown: oracle::Machine<'_>) -> Comparison {
+    let mut found = Vec::new();
+    let mut refusals: Vec<String> = Vec::new();
+    let mut refused_by = [false, false];
+    // First as it is in the file, as this much can be compared even if it cannot be loaded here.
+    for load in [false, true] {
+        let theirs = oracle.ask(object, shown, load);
+        let ours = ours(object, machine, load);
+        let refused = theirs.failed.as_ref().map(|_| theirs.log.trim().to_string());
+        refused_by = [ours.is_err(), refused.is_some()];
+        if let (Ok(ours), None) = (&ours, &refused) {
+            found.extend(compare(ours, &theirs, load.then(|| machine.btf())).found);
+        }
+        let ours = ours.err().map(|error| format!("here: {error}"));
+        refusals = ours
+            .into_iter()
+            .chain(refused.map(|log| format!("libbpf: {log}")))
+            .collect();
+    }
+    let verdict = match refused_by {
+        _ if !found.is_empty() => "different",
+        [false, false] => "same",
+        [true, true] => "refused by both",
+        [true, false] => "refused here",
+        [false, true] => "refused by libbpf",
+    };
+    Comparison {
+        verdict,
+        failed: !found.is_empty() || refused_by == [true, false],
+        details: found.into_iter().chain(refusals).collect(),
+    }
+}
+
+#[test]
+fn more_objects() {
+    let Some(directory) = std::env::var_os("HITLESS_OBJECTS") else {
+        eprintln!("skipped: HITLESS_OBJECTS names no directory");
+        return;
+    };
+    if !Path::new(VMLINUX).exists() {
+        eprintln!("skipped: no {VMLINUX}");
+        return;
+    }
+    let Some(oracle) = Oracle::compile() else { return };
+    let kconfig = std::env::var_os("HITLESS_KCONFIG").map(PathBuf::from);
+    let machine = Machine::new(Path::new(VMLINUX), kconfig.as_deref(), Some(Path::new(KALLSYMS)));
+    let shown = oracle::Machine {
+        btf: Some(Path::new(VMLINUX)),
+        kconfig: kconfig.as_deref(),
+        kallsyms: Some(Path::new(KALLSYMS)),
+    };
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut failed = Vec::new();
+    for object in objects_below(Path::new(&directory)) {
+        let comparison = compare_unknown(&oracle, &object, &machine, shown);
+        *counts.entry(comparison.verdict).or_default() += 1;
+        let details = comparison.details.join("\n").replace('\n', "\n    ");
+        let text = format!("{}: {}\n    {details}", object.display(), comparison.verdict);
+        if comparison.failed {
+            failed.push(text);
+        } else if !comparison.details.is_empty() {
+            println!("{text}");
+        }
+    }
+    println!("{counts:?}");
+    fail_if_any(&failed);
 }
 
 #[test]

@@ -56,34 +56,34 @@ pub(crate) struct Machine {
 impl Machine {
     /// The machine of the corpus.
     pub(crate) fn of_corpus() -> Machine {
-        let read = |name| std::fs::read_to_string(path(name)).expect("the file is part of the repository");
-        let options = read("corpus/kconfig");
-        let symbols = read("corpus/kallsyms");
+        Machine::new(
+            &path("corpus/target.btf"),
+            Some(&path("corpus/kconfig")),
+            Some(&path("corpus/kallsyms")),
+        )
+    }
+
+    /// A machine as files describe it: its kernel's types, configuration and symbols.
+    pub(crate) fn new(btf: &Path, kconfig: Option<&Path>, kallsyms: Option<&Path>) -> Machine {
+        let read = |file: &Path| std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let text = |file: Option<&Path>| file.map_or(String::new(), |file| String::from_utf8_lossy(&read(file)).into());
+        let types = Btf::parse(&read(btf)).unwrap_or_else(|error| panic!("{}: {error}", btf.display()));
         let symbol = |line: &str| {
             let mut words = line.split_whitespace();
             let address = u64::from_str_radix(words.next()?, 16).ok()?;
             Some((words.nth(1)?.to_string(), address))
         };
         Machine {
-            kconfig: options
+            btf: core::Target::new(Arc::new(types)),
+            kconfig: text(kconfig)
                 .lines()
                 .filter(|line| !line.starts_with('#'))
                 .filter_map(|line| line.split_once('='))
+                // What libbpf finds out by itself; the kernel that its oracle plays has every feature.
+                .chain([("LINUX_HAS_BPF_COOKIE", "y")])
                 .map(|(name, value)| (name.to_string(), value.to_string()))
                 .collect(),
-            symbols: symbols.lines().filter_map(symbol).collect(),
-            ..Machine::with_btf(&path("corpus/target.btf"))
-        }
-    }
-
-    /// A machine without configuration and symbols.
-    pub(crate) fn with_btf(file: &Path) -> Machine {
-        let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let btf = Btf::parse(&bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        Machine {
-            btf: core::Target::new(Arc::new(btf)),
-            kconfig: HashMap::new(),
-            symbols: HashMap::new(),
+            symbols: text(kallsyms).lines().filter_map(symbol).collect(),
         }
     }
 

@@ -18,6 +18,17 @@ const PSEUDO_MAP_IDX: u8 = 5;
 const PSEUDO_MAP_IDX_VALUE: u8 = 6;
 /// Version of libbpf whose section names this crate has.
 const SECTIONS_OF: (u32, u32) = (1, 6);
+const BPF_MAP_TYPE_PERF_EVENT_ARRAY: u32 = 4;
+const BPF_MAP_TYPE_RINGBUF: u32 = 27;
+const BPF_MAP_TYPE_USER_RINGBUF: u32 = 31;
+const BPF_MAP_TYPE_ARENA: u32 = 33;
+const PAGE_SIZE: u32 = 4096;
+/// Longest name of a map that the kernel takes, which libbpf keeps to.
+const MAX_MAP_NAME: usize = 15;
+/// Version of libbpf that no longer takes a function for a program because it is the only one.
+const NO_LONE_PROGRAMS_SINCE: (u32, u32) = (1, 6);
+/// Version of libbpf that loads the programs of the struct_ops that it makes, and not those of others.
+const STRUCT_OPS_PROGRAMS_SINCE: (u32, u32) = (1, 5);
 const F_SLEEPABLE: u32 = 1 << 4;
 const F_XDP_HAS_FRAGS: u32 = 1 << 5;
 /// From here on, immediates of calls are no helpers but say that something is missing; libbpf's.
@@ -45,15 +56,17 @@ pub(crate) fn compare(object: &ObjectSpec, answer: &Answer, kernel: Option<&Btf>
         differences.found.push(format!("types: cannot read libbpf's: {error}"));
         None
     });
-    let ours: Vec<_> = sorted(object.maps.iter().map(|map| map.name.as_str()));
+    let ours: Vec<_> = sorted(object.maps.iter().map(map_name));
     let theirs = sorted(answer.maps.iter().map(|map| map.name.as_str()));
     differences.same(|| "maps".into(), ours, theirs);
     for theirs in &answer.maps {
-        if let Some(ours) = object.map(&theirs.name) {
+        if let Some(ours) = object.maps.iter().find(|map| map_name(map) == theirs.name) {
             compare_map(object, ours, theirs, kernel, &mut differences);
         }
     }
-    let ours: Vec<_> = sorted(object.programs.iter().map(|program| program.name.as_str()));
+    let lone = |program: &&ProgramSpec| program.section == ".text" && answer.version() >= NO_LONE_PROGRAMS_SINCE;
+    let programs = object.programs.iter().filter(|program| !lone(program));
+    let ours: Vec<_> = sorted(programs.map(|program| program.name.as_str()));
     let theirs = sorted(answer.programs.iter().map(|program| program.name.as_str()));
     differences.same(|| "programs".into(), ours, theirs);
     for theirs in &answer.programs {
@@ -64,12 +77,19 @@ pub(crate) fn compare(object: &ObjectSpec, answer: &Answer, kernel: Option<&Btf>
                 theirs,
                 answer.version(),
                 theirs_btf.as_ref(),
+                kernel.is_some(),
                 &mut differences,
             );
         }
     }
     compare_btf(object, theirs_btf.as_ref(), &mut differences);
     differences
+}
+
+/// The name of a map as libbpf gives it: cut off if it is of a section after `.bss`, but not of one after `.data`.
+fn map_name(map: &MapSpec) -> &str {
+    let cut = map.name.get(..MAX_MAP_NAME).filter(|name| name.starts_with(".bss."));
+    cut.unwrap_or(&map.name)
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -87,7 +107,8 @@ fn compare_map(object: &ObjectSpec, ours: &MapSpec, theirs: &Map, kernel: Option
     out.same(|| what("numa node"), ours.numa_node.unwrap_or(0), theirs.numa_node);
     out.same(|| what("map_extra"), ours.map_extra, theirs.map_extra);
     out.same(|| what("value size"), ours.value_size, theirs.value_size);
-    out.same(|| what("max entries"), ours.max_entries, theirs.max_entries);
+    let entries = whole_pages(ours, theirs.max_entries);
+    out.same(|| what("max entries"), entries, theirs.max_entries);
     out.same(|| what("key type"), id(ours.key_type), theirs.btf_key_type_id);
     let value_type = match &ours.struct_ops {
         // Some versions of libbpf keep it to themselves.
@@ -114,12 +135,33 @@ fn compare_map(object: &ObjectSpec, ours: &MapSpec, theirs: &Map, kernel: Option
     );
     let (size, their_size) = (template(|m| m.value_size), inner(|m| m.value_size));
     out.same(|| what("inner map's value size"), size, their_size);
-    let (entries, their_entries) = (template(|m| m.max_entries), inner(|m| m.max_entries));
+    let their_entries = inner(|m| m.max_entries);
+    let entries = ours
+        .inner
+        .as_deref()
+        .map(|inner| match (inner.map_type, inner.max_entries) {
+            // One for each CPU.
+            (BPF_MAP_TYPE_PERF_EVENT_ARRAY, 0) => their_entries.unwrap_or(0),
+            _ => whole_pages(inner, their_entries.unwrap_or(0)),
+        });
     out.same(|| what("inner map's max entries"), entries, their_entries);
     out.same(|| what("inner map's flags"), template(|m| m.flags), inner(|m| m.flags));
     match (&ours.struct_ops, kernel) {
         (Some(_), Some(kernel)) => compare_struct_ops(object, ours, created, kernel, out),
         _ => compare_content(object, ours, created, out),
+    }
+}
+
+/// How many elements a map has as libbpf says it, which rounds the sizes of ring buffers up: some versions when they open
+/// an object, all of them before they load it.
+fn whole_pages(ours: &MapSpec, theirs: u32) -> u32 {
+    let ring = [BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF].contains(&ours.map_type);
+    let enough = theirs.is_power_of_two() && theirs.is_multiple_of(PAGE_SIZE) && theirs >= ours.max_entries;
+    let half_is_not = theirs == PAGE_SIZE || theirs / 2 < ours.max_entries;
+    if ring && enough && half_is_not {
+        theirs
+    } else {
+        ours.max_entries
     }
 }
 
@@ -140,7 +182,8 @@ fn compare_content(object: &ObjectSpec, ours: &MapSpec, created: &CreatedMap, ou
         };
         found.push((value.index.to_le_bytes().to_vec(), name));
     }
-    if let Some(data) = &ours.data {
+    // libbpf writes to the memory of an arena.
+    if let Some(data) = ours.data.as_ref().filter(|_| ours.map_type != BPF_MAP_TYPE_ARENA) {
         let mut data = data.clone();
         data.resize(ours.value_size as usize, 0);
         found.push((vec![0; 4], data.iter().map(|byte| format!("{byte:02x}")).collect()));
@@ -230,6 +273,7 @@ fn compare_program(
     theirs: &Program,
     version: (u32, u32),
     theirs_btf: Option<&Btf>,
+    loaded: bool,
     out: &mut Differences,
 ) {
     let what = |field: &str| format!("program {:?}: {field}", ours.name);
@@ -239,7 +283,18 @@ fn compare_program(
         section,
         theirs.section.strip_prefix('?').unwrap_or(&theirs.section),
     );
-    out.same(|| what("autoload"), ours.autoload, theirs.autoload);
+    // Of those of a struct_ops, libbpf decides only when it loads an object, and older versions of it do not.
+    let of_struct_ops = object
+        .maps
+        .iter()
+        .filter_map(|map| map.struct_ops.as_ref())
+        .any(|spec| {
+            let programs = spec.functions.iter().map(|function| &object.programs[function.program]);
+            programs.into_iter().any(|program| std::ptr::eq(program, ours))
+        });
+    if !of_struct_ops || loaded && version >= STRUCT_OPS_PROGRAMS_SINCE {
+        out.same(|| what("autoload"), ours.autoload, theirs.autoload);
+    }
     compare_kind(ours, theirs, version, out);
     let Some(loaded) = &theirs.loaded else { return };
     out.same(|| what("license"), object.license.as_str(), loaded.license.as_str());
@@ -305,7 +360,7 @@ fn with_map_name(object: &ObjectSpec, insn: Insn) -> (Insn, Option<&str>) {
         _ => return (insn, None),
     };
     let map = usize::try_from(insn.imm).ok().and_then(|index| object.maps.get(index));
-    (Insn { src, imm: 0, ..insn }, map.map(|map| map.name.as_str()))
+    (Insn { src, imm: 0, ..insn }, map.map(map_name))
 }
 
 /// Whether it calls a helper that does not exist, as what it needs is missing; or, as older versions of libbpf have it if
@@ -340,6 +395,10 @@ fn compare_btf(object: &ObjectSpec, theirs: Option<&Btf>, out: &mut Differences)
                     (&func.name, func.proto),
                     (&their.name, their.proto),
                 );
+            }
+            // So it does with hidden variables.
+            (Type::Var(var), Some(Type::Var(their))) if their.linkage == Linkage::Static => {
+                out.same(|| format!("type {id}"), (&var.name, var.ty), (&their.name, their.ty));
             }
             (ty, their) => out.same(|| format!("type {id}"), Some(ty), their),
         }
