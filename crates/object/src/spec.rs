@@ -166,7 +166,8 @@ pub struct ProgramSpec {
     pub name: String,
     /// Name of its section, without the `?` that says not to load it.
     pub section: String,
-    /// Whether it is loaded with its object, or only where somebody asks for it (`SEC("?...")`).
+    /// Whether it is loaded with its object, or only where somebody asks for it (`SEC("?...")`). What implements a
+    /// struct_ops is loaded if that is made with the object ([`StructOpsSpec::optional`]), whatever its section says.
     pub autoload: bool,
     /// The program followed by every subprogram that it reaches, relocated.
     pub insns: Vec<Insn>,
@@ -282,11 +283,13 @@ impl ObjectSpec {
         let declared = maps::declared(&elf, btf.as_ref(), &locks)?;
         let data = data::maps(&elf, btf.as_ref(), &locks)?;
         let struct_ops = struct_ops::declared(&elf, btf.as_ref())?;
-        let programs = code::programs(&elf, btf.as_ref(), ext.as_ref(), &declared, &data, &externs)?;
+        let mut programs = code::programs(&elf, btf.as_ref(), ext.as_ref(), &declared, &data, &externs)?;
         let mut maps = maps::resolve(&elf, declared, &programs)?;
         maps.extend(data.into_iter().map(|map| map.spec));
         maps.extend(externs.kconfig);
-        maps.extend(struct_ops::resolve(&elf, btf.as_ref(), struct_ops, &programs)?);
+        let struct_ops = struct_ops::resolve(&elf, btf.as_ref(), struct_ops, &programs)?;
+        struct_ops::autoload(&struct_ops, &mut programs.specs);
+        maps.extend(struct_ops);
         Ok(ObjectSpec {
             license,
             kernel_version,

@@ -2,7 +2,7 @@
 //! becomes a map. Programs are told apart from other functions only once they have been read, so the pointers to them
 //! are resolved afterwards, as are the values of maps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hitless_btf::{Btf, Composite, Member, Type, TypeId, Var};
 
@@ -14,7 +14,7 @@ use crate::map_type;
 use crate::maps::check_count;
 use crate::pointer::{Names, Pointer, SIZE, pointers};
 use crate::program_type::ProgramType;
-use crate::spec::{MapSpec, StructOpsFunction, StructOpsSpec};
+use crate::spec::{MapSpec, ProgramSpec, StructOpsFunction, StructOpsSpec};
 
 /// A section of such variables.
 struct Section {
@@ -200,6 +200,19 @@ pub(crate) fn resolve<'b>(
         Ok(declared.spec)
     };
     declared.into_iter().map(resolve).collect()
+}
+
+/// Makes programs be loaded with their object if, of what they implement, anything is made with it.
+pub(crate) fn autoload(maps: &[MapSpec], programs: &mut [ProgramSpec]) {
+    let mut wanted: BTreeMap<usize, bool> = BTreeMap::new();
+    for spec in maps.iter().filter_map(|map| map.struct_ops.as_ref()) {
+        for function in &spec.functions {
+            *wanted.entry(function.program).or_default() |= !spec.optional;
+        }
+    }
+    for (program, wanted) in wanted {
+        programs[program].autoload = wanted;
+    }
 }
 
 /// The offset of a member, if it is a pointer to a function.

@@ -110,6 +110,11 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
         Expected::Since(1, 2),
         "libbpf 1.1 does not know .struct_ops.link",
     ),
+    (
+        "struct_ops_optional",
+        Expected::Since(1, 5),
+        "libbpf 1.1 does not know ?.struct_ops",
+    ),
 ];
 
 fn expected(object: &str) -> Expected {
