@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use hitless_btf::{Btf, BtfExt};
 use hitless_isa::Insn;
 
+use crate::arena::ArenaData;
 use crate::data::DataMap;
 use crate::debug::DebugInfo;
 use crate::elf::Elf;
@@ -50,13 +51,14 @@ pub(crate) fn programs(
     ext: Option<&BtfExt>,
     declared: &[DeclaredMap],
     data: &[DataMap],
+    arena: Option<ArenaData>,
     externs: &Externs,
 ) -> Result<Programs, ObjectError> {
     let functions = functions(elf)?;
     let mut linker = Linker {
         elf,
         functions: &functions,
-        relocator: Relocator::new(elf, btf, &functions, declared, data, externs)?,
+        relocator: Relocator::new(elf, btf, &functions, declared, data, arena, externs)?,
         debug: DebugInfo::new(elf, ext)?,
         done: functions.iter().map(|_| None).collect(),
         placed: vec![Placed::default(); functions.len()],

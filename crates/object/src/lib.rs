@@ -18,6 +18,7 @@
 //! Deliberately absent: pointers in global data that programs read.
 #![forbid(unsafe_code)]
 
+mod arena;
 mod btf;
 mod code;
 mod data;

@@ -4,6 +4,7 @@ pub(crate) const PROG_ARRAY: u32 = 3;
 pub(crate) const ARRAY_OF_MAPS: u32 = 12;
 pub(crate) const HASH_OF_MAPS: u32 = 13;
 pub(crate) const STRUCT_OPS: u32 = 26;
+pub(crate) const ARENA: u32 = 33;
 
 /// Names by number, those of Linux 6.12; `BPF_MAP_TYPE_UNSPEC` has none.
 const NAMES: [&str; 34] = [

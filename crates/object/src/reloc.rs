@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use hitless_btf::Btf;
 use hitless_isa::Insn;
 
+use crate::arena::ArenaData;
 use crate::data::DataMap;
 use crate::elf::{Elf, Place, Symbol, SymbolKind};
 use crate::error::ObjectError;
@@ -54,7 +55,7 @@ pub(crate) struct Relocator<'a, 'e> {
     relocs: Vec<Vec<InsnReloc>>,
     /// Index of each declared map, by section and offset.
     declared: HashMap<(usize, i64), usize>,
-    /// Index and size of the map that a section has become.
+    /// The map that a section has become, or become a part of: its index, and the size of the section.
     data: HashMap<usize, (usize, u32)>,
     externs: &'e Externs,
     /// Index of the map of `.kconfig`.
@@ -77,6 +78,7 @@ impl<'a, 'e> Relocator<'a, 'e> {
         functions: &'e [Function<'a>],
         declared: &[DeclaredMap],
         data: &[DataMap],
+        arena: Option<ArenaData>,
         externs: &'e Externs,
     ) -> Result<Relocator<'a, 'e>, ObjectError> {
         Ok(Relocator {
@@ -94,6 +96,7 @@ impl<'a, 'e> Relocator<'a, 'e> {
             data: (declared.len()..)
                 .zip(data)
                 .map(|(i, map)| (map.section, (i, map.spec.value_size)))
+                .chain(arena.map(|arena| (arena.section, (arena.map, arena.size))))
                 .collect(),
             externs,
             kconfig: declared.len() + data.len(),

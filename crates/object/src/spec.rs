@@ -9,7 +9,7 @@ use hitless_isa::Insn;
 use crate::elf::Elf;
 use crate::error::ObjectError;
 use crate::kind::SectionKind;
-use crate::{btf, code, data, externs, maps, struct_ops};
+use crate::{arena, btf, code, data, externs, maps, struct_ops};
 
 /// A parsed object file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,8 @@ pub struct MapSpec {
     pub key_type: Option<TypeId>,
     /// Type of values; for global data the data section.
     pub value_type: Option<TypeId>,
-    /// For global data, the start of its only element; what follows, up to `value_size`, is zero. `None` for other maps.
+    /// For global data, the start of its only element; what follows, up to `value_size`, is zero. For an arena with global
+    /// data (`.addr_space.1`), the start of its memory. `None` for other maps.
     pub data: Option<Vec<u8>>,
     /// Whether user space may not change it once it is filled (`.rodata`).
     pub frozen: bool,
@@ -280,10 +281,11 @@ impl ObjectSpec {
         }
         let externs = externs::externs(&elf, btf.as_mut())?;
         let locks = maps::Locks::new(btf.as_ref());
-        let declared = maps::declared(&elf, btf.as_ref(), &locks)?;
+        let mut declared = maps::declared(&elf, btf.as_ref(), &locks)?;
+        let arena = arena::fill(&elf, &mut declared)?;
         let data = data::maps(&elf, btf.as_ref(), &locks)?;
         let struct_ops = struct_ops::declared(&elf, btf.as_ref())?;
-        let mut programs = code::programs(&elf, btf.as_ref(), ext.as_ref(), &declared, &data, &externs)?;
+        let mut programs = code::programs(&elf, btf.as_ref(), ext.as_ref(), &declared, &data, arena, &externs)?;
         let mut maps = maps::resolve(&elf, declared, &programs)?;
         maps.extend(data.into_iter().map(|map| map.spec));
         maps.extend(externs.kconfig);

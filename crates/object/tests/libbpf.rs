@@ -43,6 +43,7 @@ enum Expected {
 
 /// Objects that are not simply the same, and why.
 const EXPECTED: &[(&str, Expected, &str)] = &[
+    ("arena", Expected::HereAtLeast, "libbpf 1.1 does not know arenas"),
     ("big_endian", Expected::Refused, "of the other byte order"),
     (
         "core_ambiguous",
