@@ -1,12 +1,13 @@
 //! Programs: each with the subprograms that it reaches, as one stream.
 //!
 //! Functions stand in the order in which libbpf puts them: the program, then depth first what it calls, in the order of the
-//! calls, each where it is met first. Each program has its own copy of the subprograms, as the verifier of the kernel looks
+//! calls, each where it is met first; last its exception callback (`btf_decl_tag("exception_callback:NAME")`), which the
+//! kernel calls when the program throws, and what that calls. Each program has its own copy of the subprograms, as the verifier of the kernel looks
 //! at programs one by one. An object can thus describe much more than it holds; [`Budget`] bounds that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use hitless_btf::{Btf, BtfExt};
+use hitless_btf::{Btf, BtfExt, Type, TypeId};
 use hitless_isa::Insn;
 
 use crate::arena::ArenaData;
@@ -60,6 +61,7 @@ pub(crate) fn programs(
         functions: &functions,
         relocator: Relocator::new(elf, btf, &functions, declared, data, arena, externs)?,
         debug: DebugInfo::new(elf, ext)?,
+        exception_callbacks: btf.map(exception_callbacks).unwrap_or_default(),
         done: functions.iter().map(|_| None).collect(),
         placed: vec![Placed::default(); functions.len()],
         programs: 0,
@@ -74,6 +76,18 @@ pub(crate) fn programs(
             .collect::<Result<_, _>>()?,
         by_place: entries.iter().map(place).zip(0..).collect(),
     })
+}
+
+/// The exception callbacks that functions name.
+fn exception_callbacks(btf: &Btf) -> HashMap<TypeId, &str> {
+    btf.types()
+        .filter_map(|(_, ty)| match ty {
+            Type::DeclTag(tag) if tag.component.is_none() => {
+                Some((tag.ty, tag.tag.as_str().strip_prefix("exception_callback:")?))
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 /// How much all programs together may still take.
@@ -129,6 +143,8 @@ struct Linker<'a, 'e> {
     functions: &'e [Function<'a>],
     relocator: Relocator<'a, 'e>,
     debug: DebugInfo<'e>,
+    /// Names of functions, by the program ([`hitless_btf::Func`]) that names them.
+    exception_callbacks: HashMap<TypeId, &'e str>,
     /// Functions already relocated.
     done: Vec<Option<Relocated>>,
     placed: Vec<Placed>,
@@ -148,9 +164,39 @@ impl Linker<'_, '_> {
             ..ProgramSpec::default()
         };
         self.programs += 1;
-        self.place(&mut program, main)?;
+        self.reach(&mut program, main)?;
+        if let Some(callback) = self.exception_callback(main)?
+            && self.placed[callback].program != self.programs
+        {
+            self.reach(&mut program, callback)?;
+        }
+        Ok(program)
+    }
+
+    /// The function that is called when a program throws.
+    fn exception_callback(&self, main: usize) -> Result<Option<usize>, ObjectError> {
+        let function = &self.functions[main];
+        let Some(name) = self
+            .debug
+            .func(function)
+            .and_then(|ty| self.exception_callbacks.get(&ty))
+        else {
+            return Ok(None);
+        };
+        let found = (self.functions.iter()).position(|other| other.name == *name && other.global && !other.entry);
+        let reason = || format!("exception callback {name:?}, which is no global function of the object");
+        found.map(Some).ok_or_else(|| ObjectError::Function {
+            function: function.name.into(),
+            section: self.elf.sections[function.section].name.into(),
+            reason: reason(),
+        })
+    }
+
+    /// Appends a function and those it reaches that are not there yet, and resolves the calls between them.
+    fn reach(&mut self, program: &mut ProgramSpec, root: usize) -> Result<(), ObjectError> {
+        self.place(program, root)?;
         // Functions whose calls are being followed, and the call that comes next.
-        let mut callers = vec![(main, 0)];
+        let mut callers = vec![(root, 0)];
         while let Some((caller, next)) = callers.last_mut() {
             let calls = self.done[*caller]
                 .as_ref()
@@ -162,14 +208,14 @@ impl Linker<'_, '_> {
             let (slot, function) = (self.placed[*caller].start + call.slot, call.function);
             *next += 1;
             if self.placed[function].program != self.programs {
-                self.place(&mut program, function)?;
+                self.place(program, function)?;
                 callers.push((function, 0));
             }
             // Relative to the slot after the instruction, for calls and for addresses of functions.
             let distance = self.placed[function].start as i64 - slot as i64 - 1;
             program.insns[slot].imm = distance as i32;
         }
-        Ok(program)
+        Ok(())
     }
 
     /// Appends a function to a program.

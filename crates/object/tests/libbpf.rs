@@ -55,6 +55,16 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
         Expected::There,
         "libbpf leaves pointers in global data zero, here they are refused",
     ),
+    (
+        "exceptions",
+        Expected::Since(1, 3),
+        "libbpf 1.1 does not know exceptions",
+    ),
+    (
+        "exceptions_missing",
+        Expected::Since(1, 3),
+        "libbpf 1.1 does not know exceptions",
+    ),
     ("kconfig_kind", Expected::Refused, "text for a number"),
     ("kconfig_size", Expected::There, "libbpf has values of any size"),
     ("kconfig_missing", Expected::Refused, "no such option"),
