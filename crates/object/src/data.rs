@@ -49,6 +49,7 @@ fn kind(section: &Section<'_>) -> Option<Kind> {
 /// The maps of all sections of global data.
 pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>, locks: &Locks<'_>) -> Result<Vec<DataMap>, ObjectError> {
     let used = used(elf);
+    let hidden = hidden(elf);
     let mut maps: Vec<DataMap> = Vec::new();
     let datasecs: HashMap<&str, (TypeId, &Datasec)> = btf
         .into_iter()
@@ -97,9 +98,10 @@ pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>, locks: &Locks<'_>) -> Resul
         }
         let datasec = datasecs.get(name.as_str());
         let value_type = datasec.map(|(id, _)| *id);
-        // As in libbpf: static variables alone are nobody's interface, so user space does not map them.
+        // As in libbpf: static and hidden variables alone are nobody's interface, so user space does not map them. The
+        // kernel does not let it, either, where there is a lock, a list or a tree among them.
         let named = |entry: &DatasecVar| match btf.and_then(|btf| btf.get(entry.ty)) {
-            Some(Type::Var(var)) => var.linkage != Linkage::Static,
+            Some(Type::Var(var)) => var.linkage != Linkage::Static && !hidden.contains(&(index, var.name.as_str())),
             _ => false,
         };
         let mmapable = datasec.is_some_and(|(_, sec)| sec.vars.iter().any(named));
@@ -130,6 +132,14 @@ fn used(elf: &Elf<'_>) -> HashSet<usize> {
     let code = elf.sections.iter().filter(|section| section.executable);
     let relocs = code.flat_map(|section| &section.relocs);
     relocs.filter_map(|reloc| elf.symbols[reloc.symbol].section).collect()
+}
+
+/// Hidden variables, by section and name.
+fn hidden<'a>(elf: &Elf<'a>) -> HashSet<(usize, &'a str)> {
+    let hidden = elf.symbols.iter().filter(|symbol| symbol.hidden);
+    hidden
+        .filter_map(|symbol| Some((symbol.section?, symbol.name)))
+        .collect()
 }
 
 /// The text of the `license` section.
