@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use hitless_btf::{Btf, Datasec, DatasecVar, Linkage, Type, TypeId};
 
-use crate::elf::{Elf, Section};
+use crate::elf::{Elf, Reloc, Section};
 use crate::error::ObjectError;
+use crate::functions::is_text;
 use crate::maps::{Locks, MAX_MAPS};
 use crate::spec::MapSpec;
 
@@ -73,7 +74,11 @@ pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>, locks: &Locks<'_>) -> Resul
                 found: section.size,
                 max: MAX_DATA_SIZE.into(),
             })?;
-        if let Some(reloc) = section.relocs.first().filter(|_| used.contains(&index)) {
+        if let Some(reloc) = section
+            .relocs
+            .iter()
+            .find(|reloc| used.contains(&index) && !to_program(elf, reloc))
+        {
             let symbol = elf.symbol_name(&elf.symbols[reloc.symbol]);
             let reason = format!(
                 "pointer to {symbol:?} at offset {}: pointers in global data are not supported, as no address is known \
@@ -140,6 +145,12 @@ fn hidden<'a>(elf: &Elf<'a>) -> HashSet<(usize, &'a str)> {
     hidden
         .filter_map(|symbol| Some((symbol.section?, symbol.name)))
         .collect()
+}
+
+/// Whether a pointer in data is one to a program. Nobody can call it, so that it may stay zero, as it does in libbpf.
+fn to_program(elf: &Elf<'_>, reloc: &Reloc) -> bool {
+    let target = elf.symbols[reloc.symbol].section.map(|index| &elf.sections[index]);
+    target.is_some_and(|section| section.executable && !is_text(section))
 }
 
 /// The text of the `license` section.

@@ -18,7 +18,7 @@ pub(crate) struct Function<'a> {
 
 /// Whether functions of the section are not meant to be programs: nobody has given them a section. Compilers put them into
 /// sections of their own, ".text.NAME", if asked to.
-fn is_text(section: &Section<'_>) -> bool {
+pub(crate) fn is_text(section: &Section<'_>) -> bool {
     section.name == ".text" || section.name.starts_with(".text.")
 }
 

@@ -15,7 +15,7 @@
 //! subprograms may take more, as each program gets its own: up to 16 MiB, and [`MAX_INSNS`] instructions, for all programs
 //! together.
 //!
-//! Deliberately absent: pointers in global data that programs read.
+//! Deliberately absent: pointers in global data that programs read, other than to programs, which stay zero.
 #![forbid(unsafe_code)]
 
 mod arena;
