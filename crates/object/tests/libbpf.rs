@@ -99,6 +99,7 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
         Expected::HereAtLeast,
         "libbpf has given up maps of before BTF",
     ),
+    ("maps_extern", Expected::Refused, "a map of another object"),
     ("maps_ulong", Expected::HereAtLeast, "libbpf 1.1 does not know __ulong"),
     ("maps_static", Expected::HereAtLeast, "libbpf has global maps only"),
     (

@@ -56,14 +56,14 @@ pub(super) fn declared(elf: &Elf<'_>, btf: Option<&Btf>, locks: &Locks<'_>) -> R
         if name.is_empty() {
             return Err(bad_section(format!("a map at offset {} without a name", entry.offset)));
         }
+        if var.linkage == Linkage::Extern {
+            let reason = "is extern; link with the object that defines it (bpftool gen object)";
+            return Err(bad(name, reason));
+        }
         // Objects that were linked together may each have a static map of the same name.
         let again = var.linkage == Linkage::Global && !names.insert(name);
         if again || maps.last().is_some_and(|last| u64::from(entry.offset) < last.end) {
             return Err(bad(name, "is declared twice"));
-        }
-        if var.linkage == Linkage::Extern {
-            let reason = "is extern; link with the object that defines it (bpftool gen object)";
-            return Err(bad(name, reason));
         }
         let (spec, values) = map(btf, locks, name.to_string(), var.ty, Nesting::Outer)?;
         let size = btf.size_of(var.ty).unwrap_or(0).max(entry.size).max(1);
