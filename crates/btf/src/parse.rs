@@ -395,6 +395,8 @@ impl Decoder<'_> {
         let encoding = match encoding {
             0 => IntEncoding::Unsigned,
             INT_SIGNED => IntEncoding::Signed,
+            // GCC before version 13 says both of a signed char.
+            encoding if encoding == INT_SIGNED | INT_CHAR => IntEncoding::Char,
             INT_CHAR => IntEncoding::Char,
             INT_BOOL => IntEncoding::Bool,
             _ => return Err(bad),

@@ -235,6 +235,23 @@ fn flags_without_a_meaning_are_refused() {
 }
 
 #[test]
+fn signed_chars_of_gcc_are_chars() {
+    let of = |encoding: u32| {
+        let mut bytes = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0];
+        let words = [0u32, 16, 16, 3, 1, 1 << 24, 1, encoding << 24 | 8];
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(b"\0x\0");
+        Btf::parse(&bytes).map(|btf| btf.get(TypeId(1)).cloned())
+    };
+    let encoding = |ty| match ty {
+        Some(Type::Int(int)) => int.encoding,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of(3).map(encoding), Ok(IntEncoding::Char), "signed and char");
+    assert!(matches!(of(5), Err(BtfError::BadInt { encoding: 5, .. })));
+}
+
+#[test]
 fn an_enum_that_is_only_declared_has_no_size() {
     let declared = Type::Enum(Enum {
         name: "later".into(),
