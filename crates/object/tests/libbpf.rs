@@ -193,6 +193,7 @@ fn every_object() {
         btf: Some(&btf),
         kconfig: Some(&kconfig),
         kallsyms: Some(&kallsyms),
+        any_target: false,
     };
     let mut all = Vec::new();
     for object in objects("corpus").iter().chain(&objects("")) {
@@ -310,6 +311,7 @@ fn more_objects() {
         btf: Some(Path::new(VMLINUX)),
         kconfig: kconfig.as_deref(),
         kallsyms: Some(Path::new(KALLSYMS)),
+        any_target: true,
     };
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     let mut failed = Vec::new();

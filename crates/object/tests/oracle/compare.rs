@@ -60,14 +60,21 @@ pub(crate) fn compare(object: &ObjectSpec, answer: &Answer, kernel: Option<&Btf>
     let theirs = sorted(answer.maps.iter().map(|map| map.name.as_str()));
     differences.same(|| "maps".into(), ours, theirs);
     for theirs in &answer.maps {
-        if let Some(ours) = object.maps.iter().find(|map| map_name(map) == theirs.name) {
+        let mut same_name = object.maps.iter().filter(|map| map_name(map) == theirs.name);
+        // Those whose names are cut off alike cannot be told apart.
+        if let (Some(ours), None) = (same_name.next(), same_name.next()) {
             compare_map(object, ours, theirs, kernel, &mut differences);
         }
     }
-    let lone = |program: &&ProgramSpec| program.section == ".text" && answer.version() >= NO_LONE_PROGRAMS_SINCE;
-    let programs = object.programs.iter().filter(|program| !lone(program));
-    let ours: Vec<_> = sorted(programs.map(|program| program.name.as_str()));
-    let theirs = sorted(answer.programs.iter().map(|program| program.name.as_str()));
+    // What -ffunction-sections makes of `.text` is `.text` here.
+    let other = |section: &str| {
+        let lone = section == ".text" && answer.version() >= NO_LONE_PROGRAMS_SINCE;
+        !lone && !section.starts_with(".text.")
+    };
+    let ours = object.programs.iter().filter(|program| other(&program.section));
+    let ours = sorted(ours.map(|program| program.name.as_str()));
+    let theirs = answer.programs.iter().filter(|program| other(&program.section));
+    let theirs = sorted(theirs.map(|program| program.name.as_str()));
     differences.same(|| "programs".into(), ours, theirs);
     for theirs in &answer.programs {
         if let Some(ours) = object.program(&theirs.name) {
@@ -244,7 +251,7 @@ fn compare_struct_ops(object: &ObjectSpec, ours: &MapSpec, created: &CreatedMap,
 }
 
 /// Compares what the section's name says.
-fn compare_kind(ours: &ProgramSpec, theirs: &Program, version: (u32, u32), out: &mut Differences) {
+fn compare_kind(ours: &ProgramSpec, theirs: &Program, version: (u32, u32), loaded: bool, out: &mut Differences) {
     let what = |field: &str| format!("program {:?} in {:?}: {field}", ours.name, ours.section);
     let SectionKind::Program(kind) = ours.kind() else {
         if version <= SECTIONS_OF {
@@ -253,6 +260,11 @@ fn compare_kind(ours: &ProgramSpec, theirs: &Program, version: (u32, u32), out: 
         return;
     };
     if theirs.program_type == 0 && (kind.legacy || version < SECTIONS_OF) {
+        return;
+    }
+    let has_target = [ProgramType::Tracing, ProgramType::Lsm, ProgramType::Ext].contains(&kind.program_type);
+    if loaded && theirs.program_type == 0 && has_target {
+        // Taken for one without a type, as its target does not matter.
         return;
     }
     out.same(|| what("type"), kind.program_type.number(), theirs.program_type);
@@ -295,7 +307,7 @@ fn compare_program(
     if !of_struct_ops || loaded && version >= STRUCT_OPS_PROGRAMS_SINCE {
         out.same(|| what("autoload"), ours.autoload, theirs.autoload);
     }
-    compare_kind(ours, theirs, version, out);
+    compare_kind(ours, theirs, version, loaded, out);
     let Some(loaded) = &theirs.loaded else { return };
     out.same(|| what("license"), object.license.as_str(), loaded.license.as_str());
     compare_insns(object, ours, loaded, out);

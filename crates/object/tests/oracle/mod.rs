@@ -19,6 +19,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) btf: Option<&'a Path>,
     pub(crate) kconfig: Option<&'a Path>,
     pub(crate) kallsyms: Option<&'a Path>,
+    /// Whether it does not matter if what programs attach to by its type is there.
+    pub(crate) any_target: bool,
 }
 
 /// What libbpf made of an object.
@@ -196,6 +198,9 @@ impl Oracle {
         }
         if !load {
             command.arg("--open");
+        }
+        if machine.any_target {
+            command.arg("--any-target");
         }
         let output = command.output().expect("it was just compiled");
         let text = String::from_utf8_lossy(&output.stderr);

@@ -2,7 +2,7 @@
 //
 // What libbpf makes of an object file, as JSON on standard output.
 //
-//	oracle FILE [--btf FILE] [--kconfig FILE] [--kallsyms FILE] [--open]
+//	oracle FILE [--btf FILE] [--kconfig FILE] [--kallsyms FILE] [--open] [--any-target]
 //
 // libbpf opens and loads the object, but no kernel takes part: this program has
 // a syscall() of its own, which libbpf then calls instead of libc's, and which
@@ -14,7 +14,9 @@
 // What libbpf reads from the machine is replaced by the options: --btf is the BTF
 // of the kernel (raw, default the machine's), --kconfig its configuration and
 // --kallsyms its symbols (both default to nothing); the kernel's version is 6.1.0.
-// --open leaves the object unloaded.
+// --open leaves the object unloaded. --any-target loads programs that attach to
+// functions, hooks or programs by their types as if they had none, so that it does
+// not matter whether these exist.
 //
 // The exit status is 0 whenever there is an answer, even if it is "refused".
 #define _GNU_SOURCE
@@ -787,21 +789,36 @@ static char *contents(const char *path)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: oracle FILE [--btf FILE] [--kconfig FILE] [--kallsyms FILE] [--open]\n");
+	fprintf(stderr,
+		"usage: oracle FILE [--btf FILE] [--kconfig FILE] [--kallsyms FILE] [--open] [--any-target]\n");
 	exit(2);
+}
+
+static bool has_target(const struct bpf_program *prog)
+{
+	switch (bpf_program__type(prog)) {
+	case BPF_PROG_TYPE_TRACING:
+	case BPF_PROG_TYPE_LSM:
+	case BPF_PROG_TYPE_EXT:
+		return true;
+	default:
+		return false;
+	}
 }
 
 int main(int argc, char **argv)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .pin_root_path = PIN_ROOT, .kconfig = "");
 	const char *path = NULL;
-	bool open_only = false;
+	bool open_only = false, any_target = false;
 	struct bpf_program *p;
 	struct bpf_map *m;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--open"))
 			open_only = true;
+		else if (!strcmp(argv[i], "--any-target"))
+			any_target = true;
 		else if (!strcmp(argv[i], "--btf") && i + 1 < argc)
 			opts.btf_custom_path = vmlinux = argv[++i];
 		else if (!strcmp(argv[i], "--kconfig") && i + 1 < argc)
@@ -829,7 +846,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	bpf_object__for_each_program(p, object)
-		if (bpf_program__type(p) == BPF_PROG_TYPE_UNSPEC)
+		if (bpf_program__type(p) == BPF_PROG_TYPE_UNSPEC || (any_target && has_target(p)))
 			(void)bpf_program__set_type(p, UNKNOWN);
 	if (bpf_object__load(object)) {
 		answer("load", errno);
