@@ -75,6 +75,9 @@ pub const V2: &str = "bpf/flows_v2.bpf.o";
 /// Whether an object of the corpus is refused whatever is asked, as its description says.
 pub fn is_refused(object: &str) -> bool {
     let name = object.rsplit('/').next().unwrap_or(object).trim_end_matches(".bpf.o");
-    let description = root().join("crates/object/tests/corpus").join(name).with_extension("txt");
+    let description = root()
+        .join("crates/object/tests/corpus")
+        .join(name)
+        .with_extension("txt");
     std::fs::read_to_string(description).is_ok_and(|text| text.starts_with("refused: "))
 }
