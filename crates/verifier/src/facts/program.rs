@@ -112,6 +112,7 @@ pub enum ProgramKind {
     /// Netfilter hooks.
     Netfilter,
     /// Replacements of a subprogram of another program (freplace).
+    // Stays the last: [`ProgramSet::ALL`] goes up to it.
     Ext,
 }
 
@@ -120,6 +121,9 @@ pub enum ProgramKind {
 pub struct ProgramSet(u64);
 
 impl ProgramSet {
+    /// All sorts.
+    pub const ALL: ProgramSet = ProgramSet((1 << (ProgramKind::Ext as u8 + 1)) - 1);
+
     /// These.
     #[must_use]
     pub const fn of(kinds: &[ProgramKind]) -> ProgramSet {
