@@ -61,6 +61,7 @@ fn run(insns: &[Insn]) -> (Stats, bool, Duration) {
         gpl_compatible: true,
         lines: &[],
         poisoned: &[],
+        global_funcs: &[],
     };
     let start = Instant::now();
     let result = verify(&input);

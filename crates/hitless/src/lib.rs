@@ -6,6 +6,7 @@
 //! running, every change is mirrored into the new maps, and no update is lost, resurrected or counted twice.
 
 mod env;
+mod func;
 mod gate;
 mod hook;
 mod link;

@@ -12,6 +12,7 @@ use hitless_verifier::{
 };
 
 use crate::env::HELPERS;
+use crate::func::global_funcs;
 use crate::load_options::LoadOptions;
 use crate::map::{Map, MapCreateError, MapDef, MapError, MapSource, UpdateFlags, kind_name};
 use crate::program::{BuildError, Program, ProgramType};
@@ -308,6 +309,7 @@ pub(crate) fn verify_program(
         gpl_compatible: is_gpl_compatible(&object.license),
         lines: &lines,
         poisoned: &poisoned,
+        global_funcs: &global_funcs(object.btf.as_ref(), spec, &context.name),
     };
     let verified = match log {
         Some(log) => verify_logged(&input, log),

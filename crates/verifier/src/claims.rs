@@ -97,6 +97,7 @@ fn claim(value: &Value) -> Claim {
         PointerKind::Record {
             map, size, nullable, ..
         } => Object::Record(map, size, nullable),
+        PointerKind::Argument(_) => return Claim::Nothing,
     };
     Claim::Pointer(object, pointer.fixed, Number(pointer.var))
 }

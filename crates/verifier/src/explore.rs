@@ -13,7 +13,11 @@
 //!
 //! So a program is accepted only if each of its paths was followed to the end or into a complete state. Completeness is
 //! never assumed of a state on the current path, so there is no circular argument: accepted programs terminate. The number
-//! of instructions interpreted is limited, so verification does too.
+//! of instructions interpreted is limited, so verification does too. Loops whose turns are counted while the program runs
+//! are followed until a turn adds nothing new (`loops` says why that is enough, `widen` how it comes to that).
+//!
+//! Global functions are verified after the main program, each by itself for any arguments of its types, if something calls
+//! them. A call of one is a single step.
 //!
 //! Which states to keep is a matter of cost alone. One is kept if a few instructions and jumps, of whatever path, have been
 //! interpreted since the last. In a loop, where the path has been at the checkpoint before, it takes more of them: the
@@ -21,16 +25,20 @@
 //! but those on the current path stay in its chain. All of this was chosen so that as many instructions are interpreted as
 //! in Linux, within a few per cent (`benches/verify` compares).
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::check::{self, check};
+use crate::check::{self, arg_reg, check};
+use crate::domain::pointer::{Argument, Pointer, PointerKind};
 use crate::domain::stack::Slots;
+use crate::domain::value::Value;
 use crate::error::{Failure, Rejection, VerifierError};
-use crate::facts::{ProgramInput, Stats, Verified};
+use crate::facts::{FuncArg, ProgramInput, Stats, Verified};
 use crate::history::Segment;
 use crate::log::Log;
 use crate::log::trace::Tracer;
-use crate::node::{Node, note_read, path_ended};
+use crate::loops::{End, Loops};
+use crate::node::{Node, note_read};
 use crate::path::{Trail, trail};
 use crate::places::Places;
 use crate::precision::demand;
@@ -41,6 +49,7 @@ use crate::state::State;
 use crate::transfer::{Flow, Ids, transfer};
 use crate::uses::Uses;
 use crate::visited::{Seen, Visited};
+use crate::widen::{previous_turn, widen};
 
 /// The most branches that may wait to be followed (the kernel's `BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
 const PENDING_LIMIT: usize = 8192;
@@ -82,6 +91,7 @@ struct Search<'a, 'w> {
     ids: Ids,
     pending: Vec<Path>,
     visited: Visited,
+    loops: Loops,
     stats: Stats,
     /// Jumps interpreted.
     jumps: usize,
@@ -124,6 +134,7 @@ pub(crate) fn explore<'w>(
         ids: Ids::default(),
         pending: Vec::new(),
         visited: Visited::new(program.code.len()),
+        loops: Loops::default(),
         stats,
         jumps: 0,
         kept: (0, 0),
@@ -159,10 +170,31 @@ pub(crate) fn explore<'w>(
 
 impl Search<'_, '_> {
     fn run(&mut self) -> Result<(), Box<VerifierError>> {
+        self.follow(0, State::entry())?;
+        let mut verified = BTreeSet::new();
+        while let Some(&subprog) = self.recorder.all_called().difference(&verified).next() {
+            verified.insert(subprog);
+            if let Some(tracer) = &mut self.tracer {
+                tracer.global(self.program, subprog);
+            }
+            let args = self.program.global(subprog).and_then(|func| func.args.as_ref().ok());
+            let args = (0..).zip(args.into_iter().flatten());
+            let entry = args.map(|(index, arg)| (arg_reg(index), global_argument(subprog, index, *arg)));
+            let state = State::entry_of(subprog, entry);
+            self.follow(self.program.subprogs[subprog].0, state)?;
+        }
+        let recorder = &self.recorder;
+        self.program
+            .check_combined_stack(recorder.depths(), |pc| recorder.is_reached(pc))
+            .map_err(|(pc, failure)| self.error(pc, Requirement::CombinedStack, failure))
+    }
+
+    /// Follows all paths from `state` at `pc`.
+    fn follow(&mut self, pc: usize, state: State) -> Result<(), Box<VerifierError>> {
         self.pending.push(Path {
-            pc: 0,
+            pc,
             origin: None,
-            state: State::entry(),
+            state,
             node: None,
             segment: Segment::default(),
         });
@@ -180,12 +212,9 @@ impl Search<'_, '_> {
                     }
                 }
             }
-            path_ended(path.node);
+            self.ended(path.node);
         }
-        let recorder = &self.recorder;
-        self.program
-            .check_combined_stack(recorder.depths(), |pc| recorder.is_reached(pc))
-            .map_err(|(pc, failure)| self.error(pc, Requirement::CombinedStack, failure))
+        Ok(())
     }
 
     fn error(&self, pc: usize, requirement: Requirement, failure: Failure) -> Box<VerifierError> {
@@ -246,6 +275,17 @@ impl Search<'_, '_> {
                     .map_err(|failure| self.error(pc, Requirement::PendingBranches, failure))?;
                 Ok(true)
             }
+            Flow::Turn { out, turn } => {
+                let mut state = path.state.clone();
+                state.turns += 1;
+                if let Some(earlier) = path.node.as_ref().and_then(previous_turn) {
+                    widen(&mut state, &earlier);
+                }
+                path.pc = out;
+                self.fork(path, (pc, turn), state)
+                    .map_err(|failure| self.error(pc, Requirement::PendingBranches, failure))?;
+                Ok(true)
+            }
             Flow::End => Ok(false),
         }
     }
@@ -302,7 +342,7 @@ impl Search<'_, '_> {
                 let (insns, jumps) = (self.stats.processed - self.kept.0, self.jumps - self.kept.1);
                 let enough = insns >= KEEP_INSNS && jumps >= KEEP_JUMPS;
                 let worthwhile = !again || insns >= KEEP_LOOP_INSNS || jumps >= KEEP_LOOP_JUMPS;
-                if enough && worthwhile || path.segment.steps.len() >= KEEP_STEPS {
+                if enough && worthwhile || self.program.counts_turns(pc) || path.segment.steps.len() >= KEEP_STEPS {
                     self.keep(path);
                 }
                 Ok(true)
@@ -311,7 +351,20 @@ impl Search<'_, '_> {
                 if let Some(tracer) = &mut self.tracer {
                     tracer.covered(pc);
                 }
-                self.cover(path, &node);
+                self.cover(path.node.as_ref(), &path.segment, &path.state, &node);
+                Ok(false)
+            }
+            Seen::Turn(target) => {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.covered(pc);
+                }
+                self.loops.hold(End {
+                    node: path.node.clone(),
+                    segment: std::mem::take(&mut path.segment),
+                    state: path.state.clone(),
+                    target,
+                    carried: None,
+                });
                 Ok(false)
             }
             Seen::Loop => {
@@ -322,32 +375,67 @@ impl Search<'_, '_> {
     }
 
     /// Ends a path at a state that covers its own: what mattered there matters here.
-    fn cover(&mut self, path: &Path, node: &Node) {
-        let marks = node.marks.borrow();
-        let depth = path.state.depth();
-        for (index, frame) in path.state.frames().iter().enumerate() {
+    fn cover(&mut self, previous: Option<&Rc<Node>>, segment: &Segment, state: &State, node: &Node) {
+        let marks = *node.marks.borrow();
+        let depth = state.depth();
+        for (index, frame) in state.frames().iter().enumerate() {
             let slots: Slots = marks.read[index];
-            note_read(path.node.as_ref(), path.segment.written[index], index, slots);
+            note_read(previous, segment.written[index], index, slots);
             if frame.stack.lacks_written(&node.state.frames()[index].stack, slots) {
                 self.recorder.clear_stack(frame.subprog);
             }
         }
-        let mut wanted = path.state.places(|value| value.as_scalar().is_some());
+        let mut wanted = state.places(|value| value.as_scalar().is_some());
         wanted.restrict(&marks.precise);
         if !wanted.is_empty() {
-            demand(
-                self.program,
-                &path.segment,
-                path.node.as_ref(),
-                depth,
-                wanted,
-                &mut self.watch,
-            );
+            demand(self.program, segment, previous, depth, wanted, &mut self.watch);
         }
     }
 
+    /// A path through `node` has ended.
+    fn ended(&mut self, node: Option<Rc<Node>>) {
+        let mut current = node;
+        while let Some(node) = current {
+            if !node.path_ended() {
+                return;
+            }
+            if node.is_waiting() {
+                current = node.previous();
+                continue;
+            }
+            if node.is_root.get() {
+                self.settle(&node);
+            }
+            current = node.release();
+        }
+    }
+
+    /// Every path from `root` has ended: carries over what matters from states to ends of paths until nothing changes.
+    fn settle(&mut self, root: &Rc<Node>) {
+        let mut ends = self.loops.take(root);
+        loop {
+            let mut changed = false;
+            for end in &mut ends {
+                let marks = *end.target.marks.borrow();
+                if end.carried.replace(marks) != Some(marks) {
+                    changed = true;
+                    self.cover(end.node.as_ref(), &end.segment, &end.state, &end.target);
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+        ends.into_iter().for_each(|end| end.release(root));
+    }
+
     fn keep(&mut self, path: &mut Path) {
-        let node = Node::new(path.state.clone(), path.node.take(), std::mem::take(&mut path.segment));
+        let node = Node::new(
+            path.pc,
+            path.state.clone(),
+            path.node.take(),
+            std::mem::take(&mut path.segment),
+        );
         self.visited.keep(path.pc, &node);
         path.node = Some(node);
         self.kept = (self.stats.processed, self.jumps);
@@ -355,5 +443,19 @@ impl Search<'_, '_> {
         stats.total_states += 1;
         stats.peak_states = stats.peak_states.max(self.visited.count());
         stats.max_states_per_insn = stats.max_states_per_insn.max(self.visited.count_at(path.pc));
+    }
+}
+
+/// What a global function knows of an argument.
+fn global_argument(subprog: usize, index: u8, arg: FuncArg) -> Value {
+    match arg {
+        FuncArg::Scalar => Value::UNKNOWN,
+        FuncArg::Context => Value::Pointer(Pointer::to(PointerKind::Context)),
+        FuncArg::Memory { size, nullable } => Value::Pointer(Pointer::to(PointerKind::Argument(Argument {
+            subprog: subprog as u32,
+            index,
+            size,
+            nullable,
+        }))),
     }
 }

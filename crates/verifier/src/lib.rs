@@ -37,6 +37,7 @@
 //!
 //! - A pointer that may be NULL is no memory for a helper, not even one that takes NULL for memory of no size: nothing
 //!   proves that it is NULL only if the size is zero.
+//! - Memory that a global function is given is not for its atomic operations, since nothing says how it is aligned.
 //! - Fields of contexts that hold pointers to kernel objects cannot be loaded, nor the bytes before a tracepoint's record.
 //! - Helpers that user space cannot offer are refused by name, with the reason; so are sorts of arguments that are not
 //!   supported yet ([`HelperProto::unsupported`]).
@@ -53,6 +54,7 @@ mod hint;
 mod history;
 mod liveness;
 mod log;
+mod loops;
 mod node;
 mod path;
 mod places;
@@ -66,12 +68,13 @@ pub mod tables;
 mod transfer;
 mod uses;
 mod visited;
+mod widen;
 
 pub use error::{Rejection, VerifierError};
 pub use facts::{
-    ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, HelperProto, InsnFacts, MapFacts, MapKind,
-    MemArg, MemSize, MemUse, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats,
-    Subprog, Verified, Widths,
+    ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, InsnFacts,
+    MapFacts, MapKind, MemArg, MemSize, MemUse, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType,
+    SourceLine, Stats, Subprog, Verified, Widths,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};
@@ -102,6 +105,7 @@ pub use requirements::{Access, Requirement};
 ///     gpl_compatible: true,
 ///     lines: &[],
 ///     poisoned: &[],
+///     global_funcs: &[],
 /// };
 /// let refused = verify(&input).unwrap_err();
 /// assert_eq!(refused.errors[0].pc, 1);

@@ -87,7 +87,13 @@ fn effects(program: &Program<'_>, pc: usize, insn: &Instruction, live: &[u16]) -
         Instruction::Jump { dst, src, .. } => (bit(dst) | operand(src), 0),
         Instruction::Goto { .. } | Instruction::MayGoto { .. } => (0, 0),
         Instruction::Call(CallTarget::Subprog(off)) => {
-            let callee = target(pc, off).map_or(ARGUMENTS, |start| live[start]);
+            let start = target(pc, off);
+            let global = start.and_then(|start| program.global(program.subprog_at(start)?));
+            let callee = match global.map(|func| &func.args) {
+                Some(Ok(args)) => ARGUMENTS & ((2u16 << args.len()) - 1),
+                Some(Err(_)) => 0,
+                None => start.map_or(ARGUMENTS, |start| live[start]),
+            };
             (callee & ARGUMENTS, CLOBBERED)
         }
         Instruction::Call(CallTarget::Helper(id)) => {
@@ -134,6 +140,7 @@ mod tests {
             gpl_compatible: true,
             lines: &[],
             poisoned: &[],
+            global_funcs: &[],
         };
         let live = Program::new(&input).expect("well-formed").live[0];
         (0..11).filter(|&index| live & (1 << index) != 0).collect()

@@ -74,7 +74,13 @@ fn walk(program: &Program<'_>, segment: &Segment, depth: &mut usize, wanted: &mu
         if wanted.is_empty() {
             return;
         }
-        back(program.insn(step.pc as usize), segment, step, depth, wanted);
+        let pc = step.pc as usize;
+        if program.global_callee(pc).is_some() {
+            // Nothing is known of the result.
+            wanted.frames[*depth].take(Reg::R0);
+        } else {
+            back(program.insn(pc), segment, step, depth, wanted);
+        }
         if let Some(watch) = watch {
             watch.precise(step.at, wanted.frames[*depth].regs);
         }

@@ -7,12 +7,17 @@
 use hitless_isa::{CallTarget, Instruction, decode, disasm};
 
 use crate::error::{Failure, VerifierError};
-use crate::facts::{HelperProto, MapFacts, ProgramInput, SourceLine};
+use crate::facts::{GlobalFunc, HelperProto, MapFacts, ProgramInput, SourceLine};
 use crate::liveness;
 use crate::requirements::{Requirement, requirements};
+use crate::state::MAX_FRAMES;
+use crate::tables::helpers;
 
 /// The most instructions that a program may have, and that a verification may interpret.
 pub(crate) const COMPLEXITY_LIMIT: usize = 1_000_000;
+
+/// With so much stack in use by its callers a subprogram makes no tail calls.
+const TAIL_CALL_STACK: u32 = 256;
 
 /// A well-formed program.
 #[derive(Debug)]
@@ -138,6 +143,9 @@ impl<'a> Program<'a> {
                     program.requirements.push(Requirement::Exists);
                 }
                 program.requirements.extend(requirements(insn, input.helpers));
+                if let Some(subprog) = program.global_callee(pc) {
+                    program.requirements.push(Requirement::GlobalArguments { subprog });
+                }
             }
         }
         program.first_requirement.push(program.requirements.len() as u32);
@@ -205,6 +213,48 @@ impl<'a> Program<'a> {
         self.subprogs.binary_search_by_key(&pc, |subprog| subprog.0).ok()
     }
 
+    /// What is known of a subprogram, if it is verified by itself.
+    pub(crate) fn global(&self, subprog: usize) -> Option<&'a GlobalFunc> {
+        let (funcs, start) = (self.input.global_funcs, self.subprogs[subprog].0);
+        let index = funcs.binary_search_by_key(&start, |func| func.start).ok()?;
+        Some(&funcs[index]).filter(|_| subprog != 0)
+    }
+
+    /// The subprogram that the instruction at `pc` calls, if it is verified by itself.
+    pub(crate) fn global_callee(&self, pc: usize) -> Option<usize> {
+        let Some(Instruction::Call(CallTarget::Subprog(off))) = self.code[pc] else {
+            return None;
+        };
+        let subprog = self.subprog_at(target(pc, off)?)?;
+        self.global(subprog).map(|_| subprog)
+    }
+
+    /// Whether pointers to the packet are invalid after a call of the subprogram.
+    pub(crate) fn changes_packet(&self, subprog: usize) -> bool {
+        let mut seen = vec![false; self.subprogs.len()];
+        let mut todo = vec![subprog];
+        while let Some(subprog) = todo.pop() {
+            if std::mem::replace(&mut seen[subprog], true) {
+                continue;
+            }
+            let (start, end) = self.subprogs[subprog];
+            for pc in start..end {
+                match self.code[pc] {
+                    Some(Instruction::Call(CallTarget::Helper(id)))
+                        if self.helper(id).is_some_and(|proto| proto.changes_packet) =>
+                    {
+                        return true;
+                    }
+                    Some(Instruction::Call(CallTarget::Subprog(off))) => {
+                        todo.extend(target(pc, off).and_then(|start| self.subprog_at(start)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        false
+    }
+
     /// The subprogram that `pc` is part of.
     fn subprog_of(&self, pc: usize) -> usize {
         self.subprogs.partition_point(|subprog| subprog.0 <= pc) - 1
@@ -224,6 +274,11 @@ impl<'a> Program<'a> {
         let next = falls_through(insn).then_some(pc + insn.slots());
         let jump = jump_offset(insn).and_then(|off| target(pc, off));
         next.into_iter().chain(jump)
+    }
+
+    /// Whether the instruction at `pc` counts turns of a loop.
+    pub(crate) fn counts_turns(&self, pc: usize) -> bool {
+        matches!(self.insn(pc), Instruction::MayGoto { .. })
     }
 
     fn is_instruction(&self, pc: usize) -> bool {
@@ -279,7 +334,7 @@ impl<'a> Program<'a> {
                 return Err((pc, Requirement::JumpTarget, failure));
             }
             self.checkpoint[to] = true;
-            if matches!(insn, Instruction::Jump { .. }) {
+            if matches!(insn, Instruction::Jump { .. } | Instruction::MayGoto { .. }) {
                 self.checkpoint[pc] = true;
             }
         }
@@ -354,6 +409,13 @@ impl<'a> Program<'a> {
         Ok(())
     }
 
+    /// The first tail call in a subprogram.
+    fn tail_call_in(&self, subprog: usize) -> Option<usize> {
+        let (start, end) = self.subprogs[subprog];
+        let tail_call = Instruction::Call(CallTarget::Helper(helpers::TAIL_CALL));
+        (start..end).find(|&pc| self.code[pc] == Some(tail_call))
+    }
+
     /// Checks the stack of each chain of calls, given how much each subprogram uses and which calls are ever made.
     pub(crate) fn check_combined_stack(
         &self,
@@ -371,11 +433,20 @@ impl<'a> Program<'a> {
             depth.max(1).next_multiple_of(32)
         }
         // There is no recursion, so each round fixes at least the chains one call longer; a chain has eight frames at most.
+        let mut above = vec![0u32; self.subprogs.len()];
         let mut below = vec![(0u32, 0u32); self.subprogs.len()];
+        let mut frames = vec![1; self.subprogs.len()];
         let mut culprit = 0;
-        for _ in 0..self.subprogs.len().min(crate::state::MAX_FRAMES) {
+        for _ in 0..self.subprogs.len().min(MAX_FRAMES + 1) {
             for caller in 0..callees.len() {
                 for &(pc, callee) in &callees[caller] {
+                    above[callee] = above[callee].max(above[caller] + rounded(depths[caller]));
+                    frames[caller] = frames[caller].max(frames[callee] + 1);
+                    if frames[caller] > MAX_FRAMES {
+                        let count = frames[caller];
+                        let message = format!("the call stack of {count} frames is too deep");
+                        return Err((pc, Failure::new(format!("{count} frames"), message)));
+                    }
                     let total = rounded(depths[callee]) + below[callee].0;
                     if total > below[caller].0 {
                         below[caller] = (total, below[callee].1 + 1);
@@ -390,6 +461,14 @@ impl<'a> Program<'a> {
         if total > 512 {
             let message = format!("combined stack size of {} calls is {total}. Too large", below[0].1 + 1);
             return Err((culprit, Failure::new(format!("{total} bytes"), message)));
+        }
+        for (subprog, &depth) in above.iter().enumerate().filter(|(_, depth)| **depth >= TAIL_CALL_STACK) {
+            if let Some(pc) = self.tail_call_in(subprog) {
+                let message = format!(
+                    "tail_calls are not allowed when call stack of previous frames is {depth} bytes. Too large"
+                );
+                return Err((pc, Failure::new(format!("{depth} bytes"), message)));
+            }
         }
         Ok(())
     }

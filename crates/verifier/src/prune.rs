@@ -8,7 +8,7 @@ use crate::program::Program;
 use crate::state::{Frame, MAX_FRAMES, State};
 
 /// Everything matters.
-const EXACT: Marks = Marks {
+pub(crate) const EXACT: Marks = Marks {
     precise: Places {
         frames: [FramePlaces {
             regs: u16::MAX,

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::domain::pointer::Argument;
 use crate::error::Failure;
 use crate::facts::{ArgMemory, InsnFacts, ProgramInput, Region, Stats, Subprog, Verified};
 use crate::program::{NamedMap, Program};
+use crate::state::MAX_FRAMES;
 
 /// Facts gathered so far.
 #[derive(Debug)]
@@ -19,7 +21,16 @@ pub(crate) struct Recorder {
     maps_stored: BTreeSet<u32>,
     inner_maps_updated: BTreeSet<u32>,
     inner_maps_stored: BTreeSet<u32>,
+    /// The global functions that are called.
+    called: BTreeSet<usize>,
+    /// Memory that global functions were given, by subprogram and argument: instruction and argument of the call.
+    given: BTreeMap<Place, BTreeSet<(usize, u8)>>,
+    /// Instructions that access such memory, and those that pass it on in an argument.
+    through: BTreeMap<(usize, Option<u8>), BTreeSet<Place>>,
 }
+
+/// Subprogram and argument.
+type Place = (u32, u8);
 
 impl Recorder {
     pub(crate) fn new(program: &Program<'_>) -> Recorder {
@@ -41,6 +52,9 @@ impl Recorder {
             maps_stored: BTreeSet::new(),
             inner_maps_updated: BTreeSet::new(),
             inner_maps_stored: BTreeSet::new(),
+            called: BTreeSet::new(),
+            given: BTreeMap::new(),
+            through: BTreeMap::new(),
         }
     }
 
@@ -61,16 +75,72 @@ impl Recorder {
     pub(crate) fn access(&mut self, pc: usize, region: Region, write: bool) -> Result<(), Failure> {
         let is_context = |region: &Region| matches!(region, Region::Context { .. });
         let access = &mut self.facts[pc].access;
-        if access
-            .first()
-            .is_some_and(|known| is_context(known) != is_context(&region))
-        {
-            let found = "the context on one path and other memory on another";
-            return Err(Failure::new(found, "same insn cannot be used with different pointers"));
+        let passed = self.through.contains_key(&(pc, None));
+        let others = access.first().map(is_context).or(passed.then_some(false));
+        if others.is_some_and(|others| others != is_context(&region)) {
+            return Err(different_pointers());
         }
         access.insert(region);
         self.stored(region, write);
         Ok(())
+    }
+
+    /// An access to memory that a global function was given.
+    pub(crate) fn access_argument(&mut self, pc: usize, argument: Argument) -> Result<(), Failure> {
+        let first = self.facts[pc].access.first();
+        if first.is_some_and(|region| matches!(region, Region::Context { .. })) {
+            return Err(different_pointers());
+        }
+        let places = self.through.entry((pc, None)).or_default();
+        places.insert((argument.subprog, argument.index));
+        Ok(())
+    }
+
+    /// Memory that a global function was given becomes an argument of a call.
+    pub(crate) fn pass_argument(&mut self, pc: usize, index: u8, argument: Argument) {
+        let places = self.through.entry((pc, Some(index))).or_default();
+        places.insert((argument.subprog, argument.index));
+    }
+
+    /// The call at `pc` gives memory to a global function.
+    pub(crate) fn given(&mut self, pc: usize, index: u8, subprog: usize) {
+        self.given
+            .entry((subprog as u32, index))
+            .or_default()
+            .insert((pc, index));
+    }
+
+    /// A global function is called.
+    pub(crate) fn called(&mut self, subprog: usize) {
+        self.called.insert(subprog);
+    }
+
+    /// The global functions that are called somewhere.
+    pub(crate) fn all_called(&self) -> &BTreeSet<usize> {
+        &self.called
+    }
+
+    /// Puts what callers give in the place of what global functions were given.
+    fn resolve_arguments(&mut self) {
+        // There is no recursion, so each round fixes the functions one call further in.
+        for _ in 0..MAX_FRAMES {
+            for (&(pc, index), places) in &self.through {
+                let givers = places.iter().filter_map(|place| self.given.get(place)).flatten();
+                let memory = |&(pc, index): &(usize, u8)| self.facts[pc].memory[usize::from(index)].as_ref();
+                let regions: BTreeSet<Region> = givers
+                    .filter_map(memory)
+                    .flat_map(|memory| memory.regions.iter().copied())
+                    .collect();
+                match index {
+                    None => self.facts[pc].access.extend(regions),
+                    Some(index) => {
+                        if let Some(memory) = &mut self.facts[pc].memory[usize::from(index)] {
+                            memory.regions.extend(regions);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Memory is written, or made writable through a dynptr.
@@ -130,7 +200,8 @@ impl Recorder {
         *extent = (*extent).max(u32::try_from(end).unwrap_or(u32::MAX));
     }
 
-    pub(crate) fn finish(self, input: &ProgramInput<'_>, subprogs: &[(usize, usize)], stats: Stats) -> Verified {
+    pub(crate) fn finish(mut self, input: &ProgramInput<'_>, subprogs: &[(usize, usize)], stats: Stats) -> Verified {
+        self.resolve_arguments();
         let subprog = |((&(start, end), stack_depth), clear_stack)| Subprog {
             start,
             end,
@@ -150,4 +221,9 @@ impl Recorder {
             stats,
         }
     }
+}
+
+fn different_pointers() -> Failure {
+    let found = "the context on one path and other memory on another";
+    Failure::new(found, "same insn cannot be used with different pointers")
 }

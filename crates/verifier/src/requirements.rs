@@ -75,6 +75,11 @@ pub enum Requirement {
     Complexity,
     /// The number of branches waiting to be followed stays below the limit.
     PendingBranches,
+    /// The arguments are of the types that a global function takes.
+    GlobalArguments {
+        /// Index of the subprogram.
+        subprog: usize,
+    },
     /// The register has a value.
     Initialized {
         /// The register.
@@ -95,6 +100,11 @@ pub enum Requirement {
         dst: Reg,
         /// Second operand.
         src: Operand,
+    },
+    /// A constant divisor is not zero.
+    Divisor {
+        /// The constant.
+        divisor: i32,
     },
     /// A shift by a constant moves by less than the width.
     ShiftCount {
@@ -198,9 +208,11 @@ impl fmt::Display for Requirement {
             Requirement::Termination => f.write_str("every path to end"),
             Requirement::Complexity => f.write_str("a program that can be verified in a million steps"),
             Requirement::PendingBranches => f.write_str("at most 8192 branches that wait to be followed"),
+            Requirement::GlobalArguments { .. } => f.write_str("arguments of the types that the function takes"),
             Requirement::Initialized { reg } => write!(f, "{reg} to have a value"),
             Requirement::WritableReg { .. } => f.write_str("a destination other than the frame pointer"),
             Requirement::Arithmetic { .. } => f.write_str("numbers, or a pointer and a bounded number to add"),
+            Requirement::Divisor { .. } => f.write_str("a divisor other than zero"),
             Requirement::ShiftCount { bits, .. } => write!(f, "a shift by less than {bits}"),
             Requirement::MapReference { value_off: None, .. } => f.write_str("a map of the program"),
             Requirement::MapReference { .. } => f.write_str("an offset into the value of a map with one element"),
@@ -273,6 +285,9 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
                 list.push(Requirement::Initialized { reg: dst });
             }
             list.push(Requirement::WritableReg { reg: dst });
+            if let (AluOp::Div | AluOp::SDiv | AluOp::Mod | AluOp::SMod, Operand::Imm(divisor)) = (op, src) {
+                list.push(Requirement::Divisor { divisor });
+            }
             if let (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, Operand::Imm(count)) = (op, src) {
                 let bits = if width == Width::W32 { 32 } else { 64 };
                 list.push(Requirement::ShiftCount { bits, count });
@@ -385,7 +400,7 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
             list.extend(initialized(src));
             list.push(Requirement::Initialized { reg: dst });
         }
-        Instruction::Goto { .. } => {}
+        Instruction::Goto { .. } | Instruction::MayGoto { .. } => {}
         Instruction::Call(CallTarget::Subprog(_)) => {
             list.push(Requirement::NoLockAtCall { helper: None });
             list.push(Requirement::CallDepth);
@@ -398,8 +413,7 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
         }
         Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_))
         | Instruction::LoadPacket { .. }
-        | Instruction::AddrSpaceCast { .. }
-        | Instruction::MayGoto { .. } => list.push(Requirement::Supported),
+        | Instruction::AddrSpaceCast { .. } => list.push(Requirement::Supported),
     }
     list
 }

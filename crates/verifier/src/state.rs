@@ -78,6 +78,8 @@ pub(crate) struct State {
     /// The references held, in the order in which they were acquired. They belong to no frame: what one acquires another
     /// may release.
     references: Rc<Vec<Reference>>,
+    /// How many turns of loops that are bounded at run time were counted on the way here (see `loops`). No part of the set.
+    pub(crate) turns: u32,
 }
 
 impl State {
@@ -89,6 +91,20 @@ impl State {
             frames: vec![Rc::new(main)],
             lock: None,
             references: Rc::default(),
+            turns: 0,
+        }
+    }
+
+    /// On entry to a global function, of which the argument registers hold `args`. What its callers hold is not its to
+    /// release, so it begins with no references.
+    pub(crate) fn entry_of(subprog: usize, args: impl Iterator<Item = (Reg, Value)>) -> State {
+        let mut frame = Frame::new(subprog, 0);
+        args.for_each(|(reg, value)| frame.set(reg, value));
+        State {
+            frames: vec![Rc::new(frame)],
+            lock: None,
+            references: Rc::default(),
+            turns: 0,
         }
     }
 
@@ -190,6 +206,39 @@ impl State {
             if frame.stack.spills().any(|(_, value)| concerns(value)) {
                 let stack = Rc::make_mut(&mut Rc::make_mut(frame).stack);
                 stack.spills_mut(&concerns).for_each(&mut change);
+            }
+        }
+    }
+
+    /// Whether the same calls lead to both.
+    pub(crate) fn same_calls(&self, other: &State) -> bool {
+        let calls = |state: &State| state.frames.iter().map(|frame| frame.call_pc).collect::<Vec<_>>();
+        self.frames.len() == other.frames.len() && calls(self) == calls(other)
+    }
+
+    /// Forgets numbers that are others than in `earlier`, which the same calls lead to, but for those in `kept`,
+    /// of these perhaps constants only.
+    pub(crate) fn widen(&mut self, earlier: &State, kept: &Places, constants_only: bool) {
+        for ((frame, earlier), kept) in self.frames.iter_mut().zip(&earlier.frames).zip(&kept.frames) {
+            let forget = |kept: bool, new: &Value, old: &Value| match (new, old) {
+                (Value::Scalar(new, _), Value::Scalar(old, _)) => {
+                    new != old && (!kept || constants_only && new.as_constant().is_none())
+                }
+                _ => false,
+            };
+            for index in 0..10 {
+                if forget(kept.regs & 1 << index != 0, &frame.regs[index], &earlier.regs[index]) {
+                    Rc::make_mut(frame).regs[index] = Value::UNKNOWN;
+                }
+            }
+            let slots = frame.stack.spilled_in_both(&earlier.stack);
+            let slots: Vec<usize> = slots
+                .filter(|(slot, new, old)| forget(kept.slots & 1 << slot != 0, new, old))
+                .map(|(slot, ..)| slot)
+                .collect();
+            if !slots.is_empty() {
+                let stack = Rc::make_mut(&mut Rc::make_mut(frame).stack);
+                slots.into_iter().for_each(|slot| stack.forget_number(slot));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::domain::value::IdMap;
 use crate::node::Node;
 use crate::program::Program;
-use crate::prune::{covers, same};
+use crate::prune::{EXACT, covers, same};
 use crate::state::State;
 
 /// A kept state that was of use `hits` times is dropped after `MISSES * (hits + 1)` comparisons in vain.
@@ -21,6 +21,8 @@ pub(crate) enum Seen {
     },
     /// Everything that can follow has been followed from this state.
     Covered(Rc<Node>),
+    /// This state, which is not complete, stands for all that can be here, and what loops there are have an end.
+    Turn(Rc<Node>),
     /// The path has been here before.
     Loop,
 }
@@ -61,8 +63,16 @@ impl Visited {
                     node.hits.set(node.hits.get() + 1);
                     return Seen::Covered(Rc::clone(node));
                 }
+            } else if node.is_held() {
+                if state.turns >= node.state.turns && covers(program, pc, &node.state, &EXACT, state, ids) {
+                    return Seen::Turn(Rc::clone(node));
+                }
             } else {
-                if same(program, pc, &node.state, state, ids) {
+                let turned = state.turns > node.state.turns;
+                if turned && program.counts_turns(pc) && covers(program, pc, &node.state, &EXACT, state, ids) {
+                    return Seen::Turn(Rc::clone(node));
+                }
+                if !turned && same(program, pc, &node.state, state, ids) {
                     return Seen::Loop;
                 }
                 again = true;

@@ -50,8 +50,10 @@ files!(
     context,
     control,
     dynptrs,
+    globals,
     helpers,
     locks,
+    loops,
     maps,
     maps_of_maps,
     packets,
@@ -61,7 +63,8 @@ files!(
     prototypes,
     pruning,
     ringbufs,
-    stack
+    stack,
+    tail_calls
 );
 
 #[test]

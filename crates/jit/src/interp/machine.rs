@@ -164,7 +164,8 @@ impl Machine<'_> {
                     }
                 }
                 Step::Goto { target } => next = target as usize,
-                Step::MayGoto { target } => match loops.checked_sub(1) {
+                // What is left of the budget then is for the rest of the program.
+                Step::MayGoto { target } => match loops.checked_sub(1).filter(|_| left > budget / 2) {
                     Some(rest) => loops = rest,
                     None => next = target as usize,
                 },

@@ -61,7 +61,7 @@ fn with_number(
         return fail(format!("R{index} 32-bit pointer arithmetic prohibited"));
     }
     match kind {
-        _ if kind.null_id().is_some() => {
+        _ if kind.is_nullable() => {
             return fail(format!(
                 "R{index} pointer arithmetic on {name} prohibited, null-check it first"
             ));

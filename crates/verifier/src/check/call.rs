@@ -4,8 +4,8 @@ use hitless_isa::Reg;
 
 use super::Context;
 use super::dynptr;
-use super::memory::{Bytes, aligned, object, stack_bytes, stack_range};
-use crate::domain::pointer::{MAX_OFFSET, Pointer, PointerKind};
+use super::memory::{Bytes, aligned, argument_memory, object, stack_bytes, stack_range};
+use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
 use crate::error::Failure;
@@ -157,7 +157,7 @@ pub(crate) fn mem_size(
 }
 
 /// The context, as it was passed to the program.
-fn context(value: &Value, reg: Reg) -> Result<(), Failure> {
+pub(super) fn context(value: &Value, reg: Reg) -> Result<(), Failure> {
     let Some(pointer) = value
         .as_pointer()
         .filter(|pointer| pointer.kind == PointerKind::Context)
@@ -204,7 +204,7 @@ pub(crate) fn size_range(size: &Value, reg: Reg, zero_allowed: bool) -> Result<(
 }
 
 /// `len` bytes at the pointer in an argument can be used so.
-fn memory(
+pub(super) fn memory(
     cx: &mut Context<'_, '_>,
     index: u8,
     value: &Value,
@@ -232,7 +232,15 @@ fn memory(
         | PointerKind::InnerMapOrNull { .. }
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }
-        | PointerKind::Record { nullable: true, .. } => return Err(wrong_type(value, reg, expected)),
+        | PointerKind::Record { nullable: true, .. }
+        | PointerKind::Argument(Argument { nullable: true, .. }) => return Err(wrong_type(value, reg, expected)),
+        PointerKind::Argument(_) if align => return Err(wrong_type(value, reg, "fp, map_value")),
+        PointerKind::Argument(argument) => {
+            argument_memory(&bytes, argument)?;
+            cx.recorder.argument(cx.pc, index, None, write);
+            cx.recorder.pass_argument(cx.pc, index, argument);
+            return Ok(());
+        }
         PointerKind::Stack { frame } => {
             if align {
                 aligned(&bytes, "stack ")?;

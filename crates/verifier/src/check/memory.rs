@@ -4,7 +4,7 @@ use hitless_isa::{Reg, Size};
 
 use super::Context;
 use super::dynptr;
-use crate::domain::pointer::{MAX_OFFSET, Pointer, PointerKind};
+use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, slots_of};
 use crate::domain::tnum::Tnum;
 use crate::domain::value::Value;
@@ -60,13 +60,15 @@ pub(super) fn accessible(
         | PointerKind::PacketEnd
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }
-        | PointerKind::Record { nullable: true, .. } => {
+        | PointerKind::Record { nullable: true, .. }
+        | PointerKind::Argument(Argument { nullable: true, .. }) => {
             return bytes.fail(format!("R{reg} invalid mem access '{}'", value.type_name()));
         }
         PointerKind::Context
         | PointerKind::Packet { .. }
         | PointerKind::PacketMeta { .. }
         | PointerKind::ContextMemory { .. }
+        | PointerKind::Argument(_)
             if atomic =>
         {
             let direction = if access.writes() { "stores into" } else { "loads from" };
@@ -74,6 +76,10 @@ pub(super) fn accessible(
                 "BPF_ATOMIC {direction} R{reg} {} is not allowed",
                 value.type_name()
             ));
+        }
+        PointerKind::Argument(argument) => {
+            argument_memory(&bytes, argument)?;
+            return cx.recorder.access_argument(cx.pc, argument);
         }
         PointerKind::Context => context_field(cx, &bytes, access)?,
         PointerKind::Stack { frame } => {
@@ -353,6 +359,28 @@ fn context_memory(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, field: u16) -> Re
     }
     cx.recorder.extent(field, max + bytes.len);
     Ok(Region::ContextMemory { field })
+}
+
+/// The bytes lie in the memory that a global function was given.
+pub(super) fn argument_memory(bytes: &Bytes<'_>, argument: Argument) -> Result<(), Failure> {
+    let size = i64::from(argument.size);
+    let (reg, len) = (bytes.reg, bytes.len);
+    if bytes.pointer.var.s64.min < 0 {
+        return bytes.fail(negative(reg));
+    }
+    let Some((min, max)) = bytes.pointer.offsets() else {
+        return bytes.fail(format!(
+            "R{reg} unbounded memory access, make sure to bounds check any such access"
+        ));
+    };
+    let (min, max) = (min + bytes.off, max + bytes.off);
+    let outside = if min < 0 { min } else { max };
+    if min < 0 || max + len > size {
+        return bytes.fail(format!(
+            "invalid access to memory, mem_size={size} off={outside} size={len}"
+        ));
+    }
+    Ok(())
 }
 
 /// The register may be stored at an offset from `base`, which is accessible.

@@ -6,6 +6,7 @@
 mod arithmetic;
 mod call;
 mod dynptr;
+mod func;
 mod memory;
 
 use hitless_isa::Reg;
@@ -54,6 +55,7 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             Some(missing) => Err(does_not_exist(missing)),
         },
         Requirement::CallDepth => call_depth(cx.state),
+        Requirement::GlobalArguments { subprog } => func::arguments(cx, subprog),
         Requirement::Initialized { reg } => match cx.state.reg(reg) {
             Value::Uninit => Err(Failure::new("nothing", format!("R{} !read_ok", reg.index()))),
             _ => Ok(()),
@@ -62,6 +64,8 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             Err(Failure::new("the frame pointer", "frame pointer is read only"))
         }
         Requirement::WritableReg { .. } => Ok(()),
+        Requirement::Divisor { divisor: 0 } => Err(Failure::new("0", "div by zero")),
+        Requirement::Divisor { .. } => Ok(()),
         Requirement::ShiftCount { bits, count } => {
             if u32::try_from(count).is_ok_and(|count| count < bits) {
                 Ok(())
@@ -136,11 +140,10 @@ fn unsupported(cx: &Context<'_, '_>) -> Failure {
             "a cast between address spaces",
             "addr_space_cast insn can only be used in a program that has an associated arena".to_owned(),
         ),
-        Instruction::LoadPacket { .. } => (
+        _ => (
             "a legacy packet access",
             "BPF_LD_[ABS|IND] instructions not allowed for this program type".to_owned(),
         ),
-        _ => ("an open-ended loop", "may_goto is not supported".to_owned()),
     };
     Failure::new(found, message)
 }
@@ -256,6 +259,17 @@ fn return_value(cx: &mut Context<'_, '_>) -> Result<(), Failure> {
                 "cannot return stack pointer to the caller",
             )),
             _ => Ok(()),
+        };
+    }
+    if cx.state.frame().subprog != 0 {
+        return match value {
+            Value::Uninit => Err(Failure::new("nothing", "R0 !read_ok")),
+            Value::Scalar(..) => Ok(()),
+            Value::Pointer(pointer) => {
+                let name = pointer.kind.name();
+                let message = format!("At subprogram exit the register R0 is not a scalar value ({name})");
+                Err(Failure::new(value.to_string(), message))
+            }
         };
     }
     let range = cx.program.input.context.return_range;

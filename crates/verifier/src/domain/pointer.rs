@@ -94,6 +94,21 @@ pub(crate) enum PointerKind {
         /// Whether it may be NULL instead.
         nullable: bool,
     },
+    /// Memory that a global function was given.
+    Argument(Argument),
+}
+
+/// Memory that a global function was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Argument {
+    /// Index of the subprogram.
+    pub(crate) subprog: u32,
+    /// Which argument, from 0.
+    pub(crate) index: u8,
+    /// Size of the memory.
+    pub(crate) size: u32,
+    /// Whether it may be NULL instead.
+    pub(crate) nullable: bool,
 }
 
 impl PointerKind {
@@ -114,10 +129,32 @@ impl PointerKind {
             PointerKind::Slice { nullable: true, .. } => "mem_or_null",
             PointerKind::Record { nullable: false, .. } => "ringbuf_mem",
             PointerKind::Record { nullable: true, .. } => "ringbuf_mem_or_null",
+            PointerKind::Argument(Argument { nullable: false, .. }) => "mem",
+            PointerKind::Argument(Argument { nullable: true, .. }) => "mem_or_null",
         }
     }
 
-    /// The id that it shares with its copies, if it may be NULL: they are NULL or not together.
+    /// Whether it may be NULL instead.
+    pub(crate) fn is_nullable(self) -> bool {
+        match self {
+            PointerKind::MapValue { nullable, .. }
+            | PointerKind::Slice { nullable, .. }
+            | PointerKind::Record { nullable, .. }
+            | PointerKind::Argument(Argument { nullable, .. }) => nullable,
+            PointerKind::InnerMapOrNull { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether both are NULL or neither is: copies of one pointer.
+    pub(crate) fn is_null_with(self, other: PointerKind) -> bool {
+        match (self, other) {
+            (PointerKind::Argument(argument), PointerKind::Argument(other)) => argument.nullable && argument == other,
+            _ => self.null_id().is_some() && self.null_id() == other.null_id(),
+        }
+    }
+
+    /// The id that it shares with its copies, if it may be NULL and has one.
     pub(crate) fn null_id(self) -> Option<Id> {
         match self {
             PointerKind::MapValue { id, nullable: true, .. }
@@ -133,7 +170,8 @@ impl PointerKind {
         match &mut self {
             PointerKind::MapValue { nullable, .. }
             | PointerKind::Slice { nullable, .. }
-            | PointerKind::Record { nullable, .. } => *nullable = false,
+            | PointerKind::Record { nullable, .. }
+            | PointerKind::Argument(Argument { nullable, .. }) => *nullable = false,
             PointerKind::InnerMapOrNull { map, .. } => self = PointerKind::Map { map: *map },
             _ => {}
         }
@@ -197,6 +235,7 @@ impl Pointer {
             PointerKind::MapValue { nullable, .. } | PointerKind::Record { nullable, .. } => !nullable && from_start,
             PointerKind::Slice { .. } => false,
             PointerKind::ContextMemory { .. } | PointerKind::InnerMapOrNull { .. } => false,
+            PointerKind::Argument(argument) => !argument.nullable && from_start,
             PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => from_start,
             PointerKind::Context | PointerKind::PacketEnd | PointerKind::Map { .. } => from_start,
         }

@@ -329,6 +329,25 @@ impl Stack {
             .fold(0, |slots, index| slots | 1 << index)
     }
 
+    /// The slots in which both have spills of the same size, with the values of `self` and of `other`.
+    pub(crate) fn spilled_in_both<'a>(
+        &'a self,
+        other: &'a Stack,
+    ) -> impl Iterator<Item = (usize, &'a Value, &'a Value)> {
+        let pairs = self.slots.iter().zip(&other.slots).enumerate();
+        pairs.filter_map(|(index, (new, old))| {
+            let (new_value, old_value) = (new.spill.as_deref()?, old.spill.as_deref()?);
+            (new.size == old.size).then_some((index, new_value, old_value))
+        })
+    }
+
+    /// Makes the number spilled in a slot any number.
+    pub(crate) fn forget_number(&mut self, slot: usize) {
+        let slot = &mut self.slots[slot];
+        let any = Value::Scalar(Scalar::loaded(usize::from(slot.size), false), Link::NONE);
+        slot.spill = Some(Rc::new(any));
+    }
+
     /// Whether `self` stands for no more states than `old` in the slots `read`, where of the numbers spilled in `old` only
     /// those in `precise` matter (see [`Value::leq`]).
     pub(crate) fn leq(&self, old: &Stack, read: Slots, precise: Slots, ids: &mut IdMap) -> bool {

@@ -6,6 +6,7 @@
 //! through a map value).
 
 mod context;
+mod func;
 mod helper;
 mod map;
 mod program;
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 use hitless_isa::Insn;
 
 pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths};
+pub use func::{FuncArg, GlobalFunc};
 pub use helper::{ArgType, HelperProto, MemArg, MemSize, MemUse, RetType};
 pub use map::{MapFacts, MapKind};
 pub use program::{ProgramKind, ProgramSet};
@@ -39,6 +41,8 @@ pub struct ProgramInput<'a> {
     pub lines: &'a [SourceLine],
     /// Instructions that must never run, sorted by `pc`; each a call of a helper that does not exist.
     pub poisoned: &'a [Poisoned],
+    /// The functions in `insns` that are verified by themselves, sorted by `start`; not the main program.
+    pub global_funcs: &'a [GlobalFunc],
 }
 
 /// An instruction that needs something that does not exist where the program is loaded.

@@ -99,6 +99,7 @@ fn pointer(maps: &[MapFacts], pointer: &Pointer, depth: usize) -> String {
             items.extend((nullable && id != 0).then(|| format!("id={id}")));
             map_items(&mut items, map);
         }
+        PointerKind::Argument(argument) => items.push(format!("sz={}", argument.size)),
         _ => {}
     }
     match off {

@@ -91,6 +91,21 @@ impl<'l> Tracer<'l> {
         self.insn_end
     }
 
+    /// A global function is followed by itself.
+    pub(crate) fn global(&mut self, program: &Program<'_>, subprog: usize) {
+        let name = program.global(subprog).map_or("", |func| func.name.as_str());
+        if !self.log.level.has(LogLevel::ALL) {
+            self.log.reset(0);
+        }
+        if self.log.level.insns() {
+            self.log.write(&format!("Validating {name}() func#{subprog}...\n"));
+        }
+        self.arrival = Arrival::Entry;
+        self.delta.clear();
+        self.insn_end = self.log.position();
+        self.line = None;
+    }
+
     /// A path is followed that began at the jump in slot `from`.
     pub(crate) fn resumed(&mut self, from: usize, position: u64) {
         if !self.log.level.has(LogLevel::ALL) {
@@ -158,6 +173,9 @@ impl<'l> Tracer<'l> {
         let all = |state: &State, depth| frame(input, state, depth, ALL_REGS, Slots::MAX);
         let depth = state.depth();
         match program.insn(pc) {
+            Instruction::Call(CallTarget::Subprog(_)) if program.global_callee(pc).is_some() => {
+                self.global_call(program, pc, state);
+            }
             Instruction::Call(CallTarget::Subprog(_)) if depth > before.depth() => {
                 let (caller, callee) = (all(state, depth - 1), all(state, depth));
                 self.log.write(&format!("caller:\n{caller}\ncallee:\n{callee}\n"));
@@ -190,6 +208,19 @@ impl<'l> Tracer<'l> {
                 }
             }
         }
+    }
+
+    /// A global function was called at `pc`, and not entered.
+    fn global_call(&mut self, program: &Program<'_>, pc: usize, state: &State) {
+        let Some(subprog) = program.global_callee(pc) else {
+            return;
+        };
+        let name = program.global(subprog).map_or("", |func| func.name.as_str());
+        let known = frame(program.input, state, state.depth(), 1, 0);
+        self.log.write(&format!(
+            "Func#{subprog} ('{name}') is global and assumed valid.\n{}:{known}\n",
+            pc + 1
+        ));
     }
 
     /// The program is refused.

@@ -123,10 +123,11 @@ fn update(state: &mut State, reg: Reg, value: Value) {
 
 /// The pointer is, or is not, NULL.
 fn null_check(state: &mut State, pointer: &Pointer, is_null: bool) -> bool {
-    let Some(id) = pointer.kind.null_id() else {
+    let kind = pointer.kind;
+    if !kind.is_nullable() {
         return !(is_null && pointer.is_certainly_not_null());
-    };
-    let same = |value: &Value| value.as_pointer().and_then(|pointer| pointer.kind.null_id()) == Some(id);
+    }
+    let same = |value: &Value| value.as_pointer().is_some_and(|other| kind.is_null_with(other.kind));
     state.for_each_value(same, |value| {
         if is_null {
             *value = Value::constant(0);
@@ -134,7 +135,7 @@ fn null_check(state: &mut State, pointer: &Pointer, is_null: bool) -> bool {
             pointer.kind = pointer.kind.not_null();
         }
     });
-    if is_null && pointer.kind.reference() == Some(id) {
+    if let Some(id) = kind.null_id().filter(|id| is_null && kind.reference() == Some(*id)) {
         // There is nothing to be released.
         state.forget_reference(id);
     }

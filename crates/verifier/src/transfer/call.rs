@@ -8,7 +8,7 @@ use crate::check::{arg_reg, dynptr_at, dynptr_place, lock_at, map_argument, mem_
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::stack::{Dynptr, DynptrMemory, Slots};
 use crate::domain::value::Value;
-use crate::facts::{ArgType, HelperProto, MemSize, RetType};
+use crate::facts::{ArgType, FuncArg, GlobalFunc, HelperProto, MemSize, RetType};
 use crate::program::Program;
 use crate::state::{Frame, State};
 use crate::tables::helpers;
@@ -34,6 +34,35 @@ pub(super) fn exit(state: &mut State) -> Flow {
     };
     state.set(Reg::R0, result);
     Flow::To(frame.call_pc + 1)
+}
+
+/// Calls a global function, of which nothing but its types is known.
+pub(super) fn global(state: &mut State, uses: &mut Uses, func: &GlobalFunc, changes_packet: bool) {
+    let args = func.args.as_deref().unwrap_or_default();
+    for (index, arg) in (0..).zip(args) {
+        if let (FuncArg::Memory { size, .. }, Value::Pointer(pointer)) = (arg, state.reg(arg_reg(index)))
+            && let PointerKind::Stack { frame } = pointer.kind
+        {
+            match pointer.constant_offset() {
+                Some(at) => overwrite(state, uses, frame, at, (*size).into()),
+                None => may_overwrite(state, frame, &pointer, 0, (*size).into(), false),
+            }
+        }
+    }
+    state.frame_mut().clobber_caller_saved();
+    if changes_packet {
+        forget_packet(state);
+    }
+    state.set(Reg::R0, Value::UNKNOWN);
+}
+
+fn forget_packet(state: &mut State) {
+    let in_packet = |value: &Value| {
+        value
+            .as_pointer()
+            .is_some_and(|pointer| pointer.kind.is_packet_family())
+    };
+    state.for_each_value(in_packet, |value| *value = Value::UNKNOWN);
 }
 
 /// Calls a helper.
@@ -90,12 +119,7 @@ pub(super) fn helper(
     }
     state.frame_mut().clobber_caller_saved();
     if proto.changes_packet {
-        let in_packet = |value: &Value| {
-            value
-                .as_pointer()
-                .is_some_and(|pointer| pointer.kind.is_packet_family())
-        };
-        state.for_each_value(in_packet, |value| *value = Value::UNKNOWN);
+        forget_packet(state);
     }
     let value_of = |map, nullable, ids: &mut Ids| {
         let id = ids.fresh();

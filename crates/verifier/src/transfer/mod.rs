@@ -29,6 +29,13 @@ pub(crate) enum Flow {
         /// The following instruction.
         next: usize,
     },
+    /// Out of a loop, or into its next turn: at run time something bounds how often.
+    Turn {
+        /// Where the loop is left.
+        out: usize,
+        /// Where its next turn begins.
+        turn: usize,
+    },
     /// Nowhere: the program ends, or no machine state gets here.
     End,
 }
@@ -89,9 +96,17 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
             return branch::jump(state, uses, branch::Jump { width, cond, dst, src }, jump, next);
         }
         Instruction::Goto { off, .. } => return Flow::To(target(pc, off).expect("jump targets were checked")),
+        Instruction::MayGoto { off } => {
+            let out = target(pc, off).expect("jump targets were checked");
+            return Flow::Turn { out, turn: next };
+        }
         Instruction::Call(CallTarget::Subprog(off)) => {
             let start = target(pc, off).expect("call targets were checked");
             let subprog = program.subprog_at(start).expect("call targets start subprograms");
+            if let Some(func) = program.global(subprog) {
+                call::global(state, uses, func, program.changes_packet(subprog));
+                return Flow::To(next);
+            }
             call::enter(state, uses, subprog, pc);
             return Flow::To(start);
         }
@@ -104,8 +119,7 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
         // Never accepted.
         Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_))
         | Instruction::LoadPacket { .. }
-        | Instruction::AddrSpaceCast { .. }
-        | Instruction::MayGoto { .. } => return Flow::End,
+        | Instruction::AddrSpaceCast { .. } => return Flow::End,
     }
     Flow::To(next)
 }

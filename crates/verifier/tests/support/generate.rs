@@ -49,6 +49,8 @@ enum Part {
     Skip(Instruction, usize),
     /// A conditional jump back to the beginning of a part.
     Back(Instruction, usize),
+    /// A jump back to the beginning of a part, as long as `may_goto` allows.
+    MayGoBack(usize),
     /// A call of the subprogram at the end.
     Call,
 }
@@ -127,10 +129,11 @@ pub fn program(random: &mut Random) -> Vec<Insn> {
             let limit = Operand::Imm(1 + random.below(6) as i32);
             let cond = random.pick(&[Cond::Lt, Cond::Slt, Cond::Ne, Cond::Le]);
             parts.push(Part::Insns(vec![alu(AluOp::Add, Reg::R9, Operand::Imm(1))]));
-            parts.push(Part::Back(
-                jump(random.pick(&[Width::W32, Width::W64]), cond, Reg::R9, limit),
-                start,
-            ));
+            let back = jump(random.pick(&[Width::W32, Width::W64]), cond, Reg::R9, limit);
+            parts.push(match random.below(3) {
+                0 => Part::MayGoBack(start),
+                _ => Part::Back(back, start),
+            });
         }
     }
     let tail = epilogue(random, &mut parts);
@@ -349,6 +352,7 @@ fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<
         let len = match part {
             Part::Insns(insns) => slots(insns),
             Part::Skip(..) | Part::Back(..) => 1,
+            Part::MayGoBack(_) => 2,
             Part::Call => slots(&call(0)),
         };
         starts.push(starts.last().expect("not empty") + len);
@@ -376,6 +380,11 @@ fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<
                 code.push(target(insn, at, starts[(index + 1 + over).min(parts.len())]));
             }
             Part::Back(insn, to) => code.push(target(insn, at, starts[*to])),
+            Part::MayGoBack(to) => {
+                let off = starts[*to] as i32 - at as i32 - 2;
+                let long = false;
+                code.extend([Instruction::MayGoto { off: 1 }, Instruction::Goto { off, long }]);
+            }
             Part::Call => {
                 called = true;
                 code.extend(call(sub as i32 - at as i32 - 1));

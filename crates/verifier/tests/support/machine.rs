@@ -45,6 +45,8 @@ pub struct Machine<'a> {
     next_record: u64,
     /// Where dynptrs are, and where their bytes are; these are at 0 if there are none.
     dynptrs: Vec<(u64, u64, u64)>,
+    /// How often `may_goto` still falls through.
+    turns: u64,
 }
 
 type Step<T> = Result<T, String>;
@@ -71,7 +73,9 @@ impl<'a> Machine<'a> {
             lock: None,
             next_record: 0x5_0000_0000,
             dynptrs: Vec::new(),
+            turns: 0,
         };
+        machine.turns = machine.random.below(40);
         machine.packet_meta = 0x8_0000_0000;
         machine.add_packet();
         for (index, map) in case.maps.iter().enumerate() {
@@ -155,6 +159,16 @@ impl<'a> Machine<'a> {
         ))
     }
 
+    /// How many frames there are below that of the last global function: its claims count from there.
+    fn base(&self) -> u64 {
+        let global = |next: usize| {
+            let start = next.wrapping_add_signed(self.case.insns[next - 1].imm as isize);
+            self.case.global_funcs.iter().any(|func| func.start == start)
+        };
+        let last = self.callers.iter().rposition(|(_, next)| global(*next));
+        last.map_or(0, |index| index as u64 + 1)
+    }
+
     fn admits(&self, claim: &Claim, value: u64) -> bool {
         let (object, fixed, var) = match claim {
             Claim::Nothing | Claim::AnyNumber => return true,
@@ -166,7 +180,7 @@ impl<'a> Machine<'a> {
         let checked = |range: &u32| value.wrapping_sub(fixed).wrapping_add(u64::from(*range));
         match object {
             Object::Context => at(CONTEXT),
-            Object::Stack(frame) => at(STACK_TOP + u64::from(*frame) * FRAME),
+            Object::Stack(frame) => at(STACK_TOP + (self.base() + u64::from(*frame)) * FRAME),
             Object::Packet(range) => at(self.packet) && (*range == 0 || checked(range) <= self.packet_end),
             Object::PacketMeta(range) => at(self.packet_meta) && (*range == 0 || checked(range) <= self.packet),
             Object::PacketEnd => value == self.packet_end,
@@ -335,6 +349,10 @@ impl<'a> Machine<'a> {
                     return Ok(Some(target(off)));
                 }
             }
+            Instruction::MayGoto { off } => match self.turns.checked_sub(1) {
+                Some(turns) => self.turns = turns,
+                None => return Ok(Some(target(off))),
+            },
             Instruction::Goto { off, .. } => return Ok(Some(target(off))),
             Instruction::Call(CallTarget::Subprog(off)) => {
                 self.callers.push((self.regs, next));

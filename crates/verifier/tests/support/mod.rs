@@ -13,8 +13,8 @@ use kernel::{LoadAs, LogLevel, Outcome, load_with};
 use hitless_verifier::tables::program_types::{self, ProgramType};
 use hitless_verifier::tables::{helpers, map_types};
 use hitless_verifier::{
-    ContextFacts, ContextFieldKind, HelperProto, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection, Verified,
-    Widths, verify,
+    ContextFacts, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, MapFacts, Poisoned, ProgramInput, ProgramKind,
+    Rejection, Verified, Widths, verify,
 };
 
 /// A program as a case file describes it.
@@ -30,6 +30,7 @@ pub struct Case {
     pub gpl: bool,
     pub insns: Vec<Insn>,
     pub poisoned: Vec<Poisoned>,
+    pub global_funcs: Vec<GlobalFunc>,
     /// The errors expected: slot and message.
     pub errors: Vec<(usize, String)>,
 }
@@ -45,7 +46,7 @@ impl Case {
             license: if self.gpl { c"GPL" } else { c"Proprietary" },
             ..LoadAs::from(self.program_type?)
         };
-        // Locks are found through BTF, and what is frozen has to be filled first.
+        // Locks and global functions are found through BTF, and what is frozen has to be filled first.
         let plain = |map: &MapFacts| {
             let inner = map.inner.as_deref();
             map.spin_lock.is_none() && map.frozen.is_none() && inner.is_none_or(|inner| inner.spin_lock.is_none())
@@ -54,7 +55,9 @@ impl Case {
         self.maps
             .iter()
             .all(plain)
-            .then(|| outcome().unwrap_or_else(|error| panic!("{}: maps: {error}", self.name)))
+            .then_some(())
+            .filter(|()| self.global_funcs.is_empty())
+            .map(|()| outcome().unwrap_or_else(|error| panic!("{}: maps: {error}", self.name)))
     }
 
     /// A case with the same surroundings, and no program.
@@ -69,6 +72,7 @@ impl Case {
             gpl: self.gpl,
             insns: Vec::new(),
             poisoned: Vec::new(),
+            global_funcs: self.global_funcs.clone(),
             errors: Vec::new(),
         }
     }
@@ -83,6 +87,7 @@ impl Case {
             gpl_compatible: self.gpl,
             lines: &[],
             poisoned: &self.poisoned,
+            global_funcs: &self.global_funcs,
         }
     }
 }
@@ -105,6 +110,7 @@ pub fn corpus() -> Vec<Case> {
 /// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX] [inner NAME TYPE ...]
 /// context: xdp | xdp readonly | update | delete | fields | SECTION | sleepable
 /// license: proprietary
+/// global: LABEL [scalar | ctx | mem SIZE | nonnull SIZE]...
 /// ```
 ///
 /// An instruction that must be refused carries `; error: MESSAGE`, one that is poisoned `; missing: WHAT`, before the error if
@@ -131,6 +137,7 @@ fn case(line: usize, lines: &[&str]) -> Case {
         gpl: true,
         insns: Vec::new(),
         poisoned: Vec::new(),
+        global_funcs: Vec::new(),
         errors: Vec::new(),
     };
     let mut program = String::new();
@@ -139,6 +146,8 @@ fn case(line: usize, lines: &[&str]) -> Case {
             case.maps.push(map_facts(map));
         } else if let Some(context) = text.strip_prefix("context: ") {
             set_context(&mut case, context);
+        } else if let Some(func) = text.strip_prefix("global: ") {
+            case.global_funcs.push(global_func(func));
         } else if *text == "license: proprietary" {
             case.gpl = false;
         } else {
@@ -150,6 +159,10 @@ fn case(line: usize, lines: &[&str]) -> Case {
     let mut pc = 0;
     for text in program.lines() {
         let (code, comment) = text.split_once(';').unwrap_or((text, ""));
+        if let Some((label, _)) = code.split_once(':') {
+            let funcs = case.global_funcs.iter_mut().filter(|func| func.name == label);
+            funcs.for_each(|func| func.start = pc);
+        }
         let code = code.rsplit(':').next().unwrap_or_default().trim();
         // `map[idx:0]` has a colon of its own.
         if code.is_empty() {
@@ -165,7 +178,31 @@ fn case(line: usize, lines: &[&str]) -> Case {
         }
         pc += decode(&case.insns, pc).map_or(1, |insn| insn.slots());
     }
+    case.global_funcs.sort_by_key(|func| func.start);
     case
+}
+
+fn global_func(text: &str) -> GlobalFunc {
+    let mut words = text.split_whitespace();
+    let name = words.next().expect("a function has a name").to_owned();
+    let mut args = Vec::new();
+    while let Some(word) = words.next() {
+        let mut size = || words.next().and_then(|n| n.parse().ok()).expect("a size");
+        args.push(match word {
+            "scalar" => FuncArg::Scalar,
+            "ctx" => FuncArg::Context,
+            "mem" | "nonnull" => FuncArg::Memory {
+                size: size(),
+                nullable: word == "mem",
+            },
+            other => panic!("function {name}: {other}"),
+        });
+    }
+    GlobalFunc {
+        start: 0,
+        name,
+        args: Ok(args),
+    }
 }
 
 fn map_facts(text: &str) -> MapFacts {

@@ -1,0 +1,69 @@
+//! Arguments of global functions: at the call all that is known of them is their types.
+
+use super::Context;
+use super::call::{arg_reg, context, memory};
+use crate::domain::pointer::Pointer;
+use crate::domain::value::Value;
+use crate::error::Failure;
+use crate::facts::{FuncArg, MemUse};
+
+/// The arguments of the call of the global function `subprog` are of its types.
+pub(super) fn arguments(cx: &mut Context<'_, '_>, subprog: usize) -> Result<(), Failure> {
+    let Some(func) = cx.program.global(subprog) else {
+        return Ok(());
+    };
+    let args = match &func.args {
+        Ok(args) => args,
+        Err(reason) => return Err(Failure::new(reason.clone(), reason.clone())),
+    };
+    cx.recorder.called(subprog);
+    for (index, arg) in (0..).zip(args) {
+        let reg = arg_reg(index);
+        let value = cx.state.reg(reg);
+        if value == Value::Uninit {
+            return Err(Failure::new("nothing", format!("R{} !read_ok", reg.index())));
+        }
+        match *arg {
+            FuncArg::Scalar if value.as_scalar().is_some() => {}
+            FuncArg::Scalar => {
+                let message = format!("R{} is not a scalar", reg.index());
+                return Err(Failure::new(value.to_string(), message));
+            }
+            FuncArg::Context => context(&value, reg)?,
+            FuncArg::Memory { nullable: true, .. } if value.is_zero() => cx.uses.value(reg),
+            FuncArg::Memory { size, nullable } => {
+                let pointer = non_null(&value);
+                if !nullable && (pointer != value || value.is_zero()) {
+                    let message = format!("arg#{index} is expected to be non-NULL");
+                    return Err(Failure::new(value.to_string(), message));
+                }
+                if program_moves_packet(cx, subprog, &value) {
+                    let message = format!(
+                        "R{} packet memory cannot be passed to a function that changes it",
+                        reg.index()
+                    );
+                    return Err(Failure::new(value.to_string(), message));
+                }
+                memory(cx, index, &pointer, size.into(), MemUse::ReadAndWrite, false)?;
+                cx.recorder.given(cx.pc, index, subprog);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn program_moves_packet(cx: &Context<'_, '_>, subprog: usize, value: &Value) -> bool {
+    let in_packet = value
+        .as_pointer()
+        .is_some_and(|pointer| pointer.kind.is_packet_family());
+    in_packet && cx.program.changes_packet(subprog)
+}
+
+/// The value, if it is not NULL.
+fn non_null(value: &Value) -> Value {
+    let Value::Pointer(pointer) = value else { return *value };
+    Value::Pointer(Pointer {
+        kind: pointer.kind.not_null(),
+        ..*pointer
+    })
+}
