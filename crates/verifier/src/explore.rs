@@ -286,6 +286,15 @@ impl Search<'_, '_> {
                     .map_err(|failure| self.error(pc, Requirement::PendingBranches, failure))?;
                 Ok(true)
             }
+            Flow::Replaced { back, state, next } => {
+                path.pc = next;
+                self.fork(path, (pc, back), *state)
+                    .map_err(|failure| self.error(pc, Requirement::PendingBranches, failure))?;
+                if let Some(fork) = self.pending.last_mut() {
+                    fork.segment.replaced();
+                }
+                Ok(true)
+            }
             Flow::End => Ok(false),
         }
     }

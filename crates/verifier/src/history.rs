@@ -16,6 +16,8 @@ pub(crate) enum Effect {
     Spill(StackSlot),
     /// A branch narrowed linked numbers together: index of the places in the segment.
     Linked(u16),
+    /// It left the frame, by a tail call: another program ran in its place.
+    Replaced,
 }
 
 /// One instruction on a path.
@@ -57,6 +59,13 @@ impl Segment {
             for (written, new) in self.written.iter_mut().zip(uses.written) {
                 *written |= new;
             }
+        }
+    }
+
+    /// The last step was a tail call that left the frame.
+    pub(crate) fn replaced(&mut self) {
+        if let Some(step) = self.steps.last_mut() {
+            step.effect = Effect::Replaced;
         }
     }
 

@@ -172,6 +172,11 @@ fn back(insn: &Instruction, segment: &Segment, step: &Step, depth: &mut usize, w
                 slots: 0,
             };
         }
+        // Another program returned for the frame.
+        Instruction::Call(_) if step.effect == Effect::Replaced => {
+            frame.take(Reg::R0);
+            *depth += 1;
+        }
         Instruction::Call(_) => drop(frame.take(Reg::R0)),
         Instruction::Goto { .. } | Instruction::MayGoto { .. } | Instruction::LoadPacket { .. } => {}
     }

@@ -241,7 +241,7 @@ impl<'a> Program<'a> {
             for pc in start..end {
                 match self.code[pc] {
                     Some(Instruction::Call(CallTarget::Helper(id)))
-                        if self.helper(id).is_some_and(|proto| proto.changes_packet) =>
+                        if id == helpers::TAIL_CALL || self.helper(id).is_some_and(|proto| proto.changes_packet) =>
                     {
                         return true;
                     }

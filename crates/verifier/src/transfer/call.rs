@@ -36,6 +36,16 @@ pub(super) fn exit(state: &mut State) -> Flow {
     Flow::To(frame.call_pc + 1)
 }
 
+/// The state behind the call of a subprogram that a tail call has replaced: all that is known of the other program is that
+/// it gets the context, and may move the packet. In the main program there is none.
+pub(super) fn replaced(state: &State) -> Option<(usize, Box<State>)> {
+    let mut state = Box::new(state.clone());
+    let frame = state.pop_frame()?;
+    state.set(Reg::R0, Value::UNKNOWN);
+    forget_packet(&mut state);
+    Some((frame.call_pc + 1, state))
+}
+
 /// Calls a global function, of which nothing but its types is known.
 pub(super) fn global(state: &mut State, uses: &mut Uses, func: &GlobalFunc, changes_packet: bool) {
     let args = func.args.as_deref().unwrap_or_default();

@@ -13,6 +13,7 @@ use crate::domain::scalar::{Scalar, arithmetic, byte_order, negate, sign_extend}
 use crate::domain::value::{Link, Value};
 use crate::program::{Program, target};
 use crate::state::State;
+use crate::tables::helpers;
 use crate::uses::Uses;
 
 /// Where control goes from an instruction.
@@ -35,6 +36,15 @@ pub(crate) enum Flow {
         out: usize,
         /// Where its next turn begins.
         turn: usize,
+    },
+    /// On after a tail call that failed, and behind the call of the subprogram, which another program has replaced.
+    Replaced {
+        /// Where the caller goes on.
+        back: usize,
+        /// The state in which it does.
+        state: Box<State>,
+        /// The following instruction.
+        next: usize,
     },
     /// Nowhere: the program ends, or no machine state gets here.
     End,
@@ -113,6 +123,11 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
         Instruction::Call(CallTarget::Helper(id)) => {
             if let Some(proto) = program.helper(id) {
                 call::helper(program, pc, proto, state, ids, uses);
+            }
+            if id == helpers::TAIL_CALL
+                && let Some((back, state)) = call::replaced(state)
+            {
+                return Flow::Replaced { back, state, next };
             }
         }
         Instruction::Exit => return call::exit(state),
