@@ -93,3 +93,17 @@ fn what_cannot_be_verified() {
     let line = fails(&["prog", "verify", V1, "absent"]);
     assert_eq!(line, format!("{V1}: no program absent, expected one of: count_flows"));
 }
+
+#[test]
+fn what_only_the_kernel_can_offer() {
+    const SECTIONS: &str = "bpf/corpus/sections.bpf.o";
+    let (out, line) = fails_with_output(&["prog", "verify", SECTIONS, "in_lwt_in"]);
+    assert_eq!(line, format!("{SECTIONS}: program in_lwt_in is refused"));
+    let reason = "programs in section lwt_in cannot run in user space: it runs in the kernel's network stack\n";
+    assert!(out.ends_with(reason), "{out}");
+    let out = succeeds(&["prog", "verify", SECTIONS, "in_kprobe"]);
+    assert!(
+        out.starts_with("prog in_kprobe: accepted"),
+        "what has no hook here is verified: {out}"
+    );
+}

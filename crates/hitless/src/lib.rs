@@ -6,6 +6,7 @@
 //! running, every change is mirrored into the new maps, and no update is lost, resurrected or counted twice.
 
 mod env;
+mod facts;
 mod func;
 mod gate;
 mod hook;
@@ -38,6 +39,6 @@ pub use program::{BuildError, Program, ProgramType};
 pub use run::{Forked, SyncError};
 pub use runtime::{Options, Runtime};
 pub use trace::{MAX_TRACERS, TraceEvent};
-pub use verdict::Verdict;
+pub use verdict::{Verdict, VerifyError, VerifyOptions, verify};
 
 pub use hitless_verifier::{LogLevel, MapKind};

@@ -6,13 +6,10 @@ use std::sync::Arc;
 use hitless_object::{
     AttachType, MapEvent, MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, SectionKind, map_type_name,
 };
-use hitless_verifier::{
-    HelperProto, Log, MapFacts, MapKind, Poisoned, ProgramInput, Rejection, SourceLine, Verified, tables, verify,
-    verify_logged,
-};
+use hitless_verifier::{HelperProto, MapFacts, MapKind, Rejection, tables};
 
 use crate::env::HELPERS;
-use crate::func::global_funcs;
+use crate::facts::{F_RDONLY_PROG, ProgramFacts, whole};
 use crate::load_options::LoadOptions;
 use crate::map::{Map, MapCreateError, MapDef, MapError, MapSource, UpdateFlags, kind_name};
 use crate::program::{BuildError, Program, ProgramType};
@@ -165,8 +162,6 @@ pub enum LoadError {
 /// The map types that there are, by their numbers (`enum bpf_map_type`).
 pub(crate) const MAP_TYPES: [(u32, MapKind); 2] = [(1, MapKind::Hash), (2, MapKind::Array)];
 
-/// `BPF_F_RDONLY_PROG`.
-const F_RDONLY_PROG: u32 = 1 << 7;
 /// `BPF_F_MMAPABLE`.
 const F_MMAPABLE: u32 = 1 << 10;
 /// `BPF_F_NO_PREALLOC`: every map is reserved at once and paid for page by page, so the flag asks for nothing more.
@@ -220,11 +215,7 @@ impl Runtime {
                 maps.push(Arc::clone(given));
                 continue;
             }
-            let content = map.data.clone().map(|mut data| {
-                // What the object leaves out (all of `.bss`) is zero.
-                data.resize(map.value_size as usize, 0);
-                data
-            });
+            let content = map.data.as_ref().map(|data| whole(data, map.value_size));
             let frozen = content.clone().filter(|_| map.frozen);
             let source = MapSource {
                 btf: btf.clone(),
@@ -251,7 +242,18 @@ impl Runtime {
         maps: &[Arc<Map>],
         facts: &[MapFacts],
     ) -> Result<Arc<Program>, LoadError> {
-        let (program_type, verified) = verify_program(object, spec, facts, None)?;
+        let program_type = program_type(spec)?;
+        let helpers = match program_type {
+            ProgramType::Xdp => tables::helpers::xdp(),
+            ProgramType::MapTrace(_) => tables::helpers::map_trace(),
+        };
+        let helpers = helpers.iter().map(offered).collect();
+        let verified = ProgramFacts::new(object, spec, program_type.context(), helpers)
+            .verify(facts, None)
+            .map_err(|source| LoadError::Rejected {
+                program: spec.name.clone(),
+                source,
+            })?;
         self.inner()
             .create_program(&spec.name, &spec.section, program_type, verified, maps.to_vec())
             .map_err(|source| LoadError::Build {
@@ -261,66 +263,16 @@ impl Runtime {
     }
 }
 
-/// Verifies a program of a relocated object, with maps like these.
-pub(crate) fn verify_program(
-    object: &ObjectSpec,
-    spec: &ProgramSpec,
-    facts: &[MapFacts],
-    log: Option<&mut Log>,
-) -> Result<(ProgramType, Verified), LoadError> {
-    let program_type = program_type(spec)?;
-    let context = program_type.context();
-    let prototypes = match program_type {
-        ProgramType::Xdp => tables::helpers::xdp(),
-        ProgramType::MapTrace(_) => tables::helpers::map_trace(),
-    };
-    let offered = |proto: &HelperProto| HelperProto {
-        excluded: match proto.excluded {
-            None if !HELPERS.contains(&proto.id) => Some("hitless does not offer it yet"),
-            excluded => excluded,
+/// A helper as it is here: what the runtime lacks is refused by name.
+fn offered(proto: &HelperProto) -> HelperProto {
+    let lacking = proto.excluded.is_none() && !HELPERS.contains(&proto.id);
+    HelperProto {
+        excluded: if lacking {
+            Some("hitless does not offer it yet")
+        } else {
+            proto.excluded
         },
         ..*proto
-    };
-    let helpers: Vec<HelperProto> = prototypes.iter().map(offered).collect();
-    let lines: Vec<SourceLine> = spec
-        .lines
-        .iter()
-        .map(|line| SourceLine {
-            pc: line.pc,
-            file: line.file.to_string(),
-            line: line.line,
-            text: line.text.trim().to_owned(),
-        })
-        .collect();
-    let poisoned: Vec<Poisoned> = spec
-        .poisoned
-        .iter()
-        .map(|poisoned| Poisoned {
-            pc: poisoned.pc,
-            missing: poisoned.missing.to_string(),
-        })
-        .collect();
-    let input = ProgramInput {
-        name: &spec.name,
-        insns: &spec.insns,
-        maps: facts,
-        context: &context,
-        helpers: &helpers,
-        gpl_compatible: is_gpl_compatible(&object.license),
-        lines: &lines,
-        poisoned: &poisoned,
-        global_funcs: &global_funcs(object.btf.as_ref(), spec, &context.name),
-    };
-    let verified = match log {
-        Some(log) => verify_logged(&input, log),
-        None => verify(&input),
-    };
-    match verified {
-        Ok(verified) => Ok((program_type, verified)),
-        Err(source) => Err(LoadError::Rejected {
-            program: spec.name.clone(),
-            source,
-        }),
     }
 }
 
@@ -454,17 +406,4 @@ pub(crate) fn program_type(spec: &ProgramSpec) -> Result<ProgramType, LoadError>
         }),
         _ => no_hook("unknown"),
     }
-}
-
-/// Licenses under which the kernel lets programs call GPL-only helpers (`license_is_gpl_compatible`).
-fn is_gpl_compatible(license: &str) -> bool {
-    [
-        "GPL",
-        "GPL v2",
-        "GPL and additional rights",
-        "Dual BSD/GPL",
-        "Dual MIT/GPL",
-        "Dual MPL/GPL",
-    ]
-    .contains(&license)
 }

@@ -1,7 +1,7 @@
 //! How objects are loaded: which maps they take over, and what they are relocated against.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use hitless_btf::core;
@@ -35,6 +35,7 @@ pub struct LoadOptions {
     pub(crate) replacements: BTreeMap<String, Arc<Map>>,
     target_btf: Option<Arc<core::Target>>,
     kconfig: BTreeMap<String, String>,
+    symbols: HashMap<String, u64>,
 }
 
 impl LoadOptions {
@@ -66,6 +67,13 @@ impl LoadOptions {
         self
     }
 
+    /// Sets addresses of symbols that programs may ask for (`__ksym`, not typed). The runtime has none of its own.
+    #[must_use]
+    pub fn symbols(mut self, symbols: impl IntoIterator<Item = (String, u64)>) -> LoadOptions {
+        self.symbols.extend(symbols);
+        self
+    }
+
     /// The object as it is loaded.
     pub(crate) fn relocate<'a>(&self, spec: &'a ObjectSpec) -> Result<Cow<'a, ObjectSpec>, RelocateError> {
         if !spec.needs_relocation() {
@@ -74,7 +82,7 @@ impl LoadOptions {
         let target = Target {
             btf: Some(self.target_btf.as_ref().unwrap_or_else(|| types::target())),
             kconfig: &|name| self.kconfig.get(name).cloned(),
-            symbols: &|_| None,
+            symbols: &|name| self.symbols.get(name).copied(),
             kernel_version: KERNEL_VERSION,
         };
         spec.relocate(&target).map(Cow::Owned)

@@ -1,14 +1,153 @@
-//! What the verifier says of an object's programs.
+//! What the verifier says of an object's programs, whether or not the runtime can host them.
 
-use hitless_object::ObjectSpec;
-use hitless_verifier::{Log, LogLevel, MapFacts, Stats, Verified};
+use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
+use hitless_verifier::{
+    ContextFacts, HelperProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats, Verified,
+    VerifierError, tables,
+};
 
-use crate::load::{LoadError, verify_program};
+use crate::facts::{ProgramFacts, Sort, map_facts, used_maps};
 use crate::load_options::LoadOptions;
-use crate::runtime::Runtime;
 
 /// The most of a log that is kept: as much as libbpf gives the kernel at the most.
 const LOG_LIMIT: usize = 16 << 20;
+
+/// What is verified, and against what.
+///
+/// # Examples
+/// ```
+/// use hitless::{LoadOptions, LogLevel, VerifyOptions};
+///
+/// # fn verify(object: &hitless_object::ObjectSpec) -> Result<(), hitless::VerifyError> {
+/// // The program `count_flows`, as Linux would verify it.
+/// let options = VerifyOptions::new(LoadOptions::new()).program("count_flows").kernel(true);
+/// for verdict in hitless::verify(object, &options)? {
+///     println!("{}: {}", verdict.program, verdict.result.is_ok());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct VerifyOptions {
+    load: LoadOptions,
+    level: LogLevel,
+    program: Option<String>,
+    kernel: bool,
+}
+
+impl VerifyOptions {
+    /// Verifies all programs that would be loaded in this way. Maps that replace others do not count.
+    #[must_use]
+    pub fn new(load: LoadOptions) -> VerifyOptions {
+        VerifyOptions {
+            load,
+            ..VerifyOptions::default()
+        }
+    }
+
+    /// How much the log tells; nothing by default.
+    #[must_use]
+    pub fn log_level(mut self, level: LogLevel) -> VerifyOptions {
+        self.level = level;
+        self
+    }
+
+    /// Verifies the program with this name only, even if it would not be loaded by default.
+    #[must_use]
+    pub fn program(mut self, name: impl Into<String>) -> VerifyOptions {
+        self.program = Some(name.into());
+        self
+    }
+
+    /// Takes programs, maps and helpers that only the kernel can offer, too. By default these are refused by name.
+    #[must_use]
+    pub fn kernel(mut self, kernel: bool) -> VerifyOptions {
+        self.kernel = kernel;
+        self
+    }
+}
+
+/// Why there is no proof.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The object needs something that does not exist here.
+    #[error(transparent)]
+    Relocate(#[from] RelocateError),
+    /// There cannot be such a map.
+    #[error("map {map}: {reason}")]
+    Map {
+        /// The map.
+        map: String,
+        /// Why.
+        reason: String,
+    },
+    /// A program in a section whose name does not say what it is.
+    #[error("program {program}: section {section} {reason}")]
+    Section {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// It is not known what the program is given.
+    #[error("program {program}: section {section}: {reason}")]
+    Context {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// Why.
+        reason: String,
+    },
+    /// User space cannot host such programs.
+    #[error("program {program}: programs in section {section} cannot run in user space: {reason}")]
+    ExcludedProgram {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The program uses a map of a type that user space cannot offer.
+    #[error("program {program}: map {map}: there are no maps of type {map_type} in user space: {reason}")]
+    ExcludedMap {
+        /// The program.
+        program: String,
+        /// The map.
+        map: String,
+        /// Its type.
+        map_type: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The verifier refused the program.
+    #[error("program {program}: the verifier refuses it")]
+    Rejected {
+        /// The program.
+        program: String,
+        /// Why.
+        source: Rejection,
+    },
+}
+
+impl VerifyError {
+    /// Why user space cannot offer what the program needs, if it is refused for that.
+    #[must_use]
+    pub fn excluded(&self) -> Option<&str> {
+        match self {
+            VerifyError::ExcludedProgram { reason, .. } | VerifyError::ExcludedMap { reason, .. } => Some(reason),
+            VerifyError::Rejected { source, .. } => {
+                let is_excluded =
+                    |error: &&VerifierError| matches!(error.requirement, Requirement::HostedHelper { .. });
+                source.errors.iter().find(is_excluded).map(|error| error.found.as_str())
+            }
+            _ => None,
+        }
+    }
+}
 
 /// What came of verifying a program.
 #[derive(Debug)]
@@ -18,7 +157,7 @@ pub struct Verdict {
     /// Its section.
     pub section: String,
     /// What was proved, or why the program is refused.
-    pub result: Result<Verified, LoadError>,
+    pub result: Result<Verified, VerifyError>,
     /// The verifier log, in the kernel's format.
     pub log: String,
 }
@@ -29,44 +168,104 @@ impl Verdict {
     pub fn stats(&self) -> Option<Stats> {
         match &self.result {
             Ok(verified) => Some(verified.stats),
-            Err(LoadError::Rejected { source, .. }) => Some(source.stats),
+            Err(VerifyError::Rejected { source, .. }) => Some(source.stats),
             Err(_) => None,
         }
     }
 }
 
-impl Runtime {
-    /// Verifies programs as [`Runtime::load_with`] would, each whether or not another is refused, and keeps nothing:
-    /// the one with this name, or all that would be loaded.
-    ///
-    /// # Errors
-    /// [`LoadError`] if the object's maps cannot be made, or the object needs something that there is not.
-    pub fn verify(
-        &self,
-        spec: &ObjectSpec,
-        options: &LoadOptions,
-        level: LogLevel,
-        name: Option<&str>,
-    ) -> Result<Vec<Verdict>, LoadError> {
-        let mut chosen = spec.clone();
-        if let Some(name) = name {
-            for program in &mut chosen.programs {
-                program.autoload = program.name == name;
-            }
+/// Verifies programs of an object, each whether or not another is refused. What the runtime can host does not matter: all
+/// types of programs and maps are verified, and all helpers are known.
+///
+/// # Errors
+/// [`VerifyError`] if the object needs something that there is not, or has a map that cannot be.
+pub fn verify(spec: &ObjectSpec, options: &VerifyOptions) -> Result<Vec<Verdict>, VerifyError> {
+    let mut chosen = spec.clone();
+    if let Some(name) = &options.program {
+        for program in &mut chosen.programs {
+            program.autoload = program.name == *name;
         }
-        let spec = &*options.relocate(&chosen)?;
-        let facts: Vec<MapFacts> = self.make_maps(spec, options)?.iter().map(|map| map.facts()).collect();
-        let programs = spec.programs.iter().filter(|program| program.autoload);
-        let verdict = |program: &hitless_object::ProgramSpec| {
-            let mut log = Log::new(level, LOG_LIMIT);
-            let result = verify_program(spec, program, &facts, Some(&mut log)).map(|(_, verified)| verified);
-            Verdict {
-                program: program.name.clone(),
-                section: program.section.clone(),
-                result,
-                log: log.text().to_owned(),
-            }
-        };
-        Ok(programs.map(verdict).collect())
     }
+    let object = &*options.load.relocate(&chosen)?;
+    let facts = |map| {
+        map_facts(map).map_err(|reason| VerifyError::Map {
+            map: map.name.clone(),
+            reason,
+        })
+    };
+    let maps: Vec<MapFacts> = object.maps.iter().map(facts).collect::<Result<_, _>>()?;
+    let programs = object.programs.iter().filter(|program| program.autoload);
+    let verdict = |program: &ProgramSpec| {
+        let mut log = Log::new(options.level, LOG_LIMIT);
+        let result = verify_program(object, program, &maps, options, &mut log);
+        Verdict {
+            program: program.name.clone(),
+            section: program.section.clone(),
+            result,
+            log: log.text().to_owned(),
+        }
+    };
+    Ok(programs.map(verdict).collect())
+}
+
+fn verify_program(
+    object: &ObjectSpec,
+    spec: &ProgramSpec,
+    maps: &[MapFacts],
+    options: &VerifyOptions,
+    log: &mut Log,
+) -> Result<Verified, VerifyError> {
+    let sort = Sort::of(spec.kind()).map_err(|reason| VerifyError::Section {
+        program: spec.name.clone(),
+        section: spec.section.clone(),
+        reason,
+    })?;
+    if !options.kernel {
+        hosted(spec, sort.kind, maps)?;
+    }
+    let context = context(spec, &sort)?;
+    let helpers = tables::helpers::of(sort.kind).iter().map(|proto| HelperProto {
+        excluded: proto.excluded.filter(|_| !options.kernel),
+        ..*proto
+    });
+    ProgramFacts::new(object, spec, context, helpers.collect())
+        .verify(maps, Some(log))
+        .map_err(|source| VerifyError::Rejected {
+            program: spec.name.clone(),
+            source,
+        })
+}
+
+fn context(spec: &ProgramSpec, sort: &Sort<'_>) -> Result<ContextFacts, VerifyError> {
+    sort.context().ok_or_else(|| VerifyError::Context {
+        program: spec.name.clone(),
+        section: spec.section.clone(),
+        reason: match tables::program_types::of(sort.kind).excluded() {
+            Some(reason) => format!("the context of such programs is not known: {reason}"),
+            None => "what it is given depends on what it is attached to, which is not known".to_owned(),
+        },
+    })
+}
+
+/// Refuses what cannot be hosted in user space: the sort of program, and maps that it uses.
+fn hosted(spec: &ProgramSpec, kind: ProgramKind, maps: &[MapFacts]) -> Result<(), VerifyError> {
+    if let Some(reason) = tables::program_types::of(kind).excluded() {
+        return Err(VerifyError::ExcludedProgram {
+            program: spec.name.clone(),
+            section: spec.section.clone(),
+            reason,
+        });
+    }
+    for map in used_maps(&spec.insns).filter_map(|index| maps.get(index)) {
+        let ty = tables::map_types::of(map.kind);
+        if let Some(reason) = ty.excluded {
+            return Err(VerifyError::ExcludedMap {
+                program: spec.name.clone(),
+                map: map.name.clone(),
+                map_type: ty.name,
+                reason,
+            });
+        }
+    }
+    Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) fn read(btf: &Path, kconfig: Option<&Path>, kallsyms: Option<&Path>) 
     })
 }
 
-fn read_symbols(path: &Path) -> Result<HashMap<String, u64>> {
+pub(super) fn read_symbols(path: &Path) -> Result<HashMap<String, u64>> {
     Ok(symbols(&read_text(path)?))
 }
 

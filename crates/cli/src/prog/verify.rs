@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use hitless::{LoadError, LogLevel, Runtime, Verdict};
+use hitless::{LogLevel, Verdict, VerifyError, VerifyOptions};
 use hitless_verifier::{Decision, Rejection, SourceLine, Subprog, VerifierError};
 use serde::Serialize;
 
-use super::known_name;
+use super::{known_name, target};
 use crate::args::PlaceArgs;
 use crate::error::printable;
 use crate::host::{cannot_load, read_object};
 use crate::output;
 
-/// Verifies programs as they are verified when they are loaded
+/// Verifies programs of any type, as Linux does
 ///
-/// All programs that would be loaded, each whether or not another is refused. Of a refused one it says what the instruction
+/// All programs that would be loaded, each whether or not another is refused, and whether or not they can run here; what user
+/// space can never offer is refused by name, unless --kernel is given. Of a refused one it says what the instruction
 /// requires, what was found, what was known, and which branches led there. The exit code is 1 if any is refused.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
@@ -30,8 +31,16 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     log_level: Option<LogLevel>,
 
+    /// Take what only the kernel can offer, too: types of programs, maps and helpers that user space has no use for
+    #[arg(long)]
+    kernel: bool,
+
     #[command(flatten)]
     place: PlaceArgs,
+
+    /// Take addresses of symbols (`__ksym`) from this file, which is like /proc/kallsyms
+    #[arg(long, value_name = "FILE")]
+    kallsyms: Option<PathBuf>,
 
     /// Print one JSON object: object, programs (each name, section, accepted, stats, subprograms or error, log)
     #[arg(long)]
@@ -47,11 +56,17 @@ fn level(text: &str) -> Result<LogLevel, String> {
 pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let spec = read_object(&args.object)?;
     known_name(&spec, args.name.as_deref(), &args.object)?;
-    let options = args.place.load_options()?;
-    let name = args.name.as_deref();
-    let verdicts = Runtime::default()
-        .verify(&spec, &options, args.log_level.unwrap_or_default(), name)
-        .with_context(|| cannot_load(&args.object))?;
+    let mut load = args.place.load_options()?;
+    if let Some(path) = &args.kallsyms {
+        load = load.symbols(target::read_symbols(path)?);
+    }
+    let mut options = VerifyOptions::new(load)
+        .log_level(args.log_level.unwrap_or_default())
+        .kernel(args.kernel);
+    if let Some(name) = &args.name {
+        options = options.program(name);
+    }
+    let verdicts = hitless::verify(&spec, &options).with_context(|| cannot_load(&args.object))?;
     if args.json {
         output::json(&Report {
             object: args.object.display().to_string(),
@@ -93,7 +108,7 @@ fn text(verdict: &Verdict) -> String {
                 String::new(),
             )
         }
-        Err(LoadError::Rejected { source, .. }) => (format!("{name}: refused{cost}"), source.explanation()),
+        Err(VerifyError::Rejected { source, .. }) => (format!("{name}: refused{cost}"), source.explanation()),
         Err(error) => (format!("{name}: refused"), error.to_string()),
     };
     out += &printable(&line);
@@ -185,7 +200,7 @@ struct JsonLine<'a> {
 impl<'a> JsonVerdict<'a> {
     fn new(verdict: &'a Verdict) -> JsonVerdict<'a> {
         let rejection: Option<&Rejection> = match &verdict.result {
-            Err(LoadError::Rejected { source, .. }) => Some(source),
+            Err(VerifyError::Rejected { source, .. }) => Some(source),
             _ => None,
         };
         JsonVerdict {

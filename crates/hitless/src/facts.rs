@@ -1,0 +1,243 @@
+//! What the verifier is told of a program in an object: which maps there are, what sort of program it is, what that sort
+//! is given and may call.
+//!
+//! It does not depend on what the runtime can host: loading and verifying begin here, and loading then has its own limits
+//! ([`load`](crate::load)).
+
+use hitless_isa::{Imm64, Insn, Instruction, decode};
+use hitless_object::{MapEvent, MapSpec, ObjectSpec, ProgramSpec, SectionKind};
+use hitless_verifier::{
+    ContextFacts, GlobalFunc, HelperProto, Log, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection, SourceLine,
+    Verified, tables, verify, verify_logged,
+};
+
+use crate::func::global_funcs;
+
+/// `BPF_F_RDONLY_PROG`.
+pub(crate) const F_RDONLY_PROG: u32 = 1 << 7;
+
+/// What a program is to the verifier, by its section.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sort<'a> {
+    /// What it is.
+    pub(crate) kind: ProgramKind,
+    /// For map tracing: of what.
+    pub(crate) event: Option<MapEvent>,
+    /// Whether it may sleep.
+    pub(crate) sleepable: bool,
+    /// What it is attached to, as its section says it.
+    pub(crate) target: Option<&'a str>,
+}
+
+impl<'a> Sort<'a> {
+    /// What the section says, or why it says nothing (to follow the section's name).
+    pub(crate) fn of(section: SectionKind<'a>) -> Result<Sort<'a>, &'static str> {
+        match section {
+            SectionKind::Program(section) => {
+                let number = section.program_type.number();
+                let attach_type = section.attach_type.map_or(0, |ty| ty.number());
+                // Some types may leave open how they are attached.
+                let mut types = tables::program_types::all().iter();
+                let kind = tables::program_types::by_number(number, attach_type)
+                    .or_else(|| types.find(|ty| section.attach_type.is_none() && ty.number == number))
+                    .ok_or("has programs of a type that is not known")?
+                    .kind;
+                Ok(Sort {
+                    kind,
+                    event: None,
+                    sleepable: section.sleepable,
+                    target: section.target,
+                })
+            }
+            SectionKind::MapTrace { map, event } => Ok(Sort {
+                kind: ProgramKind::MapTrace,
+                event: Some(event),
+                sleepable: false,
+                target: Some(map),
+            }),
+            SectionKind::Unknown { reason } => Err(reason),
+            _ => Err("has programs of a type that is not verified yet"),
+        }
+    }
+
+    /// What such programs are given, if it does not depend on what they are attached to.
+    pub(crate) fn context(&self) -> Option<ContextFacts> {
+        let context = match self.event {
+            Some(MapEvent::Update) => tables::program_types::map_trace_update(),
+            Some(MapEvent::Delete) => tables::program_types::map_trace_delete(),
+            Some(MapEvent::Evict) => return None,
+            None => tables::program_types::context(self.kind)?,
+        };
+        Some(ContextFacts {
+            sleepable: self.sleepable,
+            ..context
+        })
+    }
+}
+
+/// What a map of an object is like, or why there is no such map.
+pub(crate) fn map_facts(spec: &MapSpec) -> Result<MapFacts, String> {
+    let Some(ty) = tables::map_types::by_number(spec.map_type) else {
+        return Err(format!("type {} is not known", spec.map_type));
+    };
+    let inner = spec.inner.as_deref().map(map_facts).transpose();
+    let inner = inner.map_err(|reason| format!("the maps in it: {reason}"))?;
+    let readonly_prog = spec.flags & F_RDONLY_PROG != 0;
+    let frozen = spec.data.as_ref().filter(|_| spec.frozen && readonly_prog);
+    Ok(MapFacts {
+        name: spec.name.clone(),
+        kind: ty.kind,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries,
+        readonly_prog,
+        frozen: frozen.map(|data| whole(data, spec.value_size)),
+        spin_lock: spec.spin_lock,
+        inner: inner.map(Box::new),
+    })
+}
+
+/// The maps that instructions name, by index.
+pub(crate) fn used_maps(insns: &[Insn]) -> impl Iterator<Item = usize> {
+    (0..insns.len()).filter_map(|pc| match decode(insns, pc) {
+        Ok(Instruction::LoadImm64 {
+            imm: Imm64::MapIdx(index) | Imm64::MapValueIdx { index, .. },
+            ..
+        }) => Some(index as usize),
+        _ => None,
+    })
+}
+
+/// The only element of global data: what the object leaves out is zero.
+pub(crate) fn whole(data: &[u8], value_size: u32) -> Vec<u8> {
+    let mut data = data.to_vec();
+    data.resize(value_size as usize, 0);
+    data
+}
+
+/// Everything that [`ProgramInput`] borrows, but for the maps.
+pub(crate) struct ProgramFacts<'a> {
+    spec: &'a ProgramSpec,
+    context: ContextFacts,
+    helpers: Vec<HelperProto>,
+    gpl_compatible: bool,
+    lines: Vec<SourceLine>,
+    poisoned: Vec<Poisoned>,
+    global_funcs: Vec<GlobalFunc>,
+}
+
+impl<'a> ProgramFacts<'a> {
+    /// The facts about a program of a relocated object, that is given this and may call these.
+    pub(crate) fn new(
+        object: &ObjectSpec,
+        spec: &'a ProgramSpec,
+        context: ContextFacts,
+        helpers: Vec<HelperProto>,
+    ) -> ProgramFacts<'a> {
+        let lines = spec.lines.iter().map(|line| SourceLine {
+            pc: line.pc,
+            file: line.file.to_string(),
+            line: line.line,
+            text: line.text.trim().to_owned(),
+        });
+        let poisoned = spec.poisoned.iter().map(|poisoned| Poisoned {
+            pc: poisoned.pc,
+            missing: poisoned.missing.to_string(),
+        });
+        ProgramFacts {
+            spec,
+            helpers,
+            gpl_compatible: is_gpl_compatible(&object.license),
+            lines: lines.collect(),
+            poisoned: poisoned.collect(),
+            global_funcs: global_funcs(object.btf.as_ref(), spec, &context.name),
+            context,
+        }
+    }
+
+    /// Verifies the program with maps like these.
+    pub(crate) fn verify(&self, maps: &[MapFacts], log: Option<&mut Log>) -> Result<Verified, Rejection> {
+        let input = ProgramInput {
+            name: &self.spec.name,
+            insns: &self.spec.insns,
+            maps,
+            context: &self.context,
+            helpers: &self.helpers,
+            gpl_compatible: self.gpl_compatible,
+            lines: &self.lines,
+            poisoned: &self.poisoned,
+            global_funcs: &self.global_funcs,
+        };
+        match log {
+            Some(log) => verify_logged(&input, log),
+            None => verify(&input),
+        }
+    }
+}
+
+/// Licenses under which the kernel lets programs call GPL-only helpers (`license_is_gpl_compatible`).
+fn is_gpl_compatible(license: &str) -> bool {
+    [
+        "GPL",
+        "GPL v2",
+        "GPL and additional rights",
+        "Dual BSD/GPL",
+        "Dual MIT/GPL",
+        "Dual MPL/GPL",
+    ]
+    .contains(&license)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sort(section: &str) -> Sort<'_> {
+        Sort::of(SectionKind::of(section)).unwrap()
+    }
+
+    #[test]
+    fn sections_say_what_programs_are() {
+        assert_eq!(sort("xdp").kind, ProgramKind::Xdp);
+        assert_eq!(sort("cgroup_skb/egress").kind, ProgramKind::CgroupSkbEgress);
+        assert_eq!(sort("sk_skb").kind, ProgramKind::SkSkb);
+        let found = sort("lsm.s/file_open");
+        assert_eq!(
+            (found.kind, found.sleepable, found.target),
+            (ProgramKind::Lsm, true, Some("file_open"))
+        );
+        assert!(sort("syscall").context().unwrap().sleepable);
+        assert_eq!(sort("map_trace/flows/EVICT_ELEM").context(), None);
+        assert!(Sort::of(SectionKind::of("nothing")).is_err());
+    }
+
+    #[test]
+    fn every_section_has_a_sort() {
+        for ty in tables::program_types::all() {
+            let section = if ty.kind == ProgramKind::MapTrace {
+                "map_trace/flows/UPDATE_ELEM"
+            } else {
+                ty.section
+            };
+            assert_eq!(sort(section).kind, ty.kind, "{section}");
+        }
+    }
+
+    #[test]
+    fn frozen_data_is_whole() {
+        let spec = MapSpec {
+            map_type: 2,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            flags: F_RDONLY_PROG,
+            data: Some(vec![7]),
+            frozen: true,
+            ..MapSpec::default()
+        };
+        assert_eq!(map_facts(&spec).unwrap().frozen, Some(vec![7, 0, 0, 0]));
+        let writable = MapSpec { flags: 0, ..spec };
+        assert_eq!(map_facts(&writable).unwrap().frozen, None);
+        assert!(map_facts(&MapSpec::default()).is_err());
+    }
+}
