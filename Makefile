@@ -3,7 +3,7 @@
 CARGO ?= cargo
 HITLESS = $(or $(CARGO_TARGET_DIR),target)/release/hitless
 
-.PHONY: help demo test tools objects model fuzz fuzz-verifier bench soak
+.PHONY: help demo test tools objects model fuzz fuzz-verifier bench soak yardstick
 
 help:
 	@echo 'make demo     upgrade running programs under replayed traffic and check that nothing is lost (needs Rust only)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make fuzz     fuzz the readers of untrusted bytes, guided by coverage, FUZZ_SECONDS (60) for each target'
 	@echo 'make bench    benchmarks'
 	@echo 'make soak     the long tests'
+	@echo 'make yardstick DIR=objects  compare the verdicts on the objects below a directory with those of Linux'
 	@echo 'make fuzz-verifier  20 million generated programs against what the verifier claims, some against the kernel'
 
 # Two programs: one that deletes its elements, with flows steered to threads; one that counts under a spin lock, with the
@@ -57,3 +58,8 @@ soak:
 fuzz-verifier:
 	FUZZ_PROGRAMS=20000000 $(CARGO) test --release -p hitless-verifier --test soundness -- --ignored --nocapture
 	FUZZ_PROGRAMS=200000 $(CARGO) test --release -p hitless-verifier --test kernel -- --nocapture
+
+# Objects to compare: any, or those that scripts/yardstick.py fetches.
+yardstick:
+	@test -n "$(DIR)" || { echo 'make yardstick DIR=...: a directory of objects; scripts/yardstick.py fetches some'; exit 2; }
+	HITLESS_OBJECTS=$(abspath $(DIR)) $(CARGO) test --release -p hitless --test yardstick -- more_objects --nocapture
