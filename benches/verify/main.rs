@@ -3,6 +3,7 @@
 #[path = "../../crates/verifier/tests/support/kernel.rs"]
 #[allow(dead_code, reason = "shared with the tests of the verifier")]
 mod kernel;
+mod memory;
 mod programs;
 
 use std::time::{Duration, Instant};
@@ -18,11 +19,15 @@ use kernel::{LogLevel, Outcome};
 /// Programs with fewer instructions processed do not count in the means.
 const COUNTED: usize = 1000;
 
+const MIB: f64 = (1 << 20) as f64;
+
 struct Measured {
     name: &'static str,
     insns: Vec<Insn>,
     stats: Stats,
     accepted: bool,
+    /// The most memory in use, in bytes.
+    memory: usize,
     /// The least time of all rounds.
     time: Duration,
     linux: Option<Outcome>,
@@ -75,13 +80,14 @@ fn run(insns: &[Insn]) -> (Stats, bool, Duration) {
 impl Measured {
     fn new(source: programs::Source, linux: bool) -> Measured {
         let insns = asm::assemble(&source.text).expect("the programs assemble");
-        let (stats, accepted, time) = run(&insns);
+        let (memory, (stats, accepted, time)) = memory::peak(|| run(&insns));
         let linux = if linux { ask_linux(&insns) } else { None };
         Measured {
             name: source.name,
             insns,
             stats,
             accepted,
+            memory,
             time,
             linux_micros: linux.as_ref().and_then(Outcome::micros),
             linux,
@@ -131,14 +137,6 @@ fn geometric_mean(figures: impl Iterator<Item = f64>) -> Option<f64> {
     (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
-/// The most memory that the process has had, in MiB.
-fn peak_memory() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024.0)
-}
-
 fn main() {
     let Some(budget) = budget(30) else { return };
     let start = Instant::now();
@@ -172,6 +170,7 @@ fn main() {
         "Linux",
         "peak",
         "Linux",
+        "MiB",
         "verdict",
     ]);
     for program in &all {
@@ -187,6 +186,7 @@ fn main() {
             of_linux("total_states "),
             program.stats.peak_states.to_string(),
             of_linux("peak_states "),
+            figure(Some(program.memory as f64 / MIB)),
             program.verdicts(),
         ]);
     }
@@ -198,7 +198,17 @@ fn main() {
         figure(geometric_mean(counted().map(Measured::nanos_each))),
         figure(geometric_mean(counted().filter_map(Measured::linux_nanos_each))),
     );
-    println!("Peak memory of this process: {} MiB", figure(peak_memory()));
+    let most = all
+        .iter()
+        .filter(|program| program.accepted)
+        .max_by_key(|program| program.memory);
+    if let Some(most) = most {
+        println!(
+            "Most memory: {} MiB, for \"{}\"",
+            figure(Some(most.memory as f64 / MIB)),
+            most.name
+        );
+    }
 }
 
 fn figure_of(number: Option<u64>) -> String {

@@ -27,6 +27,9 @@ pub fn all() -> Vec<Source> {
         source("states: 30 spills, 60 branches", spills(30, 60)),
         source("states: subprograms", subprograms(40)),
         source("states: a machine of 8 states", machine(60)),
+        source("long: 900000 insns of arithmetic", arithmetic(900_000)),
+        source("long: 125000 updates", updates(125_000)),
+        source("long: 8000 branches, 60 spills", spilled_branches(8000, 60)),
     ]
 }
 
@@ -309,4 +312,45 @@ s{state}:",
     }
     let _ = writeln!(text, "done: r8 += 1\nif r8 < {steps} goto again\nr0 = r7\nexit");
     text
+}
+
+/// Straight-line code.
+fn arithmetic(len: usize) -> String {
+    "r0 = 1\n".to_owned() + &"r0 *= 3\n".repeat(len) + "exit"
+}
+
+/// Calls with four arguments, two of them memory, unrolled.
+fn updates(count: u32) -> String {
+    let mut text = "r6 = map[idx:0]\nr7 = r10\nr7 += -4\nr8 = r10\nr8 += -72\n".to_owned();
+    text += "*(u32 *)(r10 -4) = 0\n";
+    for i in 1..10 {
+        let _ = writeln!(text, "*(u64 *)(r10 -{}) = 0", 8 * i);
+    }
+    for _ in 0..count {
+        text += "r1 = r6\nr2 = r7\nr3 = r8\nr4 = 0\ncall bpf_map_update_elem#2\n";
+    }
+    text + "r0 = 0\nexit"
+}
+
+/// Spills something else in each of the branches that wait for one another, all of which the state has.
+fn spilled_branches(count: u32, slots: u32) -> String {
+    let mut text = "r6 = map[idx:0][0]+0\n".to_owned();
+    for slot in 1..=slots {
+        let _ = writeln!(text, "*(u64 *)(r10 -{}) = 0", 8 * slot);
+    }
+    for i in 0..count {
+        let _ = writeln!(
+            text,
+            "r1 = *(u32 *)(r6 +12)
+            if r1 & {} goto out
+            *(u64 *)(r10 -{}) = r1",
+            1u64 << (i % 31),
+            8 * (i % slots + 1)
+        );
+    }
+    text += "out: r0 = 0\n";
+    for slot in 1..=slots {
+        let _ = writeln!(text, "r1 = *(u64 *)(r10 -{})\nr0 += r1", 8 * slot);
+    }
+    text + "exit"
 }

@@ -124,7 +124,7 @@ impl Program {
         let plain = compile(&verified, &context, &maps, engine.as_ref(), Variant::Plain)?;
         let calls_spin_lock = |pc: usize| {
             let helper = Instruction::Call(CallTarget::Helper(tables::helpers::SPIN_LOCK));
-            verified.facts[pc].reachable && hitless_isa::decode(&verified.insns, pc) == Ok(helper)
+            verified.facts.is_reachable(pc) && hitless_isa::decode(&verified.insns, pc) == Ok(helper)
         };
         let uses_spin_lock = (0..verified.insns.len()).any(calls_spin_lock);
         Ok(Program {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use hitless_isa::disasm::{self, HelperNames};
 use hitless_isa::{Instruction, Reg};
-use hitless_verifier::{ContextFacts, InsnFacts, Verified};
+use hitless_verifier::{ContextFacts, Facts, Verified};
 
 /// Which of a program's two forms.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -68,7 +68,7 @@ pub struct Image {
     /// For each operation, the slot in the verified program that it comes from.
     pub pcs: Vec<usize>,
     /// The verifier's facts, by slot.
-    pub facts: Vec<InsnFacts>,
+    pub facts: Facts,
     /// Bytes of stack that each subprogram uses, keyed by its first operation.
     pub frames: Vec<(usize, u32)>,
     /// Where the runtime keeps each context field.

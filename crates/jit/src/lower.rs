@@ -76,12 +76,13 @@ impl Lowering<'_> {
         let mut pc = 0;
         while pc < verified.insns.len() {
             self.first.push(Some(self.ops.len()));
-            let facts = verified.facts.get(pc);
+            let facts = verified.facts.at(pc);
             let decoded = decode(&verified.insns, pc);
             let slots = decoded.as_ref().map_or(1, Instruction::slots);
-            match facts {
-                Some(facts) if facts.reachable => self.emit(pc, facts, decoded)?,
-                _ => self.push(pc, Op::Unreachable),
+            if facts.reachable {
+                self.emit(pc, &facts, decoded)?;
+            } else {
+                self.push(pc, Op::Unreachable);
             }
             self.first.extend((1..slots).map(|_| None));
             pc += slots;
@@ -92,7 +93,7 @@ impl Lowering<'_> {
     fn emit(
         &mut self,
         pc: usize,
-        facts: &InsnFacts,
+        facts: &InsnFacts<'_>,
         decoded: Result<Instruction, DecodeError>,
     ) -> Result<(), LowerError> {
         let unsupported = |what| LowerError::Unsupported { pc, what };
@@ -117,7 +118,7 @@ impl Lowering<'_> {
     }
 
     /// What the traced variant does before an instruction.
-    fn trace_before(&mut self, pc: usize, facts: &InsnFacts, instruction: &Instruction) {
+    fn trace_before(&mut self, pc: usize, facts: &InsnFacts<'_>, instruction: &Instruction) {
         let in_map = |region: &Region| matches!(region, Region::MapValue { .. } | Region::InnerMapValue { .. });
         match *instruction {
             Instruction::Store { base, off, .. }
@@ -130,10 +131,7 @@ impl Lowering<'_> {
             Instruction::Call(CallTarget::Helper(SPIN_LOCK | SPIN_UNLOCK)) => {}
             Instruction::Call(CallTarget::Helper(_)) => {
                 for (base, memory) in ARGUMENTS.into_iter().zip(&facts.memory) {
-                    if memory
-                        .as_ref()
-                        .is_some_and(|memory| memory.write && memory.regions.iter().any(in_map))
-                    {
+                    if memory.is_some_and(|memory| memory.write && memory.regions.iter().any(in_map)) {
                         self.push(pc, Op::RegisterPointer { base, off: 0 });
                     }
                 }
@@ -152,7 +150,7 @@ impl Lowering<'_> {
     }
 
     /// Replaces what only the runtime knows: addresses of maps, places of context fields.
-    fn resolve(&self, pc: usize, facts: &InsnFacts, instruction: Instruction) -> Result<Instruction, LowerError> {
+    fn resolve(&self, pc: usize, facts: &InsnFacts<'_>, instruction: Instruction) -> Result<Instruction, LowerError> {
         let unsupported = |what| Err(LowerError::Unsupported { pc, what });
         match instruction {
             Instruction::LoadImm64 { dst, imm } => {
@@ -238,10 +236,10 @@ impl Lowering<'_> {
 
     /// Size and offset of an access in the runtime's layout. A context access moves by as much as its field does, so an
     /// offset inside the field, or in the address register, stays what it is.
-    fn host_access(&self, pc: usize, facts: &InsnFacts, size: Size, off: i16) -> Result<(Size, i16), LowerError> {
+    fn host_access(&self, pc: usize, facts: &InsnFacts<'_>, size: Size, off: i16) -> Result<(Size, i16), LowerError> {
         let unsupported = |what| LowerError::Unsupported { pc, what };
         let mut host = None;
-        for region in &facts.access {
+        for region in facts.access {
             let access = match region {
                 Region::Context { field } => {
                     let facts = self.input.context.fields.get(usize::from(*field));

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::{Environment, assemble, compiled, decreed, lowered, run};
@@ -59,7 +58,7 @@ fn accesses_outside_of_every_region_trap() {
 fn context_accesses_stay_in_their_field() {
     let attempt = |size, off| {
         let mut verified = decreed(assemble("r0 = 0\n exit"));
-        verified.facts[0].access = BTreeSet::from([Region::Context { field: 0 }]);
+        verified.facts.set_access(0, &[Region::Context { field: 0 }]);
         let mut image = lowered(&verified, Variant::Plain);
         image.fields = vec![HostField { off: 4, len: 4 }];
         image.ops[0] = Op::Insn(Instruction::Load {
@@ -164,7 +163,7 @@ fn may_goto_ends_endless_loops() {
 #[test]
 fn other_traps() {
     let mut verified = decreed(assemble("r0 = 1\n exit"));
-    verified.facts[1].reachable = false;
+    verified.facts.set_reachable(1, false);
     let code = compiled(lowered(&verified, Variant::Plain));
     assert_eq!(
         run(&*code, &mut Environment::default()),
@@ -204,7 +203,7 @@ fn images_that_cannot_run_are_refused() {
     assert!(refusal(|image| image.pcs.clear()).contains("slots for 0"));
     assert!(
         refusal(|image| {
-            image.facts[0].access = BTreeSet::from([Region::Context { field: 0 }]);
+            image.facts.set_access(0, &[Region::Context { field: 0 }]);
             image.ops[0] = Op::Insn(Instruction::Store {
                 size: Size::B,
                 base: Reg::R1,

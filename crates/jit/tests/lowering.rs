@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-
 use common::{Environment, MEMORY, assemble, compiled, decreed, lowered, run};
 use hitless_jit::{Image, LowerError, LowerInput, MapAddresses, Op, Variant, lower};
-use hitless_verifier::{ArgMemory, ContextFacts, ContextField, ContextFieldKind, Region, Verified, Widths};
+use hitless_verifier::{ContextFacts, ContextField, ContextFieldKind, Region, Verified, Widths};
 
 const VALUE: Region = Region::MapValue { map: 0 };
 const MAPS: [MapAddresses; 2] = [
@@ -59,14 +57,14 @@ fn context() -> ContextFacts {
 /// A program with these facts: accesses by slot, everything else on the stack.
 fn with_access(text: &str, access: &[(usize, Region)]) -> Verified {
     let mut verified = decreed(assemble(text));
-    for facts in &mut verified.facts {
-        facts.access = BTreeSet::from([Region::Stack]);
+    for pc in 0..verified.facts.len() {
+        verified.facts.set_access(pc, &[Region::Stack]);
     }
     for &(pc, _) in access {
-        verified.facts[pc].access.clear();
+        verified.facts.set_access(pc, &[]);
     }
     for &(pc, region) in access {
-        verified.facts[pc].access.insert(region);
+        verified.facts.add_access(pc, region);
     }
     verified
 }
@@ -167,20 +165,15 @@ fn what_is_registered() {
          exit",
         &[(0, VALUE), (1, VALUE), (3, VALUE), (4, VALUE), (4, Region::Stack)],
     );
-    let memory = |region, write| {
-        Some(ArgMemory {
-            regions: BTreeSet::from([region]),
-            write,
-        })
-    };
-    verified.facts[5].memory = [
-        memory(VALUE, true),
-        memory(VALUE, false),
-        memory(Region::Stack, true),
-        memory(VALUE, true),
-        None,
-    ];
-    verified.facts[6].memory[0] = memory(VALUE, true);
+    for (pc, index, region, write) in [
+        (5, 0, VALUE, true),
+        (5, 1, VALUE, false),
+        (5, 2, Region::Stack, true),
+        (5, 3, VALUE, true),
+        (6, 0, VALUE, true),
+    ] {
+        verified.facts.add_memory(pc, index, Some(region), write);
+    }
     assert_dump(
         &verified,
         Variant::Traced,
@@ -292,8 +285,8 @@ fn context_accesses_move_to_the_runtimes_layout() {
 #[test]
 fn unreachable_code_is_replaced() {
     let mut verified = with_access("goto pc+3\n r1 = map[fd:3]\n exit\n r0 = 0\n exit", &[]);
-    verified.facts[1].reachable = false;
-    verified.facts[3].reachable = false;
+    verified.facts.set_reachable(1, false);
+    verified.facts.set_reachable(3, false);
     for (variant, exit) in [
         (Variant::Plain, "4: exit"),
         (Variant::Traced, "4: call bpf_map_trace_pointer_update"),
@@ -320,7 +313,7 @@ fn traced_programs_run_alike() {
              call bpf_map_update_elem#2
              exit",
     ));
-    verified.facts[2].access = BTreeSet::from([MEMORY, VALUE]);
+    verified.facts.set_access(2, &[MEMORY, VALUE]);
     let mut memory = [0; 16];
     let mut env = Environment::of(&mut memory);
     assert_eq!(run(&*compiled(lowered(&verified, Variant::Plain)), &mut env), Ok(42));

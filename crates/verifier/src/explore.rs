@@ -98,6 +98,8 @@ struct Search<'a, 'w> {
     /// Instructions and jumps interpreted before the last state was kept.
     kept: (usize, usize),
     uses: Uses,
+    /// What the current instruction requires.
+    requirements: Vec<Requirement>,
     watch: Watch<'w>,
     tracer: Option<Tracer<'w>>,
     /// How the search came to what it refuses.
@@ -139,6 +141,7 @@ pub(crate) fn explore<'w>(
         jumps: 0,
         kept: (0, 0),
         uses: Uses::default(),
+        requirements: Vec::new(),
         watch,
         tracer,
         trail: Trail::default(),
@@ -251,7 +254,8 @@ impl Search<'_, '_> {
             recorder: &mut self.recorder,
             uses: &mut self.uses,
         };
-        for requirement in self.program.requirements(pc) {
+        self.program.requirements(pc, &mut self.requirements);
+        for requirement in &self.requirements {
             if let Err(failure) = check(&mut context, requirement) {
                 return Err(self.error(pc, *requirement, failure));
             }

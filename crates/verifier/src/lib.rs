@@ -72,9 +72,9 @@ mod widen;
 
 pub use error::{Rejection, VerifierError};
 pub use facts::{
-    ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, InsnFacts,
-    MapFacts, MapKind, MemArg, MemSize, MemUse, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType,
-    SourceLine, Stats, Subprog, Verified, Widths,
+    ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc, HelperProto,
+    InsnFacts, MapFacts, MapKind, MemArg, MemSize, MemUse, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region,
+    RetType, SourceLine, Stats, Subprog, Verified, Widths,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};
@@ -136,6 +136,7 @@ pub fn verify(input: &ProgramInput<'_>) -> Result<Verified, Rejection> {
 ///     gpl_compatible: true,
 ///     lines: &[],
 ///     poisoned: &[],
+///     global_funcs: &[],
 /// };
 /// let mut log = Log::new(LogLevel::ALL, 1 << 20);
 /// assert!(verify_logged(&input, &mut log).is_ok());

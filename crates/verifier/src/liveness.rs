@@ -29,19 +29,17 @@ fn operand(operand: Operand) -> u16 {
 /// A slot is looked at again only after one that it depends on has changed, and a slot changes at most ten times.
 pub(crate) fn live_registers(program: &Program<'_>) -> Vec<u16> {
     let slots = program.code.len();
-    let mut dependents = vec![Vec::new(); slots];
-    let mut todo: Vec<usize> = (0..slots).filter(|&pc| program.code[pc].is_some()).collect();
-    for &pc in &todo {
-        for next in program.successors(pc) {
-            dependents[next].push(pc);
-        }
-    }
-    for (call, start) in program.calls() {
-        dependents[start].push(call);
-    }
+    let is_insn = |pc: &usize| program.code[*pc].is_some();
+    // A slot depends on the next one, and on where it jumps to or which subprogram it calls: these pairs, by target.
+    let jump = |pc: usize| Some((program.jump_target(pc)? as u32, pc as u32));
+    let mut jumps: Vec<(u32, u32)> = (0..slots).filter_map(jump).collect();
+    jumps.extend(program.calls().map(|(call, start)| (start as u32, call as u32)));
+    jumps.sort_unstable();
+    let mut todo: Vec<u32> = (0..slots).filter(is_insn).map(|pc| pc as u32).collect();
     let mut waiting = vec![true; slots];
     let mut live = vec![0u16; slots];
     while let Some(pc) = todo.pop() {
+        let pc = pc as usize;
         waiting[pc] = false;
         let after = program
             .successors(pc)
@@ -52,8 +50,11 @@ pub(crate) fn live_registers(program: &Program<'_>) -> Vec<u16> {
             continue;
         }
         live[pc] = before;
-        for &dependent in &dependents[pc] {
-            if !std::mem::replace(&mut waiting[dependent], true) {
+        let first = jumps.partition_point(|jump| (jump.0 as usize) < pc);
+        let jumps = jumps[first..].iter().take_while(|jump| jump.0 as usize == pc);
+        let previous = (pc.saturating_sub(2)..pc).rev().find(is_insn);
+        for dependent in jumps.map(|jump| jump.1).chain(previous.map(|pc| pc as u32)) {
+            if !std::mem::replace(&mut waiting[dependent as usize], true) {
                 todo.push(dependent);
             }
         }

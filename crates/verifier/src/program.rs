@@ -27,9 +27,6 @@ pub(crate) struct Program<'a> {
     pub(crate) code: Vec<Option<Instruction>>,
     /// First slot and end of the main program and of each subprogram, in slot order.
     pub(crate) subprogs: Vec<(usize, usize)>,
-    /// What the instructions require, one after the other, and where each slot's begin.
-    requirements: Vec<Requirement>,
-    first_requirement: Vec<u32>,
     /// Registers (bits) that may be read from here on before they are written.
     pub(crate) live: Vec<u16>,
     /// Where states are compared with earlier ones: where paths can meet.
@@ -117,8 +114,6 @@ impl<'a> Program<'a> {
             input,
             code: decode_all(input)?,
             subprogs: Vec::new(),
-            requirements: Vec::new(),
-            first_requirement: Vec::with_capacity(len + 1),
             live: Vec::new(),
             checkpoint: vec![false; len],
         };
@@ -136,19 +131,6 @@ impl<'a> Program<'a> {
         program
             .check_recursion()
             .map_err(|(pc, failure)| fail(pc, Requirement::NoRecursion, failure))?;
-        for (pc, slot) in program.code.iter().enumerate() {
-            program.first_requirement.push(program.requirements.len() as u32);
-            if let Some(insn) = slot {
-                if program.missing(pc).is_some() {
-                    program.requirements.push(Requirement::Exists);
-                }
-                program.requirements.extend(requirements(insn, input.helpers));
-                if let Some(subprog) = program.global_callee(pc) {
-                    program.requirements.push(Requirement::GlobalArguments { subprog });
-                }
-            }
-        }
-        program.first_requirement.push(program.requirements.len() as u32);
         program.live = liveness::live_registers(&program);
         Ok(program)
     }
@@ -167,10 +149,16 @@ impl<'a> Program<'a> {
         Some(&poisoned[index].missing)
     }
 
-    /// What the instruction at `pc` requires.
-    pub(crate) fn requirements(&self, pc: usize) -> &[Requirement] {
-        let at = |pc: usize| self.first_requirement[pc] as usize;
-        &self.requirements[at(pc)..at(pc + 1)]
+    /// Puts what the instruction at `pc` requires into `list`.
+    pub(crate) fn requirements(&self, pc: usize, list: &mut Vec<Requirement>) {
+        list.clear();
+        if self.missing(pc).is_some() {
+            list.push(Requirement::Exists);
+        }
+        requirements(self.insn(pc), self.input.helpers, list);
+        if let Some(subprog) = self.global_callee(pc) {
+            list.push(Requirement::GlobalArguments { subprog });
+        }
     }
 
     /// The prototype of a helper that the program may call.
@@ -272,8 +260,12 @@ impl<'a> Program<'a> {
     pub(crate) fn successors(&self, pc: usize) -> impl Iterator<Item = usize> + use<> {
         let insn = self.insn(pc);
         let next = falls_through(insn).then_some(pc + insn.slots());
-        let jump = jump_offset(insn).and_then(|off| target(pc, off));
-        next.into_iter().chain(jump)
+        next.into_iter().chain(self.jump_target(pc))
+    }
+
+    /// Where the instruction at `pc` jumps to, if it is a jump.
+    pub(crate) fn jump_target(&self, pc: usize) -> Option<usize> {
+        target(pc, jump_offset(self.code[pc].as_ref()?)?)
     }
 
     /// Whether the instruction at `pc` counts turns of a loop.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::pointer::Argument;
 use crate::error::Failure;
-use crate::facts::{ArgMemory, InsnFacts, ProgramInput, Region, Stats, Subprog, Verified};
+use crate::facts::{Facts, ProgramInput, Region, Stats, Subprog, Verified};
 use crate::program::{NamedMap, Program};
 use crate::state::MAX_FRAMES;
 
 /// Facts gathered so far.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    facts: Vec<InsnFacts>,
+    facts: Facts,
     /// Bytes of stack used by each subprogram.
     depths: Vec<u32>,
     /// The subprograms that may read stack that they have not written.
@@ -37,7 +37,7 @@ impl Recorder {
         let memory =
             |(index, field): (usize, &crate::facts::ContextField)| field.kind.has_extent().then_some((index as u16, 0));
         Recorder {
-            facts: vec![InsnFacts::default(); program.code.len()],
+            facts: Facts::new(program.code.len()),
             depths: vec![0; program.subprogs.len()],
             clear_stack: vec![false; program.subprogs.len()],
             extents: program
@@ -59,11 +59,11 @@ impl Recorder {
     }
 
     pub(crate) fn reached(&mut self, pc: usize) {
-        self.facts[pc].reachable = true;
+        self.facts.set_reachable(pc, true);
     }
 
     pub(crate) fn is_reached(&self, pc: usize) -> bool {
-        self.facts[pc].reachable
+        self.facts.is_reachable(pc)
     }
 
     pub(crate) fn depths(&self) -> &[u32] {
@@ -74,20 +74,20 @@ impl Recorder {
     /// path and something else on another.
     pub(crate) fn access(&mut self, pc: usize, region: Region, write: bool) -> Result<(), Failure> {
         let is_context = |region: &Region| matches!(region, Region::Context { .. });
-        let access = &mut self.facts[pc].access;
         let passed = self.through.contains_key(&(pc, None));
-        let others = access.first().map(is_context).or(passed.then_some(false));
+        let others = self.facts.access(pc).first().map(is_context);
+        let others = others.or(passed.then_some(false));
         if others.is_some_and(|others| others != is_context(&region)) {
             return Err(different_pointers());
         }
-        access.insert(region);
+        self.facts.add_access(pc, region);
         self.stored(region, write);
         Ok(())
     }
 
     /// An access to memory that a global function was given.
     pub(crate) fn access_argument(&mut self, pc: usize, argument: Argument) -> Result<(), Failure> {
-        let first = self.facts[pc].access.first();
+        let first = self.facts.access(pc).first();
         if first.is_some_and(|region| matches!(region, Region::Context { .. })) {
             return Err(different_pointers());
         }
@@ -126,17 +126,16 @@ impl Recorder {
         for _ in 0..MAX_FRAMES {
             for (&(pc, index), places) in &self.through {
                 let givers = places.iter().filter_map(|place| self.given.get(place)).flatten();
-                let memory = |&(pc, index): &(usize, u8)| self.facts[pc].memory[usize::from(index)].as_ref();
+                let memory = |&(pc, index): &(usize, u8)| self.facts.at(pc).memory[usize::from(index)];
                 let regions: BTreeSet<Region> = givers
                     .filter_map(memory)
                     .flat_map(|memory| memory.regions.iter().copied())
                     .collect();
-                match index {
-                    None => self.facts[pc].access.extend(regions),
-                    Some(index) => {
-                        if let Some(memory) = &mut self.facts[pc].memory[usize::from(index)] {
-                            memory.regions.extend(regions);
-                        }
+                for region in regions {
+                    match index {
+                        None => self.facts.add_access(pc, region),
+                        // Whether it is written is known already.
+                        Some(index) => self.facts.add_memory(pc, index, Some(region), false),
                     }
                 }
             }
@@ -154,12 +153,7 @@ impl Recorder {
 
     /// Memory given to a helper, or NULL.
     pub(crate) fn argument(&mut self, pc: usize, index: u8, region: Option<Region>, write: bool) {
-        let memory = &mut self.facts[pc].memory[usize::from(index)];
-        let memory = memory.get_or_insert_with(|| ArgMemory {
-            regions: BTreeSet::new(),
-            write,
-        });
-        memory.regions.extend(region);
+        self.facts.add_memory(pc, index, region, write);
         if let Some(region) = region {
             self.stored(region, write);
         }
@@ -167,16 +161,25 @@ impl Recorder {
 
     /// The map given to a helper: one that the program names, or one that it looked up in a map of maps.
     pub(crate) fn map_argument(&mut self, pc: usize, map: NamedMap, updated: bool) -> Result<(), Failure> {
-        let facts = &mut self.facts[pc];
-        let (index, slot, other, updates) = match map {
-            NamedMap::Itself(map) => (map, &mut facts.map, facts.inner_of, &mut self.maps_updated),
-            NamedMap::InnerOf(map) => (map, &mut facts.inner_of, facts.map, &mut self.inner_maps_updated),
+        let facts = self.facts.at(pc);
+        let (index, known, other) = match map {
+            NamedMap::Itself(map) => (map, facts.map, facts.inner_of),
+            NamedMap::InnerOf(outer) => (outer, facts.inner_of, facts.map),
         };
-        let known = *slot.get_or_insert(index);
-        if known != index || other.is_some() {
-            let found = format!("map {} on one path and {map:?} on another", other.unwrap_or(known));
+        if let Some(other) = other.or(known.filter(|known| *known != index)) {
+            let found = format!("map {other} on one path and {map:?} on another");
             return Err(Failure::new(found, "same insn cannot be used with different maps"));
         }
+        let updates = match map {
+            NamedMap::Itself(map) => {
+                self.facts.set_map(pc, map);
+                &mut self.maps_updated
+            }
+            NamedMap::InnerOf(outer) => {
+                self.facts.set_inner_of(pc, outer);
+                &mut self.inner_maps_updated
+            }
+        };
         if updated {
             updates.insert(index);
         }

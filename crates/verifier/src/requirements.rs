@@ -275,9 +275,10 @@ fn argument(ty: ArgType) -> &'static str {
     }
 }
 
-/// What `instruction` requires, in the order in which to check it: later requirements may rely on earlier ones.
-pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -> Vec<Requirement> {
-    let mut list = Vec::new();
+/// Adds to `list` what `instruction` requires, in the order in which to check it: later requirements may rely on earlier
+/// ones. It is asked at each step of the search: a list for each of a million instructions would take more memory than
+/// everything else.
+pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto], list: &mut Vec<Requirement>) {
     match *instruction {
         Instruction::Alu { width, op, dst, src } => {
             list.extend(initialized(src));
@@ -305,7 +306,7 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
         Instruction::LoadImm64 { dst, imm } => {
             list.push(Requirement::WritableReg { reg: dst });
             list.push(match imm {
-                Imm64::Value(_) => return list,
+                Imm64::Value(_) => return,
                 Imm64::MapIdx(map) => Requirement::MapReference { map, value_off: None },
                 Imm64::MapValueIdx { index, off } => Requirement::MapReference {
                     map: index,
@@ -405,7 +406,7 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
             list.push(Requirement::NoLockAtCall { helper: None });
             list.push(Requirement::CallDepth);
         }
-        Instruction::Call(CallTarget::Helper(id)) => call(&mut list, id, helpers),
+        Instruction::Call(CallTarget::Helper(id)) => call(list, id, helpers),
         Instruction::Exit => {
             list.push(Requirement::NoReferenceAtEnd);
             list.push(Requirement::NoLockAtExit);
@@ -415,7 +416,6 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto]) -
         | Instruction::LoadPacket { .. }
         | Instruction::AddrSpaceCast { .. } => list.push(Requirement::Supported),
     }
-    list
 }
 
 fn call(list: &mut Vec<Requirement>, id: u32, prototypes: &[HelperProto]) {

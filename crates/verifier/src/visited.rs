@@ -29,7 +29,10 @@ pub(crate) enum Seen {
 
 /// All kept states.
 pub(crate) struct Visited {
+    /// Those at each checkpoint that has any. The first has none: it stands for all slots without.
     checkpoints: Vec<Vec<Rc<Node>>>,
+    /// For each slot which of them it has.
+    numbers: Vec<u32>,
     id_map: IdMap,
     count: usize,
 }
@@ -37,7 +40,8 @@ pub(crate) struct Visited {
 impl Visited {
     pub(crate) fn new(slots: usize) -> Visited {
         Visited {
-            checkpoints: (0..slots).map(|_| Vec::new()).collect(),
+            checkpoints: vec![Vec::new()],
+            numbers: vec![0; slots],
             id_map: IdMap::default(),
             count: 0,
         }
@@ -50,14 +54,14 @@ impl Visited {
 
     /// How many states are kept at a checkpoint.
     pub(crate) fn count_at(&self, pc: usize) -> usize {
-        self.checkpoints[pc].len()
+        self.checkpoints[self.numbers[pc] as usize].len()
     }
 
     /// Compares a state that arrives at a checkpoint with those kept there, newest first.
     pub(crate) fn compare(&mut self, program: &Program<'_>, pc: usize, state: &State) -> Seen {
         let ids = &mut self.id_map;
         let mut again = false;
-        for node in self.checkpoints[pc].iter().rev() {
+        for node in self.checkpoints[self.numbers[pc] as usize].iter().rev() {
             if node.is_complete() {
                 if covers(program, pc, &node.state, &node.marks.borrow(), state, ids) {
                     node.hits.set(node.hits.get() + 1);
@@ -83,7 +87,13 @@ impl Visited {
 
     /// Keeps the state that was just compared in vain, and drops those that were compared in vain too often.
     pub(crate) fn keep(&mut self, pc: usize, node: &Rc<Node>) {
-        let nodes = &mut self.checkpoints[pc];
+        let number = &mut self.numbers[pc];
+        if *number == 0 {
+            // There are no more checkpoints than slots.
+            *number = self.checkpoints.len() as u32;
+            self.checkpoints.push(Vec::new());
+        }
+        let nodes = &mut self.checkpoints[*number as usize];
         let before = nodes.len();
         nodes.retain(|node| {
             let misses = node.misses.get() + 1;

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use hitless_verifier::{ArgMemory, Region, Requirement, SourceLine, Subprog, Verified, verify};
+use hitless_verifier::{ArgMemory, InsnFacts, Region, Requirement, SourceLine, Subprog, Verified, verify};
 use support::Case;
 
 fn case(text: &str) -> Case {
@@ -43,11 +43,11 @@ load: r0 = *(u64 *)(r2 +0)
     exit",
     );
     let facts = accepted(&case).facts;
-    assert_eq!(facts[0].access, set([Region::Context { field: 0 }]));
-    assert_eq!(facts[1].access, set([Region::Context { field: 1 }]));
-    assert_eq!(facts[2].access, set([Region::Stack]));
-    assert_eq!(facts[9].access, set([Region::Packet, Region::MapValue { map: 0 }]));
-    assert!(facts[9].reachable && facts[8] == Default::default());
+    assert_eq!(facts.at(0).access, [Region::Context { field: 0 }]);
+    assert_eq!(facts.at(1).access, [Region::Context { field: 1 }]);
+    assert_eq!(facts.at(2).access, [Region::Stack]);
+    assert_eq!(facts.at(9).access, [Region::Packet, Region::MapValue { map: 0 }]);
+    assert!(facts.at(9).reachable && facts.at(8) == InsnFacts::default());
 }
 
 #[test]
@@ -68,13 +68,13 @@ map: b hash value 8
     exit",
     );
     let verified = accepted(&case);
-    let call = &verified.facts[9];
+    let call = verified.facts.at(9);
     let stack = ArgMemory {
-        regions: set([Region::Stack]),
+        regions: &[Region::Stack],
         write: false,
     };
     assert_eq!(call.map, Some(1));
-    assert_eq!(call.memory, [None, Some(stack.clone()), Some(stack), None, None]);
+    assert_eq!(call.memory, [None, Some(stack), Some(stack), None, None]);
     assert_eq!(verified.maps_updated, set([1]));
     assert!(verified.maps_stored.is_empty());
 }
@@ -110,10 +110,10 @@ map: m array value 16
     let verified = accepted(&case);
     assert_eq!(verified.maps_stored, set([0]));
     let memory = ArgMemory {
-        regions: set([Region::MapValue { map: 0 }]),
+        regions: &[Region::MapValue { map: 0 }],
         write: true,
     };
-    assert_eq!(verified.facts[4].memory[0], Some(memory));
+    assert_eq!(verified.facts.at(4).memory[0], Some(memory));
 }
 
 #[test]
@@ -128,10 +128,10 @@ fn null_is_no_region() {
     exit",
     );
     let memory = ArgMemory {
-        regions: BTreeSet::new(),
+        regions: &[],
         write: false,
     };
-    assert_eq!(accepted(&case).facts[5].memory[0], Some(memory));
+    assert_eq!(accepted(&case).facts.at(5).memory[0], Some(memory));
 }
 
 #[test]
@@ -152,7 +152,7 @@ map: m hash key 12 value 8
     );
     let verified = accepted(&case);
     assert_eq!(verified.extents, [(0, 12), (1, 15)]);
-    assert_eq!(verified.facts[5].access, set([Region::ContextMemory { field: 1 }]));
+    assert_eq!(verified.facts.at(5).access, [Region::ContextMemory { field: 1 }]);
 }
 
 #[test]
@@ -351,10 +351,10 @@ out: r0 = 0
     );
     let verified = accepted(&case);
     let facts = &verified.facts;
-    assert_eq!((facts[5].map, facts[5].inner_of), (Some(0), None));
-    assert_eq!((facts[10].map, facts[10].inner_of), (None, Some(0)));
-    assert_eq!(facts[12].access, set([Region::InnerMapValue { outer: 0 }]));
-    assert_eq!(facts[19].access, set([Region::Record { map: 1 }]));
+    assert_eq!((facts.at(5).map, facts.at(5).inner_of), (Some(0), None));
+    assert_eq!((facts.at(10).map, facts.at(10).inner_of), (None, Some(0)));
+    assert_eq!(facts.at(12).access, [Region::InnerMapValue { outer: 0 }]);
+    assert_eq!(facts.at(19).access, [Region::Record { map: 1 }]);
     assert_eq!(verified.inner_maps_stored, set([0]));
     assert!(verified.maps_stored.is_empty() && verified.inner_maps_updated.is_empty());
 }

@@ -1,6 +1,5 @@
 //! Steps: operations with everything looked up that can be looked up before a run.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Reg, Size, Width};
@@ -311,11 +310,11 @@ impl Compiler<'_> {
 
     fn place(&mut self, index: usize, base: Reg, off: i16) -> Result<Place, String> {
         let image = self.image;
-        let Some(facts) = image.facts.get(image.pcs[index]) else {
+        if image.pcs[index] >= image.facts.len() {
             return Err(format!("operation {index} has no facts"));
         };
         let access = self
-            .access(&facts.access)
+            .access(image.facts.access(image.pcs[index]))
             .ok_or_else(|| format!("operation {index} has an unknown field"))?;
         let number = u32::try_from(self.accesses.len()).map_err(|_| "too many accesses".to_owned())?;
         self.accesses.push(access);
@@ -326,7 +325,7 @@ impl Compiler<'_> {
         })
     }
 
-    fn access(&self, facts: &BTreeSet<Region>) -> Option<Access> {
+    fn access(&self, facts: &[Region]) -> Option<Access> {
         let (mut stack, mut fields, mut regions) = (false, Vec::new(), Vec::new());
         for region in facts {
             match region {

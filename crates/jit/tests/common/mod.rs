@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hitless_isa::{CallTarget, Insn, Instruction, asm, decode};
 use hitless_jit::interp::Interpreter;
 use hitless_jit::{Code, Engine, Env, Image, LowerInput, Trap, Variant, lower};
-use hitless_verifier::{ContextFacts, InsnFacts, Region, Stats, Subprog, Verified};
+use hitless_verifier::{ContextFacts, Facts, Region, Stats, Subprog, Verified};
 
 /// Memory that the environment vouches for.
 pub(crate) const MEMORY: Region = Region::ContextMemory { field: 0 };
@@ -19,15 +19,15 @@ pub(crate) fn assemble(text: &str) -> Vec<Insn> {
 /// A program of which nothing is proved but that it may run, and access the stack and the environment's memory.
 pub(crate) fn decreed(insns: Vec<Insn>) -> Verified {
     let mut starts = BTreeSet::from([0]);
-    let mut facts = vec![InsnFacts::default(); insns.len()];
+    let mut facts = Facts::new(insns.len());
     let mut pc = 0;
     while pc < insns.len() {
         let instruction = decode(&insns, pc).expect("an instruction");
         if let Instruction::Call(CallTarget::Subprog(off)) = instruction {
             starts.insert((pc + 1).checked_add_signed(off as isize).expect("a target"));
         }
-        facts[pc].reachable = true;
-        facts[pc].access = BTreeSet::from([Region::Stack, MEMORY]);
+        facts.set_reachable(pc, true);
+        facts.set_access(pc, &[Region::Stack, MEMORY]);
         pc += instruction.slots();
     }
     let ends = starts.iter().skip(1).copied().chain([insns.len()]);

@@ -8,6 +8,7 @@
 mod context;
 mod func;
 mod helper;
+mod insn;
 mod map;
 mod program;
 
@@ -18,6 +19,7 @@ use hitless_isa::Insn;
 pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths};
 pub use func::{FuncArg, GlobalFunc};
 pub use helper::{ArgType, HelperProto, MemArg, MemSize, MemUse, RetType};
+pub use insn::{ArgMemory, Facts, InsnFacts};
 pub use map::{MapFacts, MapKind};
 pub use program::{ProgramKind, ProgramSet};
 
@@ -106,38 +108,13 @@ pub enum Region {
     },
 }
 
-/// What was proved of one instruction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InsnFacts {
-    /// Whether any path reaches it. Unreachable instructions may not be executed.
-    pub reachable: bool,
-    /// For loads, stores and atomics: every region that some path accesses here. One instruction may reach values of
-    /// several maps, but not regions of different sorts, except the stack and others where the kernel allows it.
-    pub access: BTreeSet<Region>,
-    /// For helper calls: the map in the map argument (the same on every path).
-    pub map: Option<u32>,
-    /// For helper calls: the map of maps from which the map in the map argument was looked up (the same on every path).
-    pub inner_of: Option<u32>,
-    /// For helper calls: memory given in each argument register r1 to r5.
-    pub memory: [Option<ArgMemory>; 5],
-}
-
-/// Memory given to a helper.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArgMemory {
-    /// Regions that it lies in, over all paths. Empty if the pointer was NULL on every path.
-    pub regions: BTreeSet<Region>,
-    /// Whether the helper writes it.
-    pub write: bool,
-}
-
 /// A verified program: what engines compile, with what was proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The instructions as given.
     pub insns: Vec<Insn>,
-    /// What was proved of each slot. The second slot of a wide immediate has default facts.
-    pub facts: Vec<InsnFacts>,
+    /// What was proved of each slot.
+    pub facts: Facts,
     /// The main program first, then its subprograms, in slot order.
     pub subprogs: Vec<Subprog>,
     /// Maps whose elements some helper call may change.

@@ -3,8 +3,6 @@
 //! Every object has an address range of its own, far from the others. Each step checks that the instruction was found
 //! reachable, and each access that it stays inside one object of a region that was claimed for the instruction.
 
-use std::collections::BTreeSet;
-
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Size, Width, decode};
 use hitless_verifier::claims::{Claim, Object};
 use hitless_verifier::tables::helpers;
@@ -126,8 +124,7 @@ impl<'a> Machine<'a> {
     pub fn run(mut self) -> Step<()> {
         let mut pc = 0;
         for _ in 0..STEPS {
-            let facts = &self.verified.facts[pc];
-            if !facts.reachable {
+            if !self.verified.facts.is_reachable(pc) {
                 return Err(format!("insn {pc} is reached"));
             }
             self.check_claims(pc)?;
@@ -244,7 +241,7 @@ impl<'a> Machine<'a> {
 
     fn make_dynptr(&mut self, place: u64, bytes: u64, len: u64) -> Step<u64> {
         let fill = self.random.next() as u8;
-        self.find(&BTreeSet::from([Region::Stack]), place, 16, true)?.fill(fill);
+        self.find(&[Region::Stack], place, 16, true)?.fill(fill);
         self.dynptrs.retain(|dynptr| dynptr.0.abs_diff(place) >= 16);
         self.dynptrs.push((place, bytes, len));
         Ok(self.random.number())
@@ -412,7 +409,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The bytes at an address, if they lie in one object of one of the regions.
-    fn find(&mut self, regions: &BTreeSet<Region>, address: u64, len: usize, write: bool) -> Step<&mut [u8]> {
+    fn find(&mut self, regions: &[Region], address: u64, len: usize, write: bool) -> Step<&mut [u8]> {
         let case = self.case;
         let Some(object) =
             self.objects.iter_mut().rev().find(|object| {
@@ -456,8 +453,8 @@ impl<'a> Machine<'a> {
         if let Some(off) = address.checked_sub(CONTEXT).filter(|off| *off < 4096) {
             return self.load_context(pc, off as u32, size);
         }
-        let regions = self.verified.facts[pc].access.clone();
-        let bytes = self.find(&regions, address, size.bytes(), false)?;
+        let regions = self.verified.facts.access(pc);
+        let bytes = self.find(regions, address, size.bytes(), false)?;
         let mut number = [0; 8];
         number[..bytes.len()].copy_from_slice(bytes);
         Ok(u64::from_le_bytes(number))
@@ -472,8 +469,10 @@ impl<'a> Machine<'a> {
         else {
             return Err(format!("no context field at {off}"));
         };
-        if !self.verified.facts[pc]
-            .access
+        if !self
+            .verified
+            .facts
+            .access(pc)
             .contains(&Region::Context { field: index as u16 })
         {
             return Err(format!("field {index} was not claimed"));
@@ -489,7 +488,7 @@ impl<'a> Machine<'a> {
     }
 
     fn store(&mut self, pc: usize, address: u64, size: Size, value: u64) -> Step<()> {
-        let regions = self.verified.facts[pc].access.clone();
+        let regions = self.verified.facts.access(pc);
         if (CONTEXT..CONTEXT + 4096).contains(&address) {
             let off = (address - CONTEXT) as u32;
             let field = self.case.context.fields.iter().position(|field| {
@@ -519,7 +518,7 @@ impl<'a> Machine<'a> {
             self.dynptrs
                 .retain(|dynptr| !(address < dynptr.0 + 16 && dynptr.0 < address + size.bytes() as u64));
         }
-        let bytes = self.find(&regions, address, size.bytes(), true)?;
+        let bytes = self.find(regions, address, size.bytes(), true)?;
         let len = bytes.len();
         bytes.copy_from_slice(&value.to_le_bytes()[..len]);
         Ok(())
@@ -565,7 +564,7 @@ impl<'a> Machine<'a> {
             .iter()
             .find(|proto| proto.id == id)
             .ok_or("no such helper")?;
-        let facts = self.verified.facts[pc].clone();
+        let facts = self.verified.facts.at(pc);
         let (case, count) = (self.case, self.case.maps.len() as u32);
         let map = match (facts.map, facts.inner_of) {
             (Some(map), None) => Some((map, &case.maps[map as usize])),
@@ -597,13 +596,13 @@ impl<'a> Machine<'a> {
             if size == 0 {
                 continue;
             }
-            let memory = facts.memory[index].as_ref().ok_or("memory was not claimed")?;
+            let memory = facts.memory[index].ok_or("memory was not claimed")?;
             let write = ty.memory().is_some_and(|memory| memory.usage.writes());
             if memory.write != write {
                 return Err("memory is used otherwise".to_owned());
             }
             let fill = self.random.next() as u8;
-            let bytes = self.find(&memory.regions, value, size, write)?;
+            let bytes = self.find(memory.regions, value, size, write)?;
             if write {
                 bytes.fill(fill);
             }
