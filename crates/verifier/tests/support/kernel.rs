@@ -8,7 +8,10 @@ use hitless_verifier::tables::program_types::{self, ProgramType};
 use hitless_verifier::{MapFacts, MapKind, ProgramKind};
 
 const BPF_MAP_CREATE: i32 = 0;
+const BPF_MAP_UPDATE_ELEM: i32 = 2;
 const BPF_PROG_LOAD: i32 = 5;
+const BPF_BTF_LOAD: i32 = 18;
+const BPF_MAP_FREEZE: i32 = 22;
 const F_RDONLY_PROG: u32 = 1 << 7;
 const PSEUDO_MAP_IDX: u8 = 5;
 const PSEUDO_MAP_IDX_VALUE: u8 = 6;
@@ -121,16 +124,20 @@ impl Attr {
     }
 }
 
-fn bpf(command: i32, attr: &Attr) -> io::Result<OwnedFd> {
+fn call(command: i32, attr: &Attr) -> io::Result<i32> {
     // SAFETY: `attr` is as long as is said. The pointers in it are to memory that the callers below keep during the call,
-    // of the lengths given beside them, and only the log is written. Both commands return a new descriptor.
-    unsafe {
-        let result = libc::syscall(libc::SYS_bpf, command, attr as *const Attr, size_of::<Attr>());
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(OwnedFd::from_raw_fd(result as i32))
+    // of the lengths given beside them, and only the log is written.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr as *const Attr, size_of::<Attr>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
     }
+    Ok(result as i32)
+}
+
+/// A command that makes something.
+fn bpf(command: i32, attr: &Attr) -> io::Result<OwnedFd> {
+    // SAFETY: the commands that it is used for return a new descriptor.
+    call(command, attr).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Whether programs can be loaded here, or else why not.
@@ -170,15 +177,70 @@ fn make_like(facts: &MapFacts) -> io::Result<OwnedFd> {
         (None, _) => None,
     };
     let inner_fd = inner.as_ref().map_or(0, |map| map.as_raw_fd() as u32);
+    let btf = facts.spin_lock.map(|off| types_with_lock(facts, off)).transpose()?;
+    let attr = match &btf {
+        Some(btf) => Attr::new()
+            .u32(48, btf.as_raw_fd() as u32)
+            .u32(52, if facts.key_size == 4 { INT_TYPE } else { KEY_TYPE })
+            .u32(56, VALUE_TYPE),
+        None => Attr::new(),
+    }
+    .u32(0, facts.kind.number())
+    .u32(4, facts.key_size)
+    .u32(8, facts.value_size)
+    .u32(12, facts.max_entries)
+    .u32(16, flags)
+    .u32(20, inner_fd)
+    .name(28, &facts.name);
+    let map = bpf(BPF_MAP_CREATE, &attr)?;
+    if let Some(bytes) = &facts.frozen {
+        freeze(&map, bytes)?;
+    }
+    Ok(map)
+}
+
+/// Gives an array of one element its value, for good.
+fn freeze(map: &OwnedFd, value: &[u8]) -> io::Result<()> {
+    let (fd, key) = (map.as_raw_fd() as u32, 0u32);
     let attr = Attr::new()
-        .u32(0, facts.kind.number())
-        .u32(4, facts.key_size)
-        .u32(8, facts.value_size)
-        .u32(12, facts.max_entries)
-        .u32(16, flags)
-        .u32(20, inner_fd)
-        .name(28, &facts.name);
-    bpf(BPF_MAP_CREATE, &attr)
+        .u32(0, fd)
+        .pointer(8, &raw const key)
+        .pointer(16, value.as_ptr());
+    call(BPF_MAP_UPDATE_ELEM, &attr)?;
+    call(BPF_MAP_FREEZE, &Attr::new().u32(0, fd))?;
+    Ok(())
+}
+
+/// The types in [`types_with_lock`].
+const INT_TYPE: u32 = 1;
+const KEY_TYPE: u32 = 3;
+const VALUE_TYPE: u32 = 4;
+
+/// BTF of a map with a `struct bpf_spin_lock` in its value.
+fn types_with_lock(facts: &MapFacts, off: u32) -> io::Result<OwnedFd> {
+    let strings = b"\0int\0bpf_spin_lock\0val\0key\0value\0lock\0";
+    let name = |text: &str| {
+        let text = format!("\0{text}\0");
+        let at = strings.windows(text.len()).position(|bytes| bytes == text.as_bytes());
+        at.map_or(0, |at| at as u32 + 1)
+    };
+    let structure = |members: u32| 4 << 24 | members;
+    #[rustfmt::skip]
+    let types = [
+        // An integer of four bytes.
+        name("int"), 1 << 24, 4, 32,
+        name("bpf_spin_lock"), structure(1), 4, name("val"), 1, 0,
+        name("key"), structure(0), facts.key_size,
+        name("value"), structure(1), facts.value_size, name("lock"), 2, off * 8,
+    ];
+    let (len, magic, header) = (4 * types.len() as u32, 0x0001_eb9f, 24);
+    let head = [magic, header, 0, len, len, strings.len() as u32];
+    let mut bytes: Vec<u8> = head.iter().chain(&types).flat_map(|word| word.to_le_bytes()).collect();
+    bytes.extend(strings);
+    bpf(
+        BPF_BTF_LOAD,
+        &Attr::new().pointer(0, bytes.as_ptr()).u32(16, bytes.len() as u32),
+    )
 }
 
 /// Loads a program, which names its maps by descriptor.
