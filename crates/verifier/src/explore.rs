@@ -331,11 +331,14 @@ impl Search<'_, '_> {
                 note_read(path.node.as_ref(), path.segment.written[frame], frame, slots);
             }
         }
-        if uses.values != 0 {
+        if uses.values != 0 || uses.slot_value.is_some() {
             if let Some(watch) = &mut self.watch {
                 watch.precise(at as u32, uses.values);
             }
-            let wanted = Places::registers(depth, uses.values);
+            let mut wanted = Places::registers(depth, uses.values);
+            if let Some(place) = uses.slot_value {
+                wanted.frames[usize::from(place.frame)].slots |= 1 << place.slot;
+            }
             demand(
                 self.program,
                 &path.segment,

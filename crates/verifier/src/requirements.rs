@@ -187,6 +187,13 @@ pub enum Requirement {
         /// The helper's number.
         helper: u32,
     },
+    /// A string says how to print numbers, of which there are enough.
+    Format {
+        /// The string.
+        text: Reg,
+        /// How many bytes the numbers have.
+        size: Reg,
+    },
     /// The program returns what its hook allows; a subprogram does not return a pointer to its own stack.
     ReturnValue,
 }
@@ -241,6 +248,7 @@ impl fmt::Display for Requirement {
             Requirement::ReferenceCount => f.write_str("at most 256 references held at once"),
             Requirement::NoReferenceAtEnd => f.write_str("no reference held"),
             Requirement::Argument { index, ty, .. } => write!(f, "r{} to be {}", index + 1, argument(*ty)),
+            Requirement::Format { .. } => f.write_str("a format for the numbers that are given"),
             Requirement::SuitableMap { .. } => f.write_str("one map that the helper works on"),
             Requirement::ReturnValue => f.write_str("a return value that the caller can take"),
         }
@@ -270,6 +278,7 @@ fn argument(ty: ArgType) -> &'static str {
         ArgType::AllocSize => "a constant",
         ArgType::Dynptr => "a dynptr on the stack",
         ArgType::UninitDynptr => "room for a dynptr on the stack",
+        ArgType::ConstString => "a string in a frozen map",
         ArgType::RingbufRecord => "a record reserved in a ring buffer",
         _ => "initialised",
     }
@@ -447,6 +456,12 @@ fn call(list: &mut Vec<Requirement>, id: u32, prototypes: &[HelperProto]) {
     }
     if proto.args.contains(&ArgType::ConstMap) {
         list.push(Requirement::SuitableMap { helper: id });
+    }
+    if id == helpers::SNPRINTF {
+        list.push(Requirement::Format {
+            text: Reg::R3,
+            size: Reg::R5,
+        });
     }
     if proto.acquires {
         list.push(Requirement::ReferenceCount);

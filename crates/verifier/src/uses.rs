@@ -23,6 +23,8 @@ pub(crate) struct Uses {
     pub(crate) read: [Slots; MAX_FRAMES],
     /// Slots that were overwritten altogether, by frame.
     pub(crate) written: [Slots; MAX_FRAMES],
+    /// The slot whose number decided something.
+    pub(crate) slot_value: Option<StackSlot>,
     /// The slot from which a register was filled, or to which one was spilled.
     pub(crate) spill: Option<StackSlot>,
     /// The linked numbers that were narrowed together.
@@ -32,6 +34,7 @@ pub(crate) struct Uses {
 impl Uses {
     pub(crate) fn clear(&mut self) {
         self.values = 0;
+        self.slot_value = None;
         self.spill = None;
         self.linked = None;
         if self.stack {

@@ -52,6 +52,7 @@ files!(
     dynptrs,
     globals,
     helpers,
+    indices,
     locks,
     loops,
     maps,
@@ -64,6 +65,7 @@ files!(
     pruning,
     ringbufs,
     stack,
+    strings,
     tail_calls
 );
 

@@ -21,24 +21,15 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("a remainder bounds an index", PRECISER),
     ("the bound of a sum reaches the copy", PRECISER),
     ("a smaller check after a greater one is decided", PRECISER),
-    ("the context is not NULL", PRECISER),
     ("one call with two maps", "engines are told of one map for a call"),
     ("a map is no memory", NOT_HERE),
     ("kernel objects", NOT_HERE),
     ("below a little stack", "subprograms with tail calls need BTF there"),
     ("a helper for devices", "there are none in user space"),
-    (
-        "a value that may be NULL where NULL will do",
-        "nothing proves that it is NULL only if the size is zero",
-    ),
 ];
 
 /// What is refused here by name, for a reason of our own.
-const OWN_REASONS: &[&str] = &[
-    "not available in user space",
-    "are not supported",
-    "R1 type=map_value_or_null",
-];
+const OWN_REASONS: &[&str] = &["not available in user space", "are not supported"];
 
 /// What Linux says of generated programs whose bounds it does not know well enough.
 const LESS_PRECISE: &[&str] = &[

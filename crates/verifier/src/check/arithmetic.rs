@@ -66,6 +66,7 @@ fn with_number(
                 "R{index} pointer arithmetic on {name} prohibited, null-check it first"
             ));
         }
+        PointerKind::Map { .. } if op == AluOp::Add && number.is_zero() => {}
         PointerKind::Map { .. } | PointerKind::PacketEnd => {
             return fail(format!("R{index} pointer arithmetic on {name} prohibited"));
         }

@@ -5,6 +5,7 @@ use hitless_isa::Reg;
 use super::Context;
 use super::dynptr;
 use super::memory::{Bytes, aligned, argument_memory, object, stack_bytes, stack_range};
+use super::text;
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
@@ -58,6 +59,7 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
         ArgType::SpinLock => spin_lock(cx, helper, reg, &value),
         ArgType::AllocSize => alloc_size(cx, reg, &value),
         ArgType::RingbufRecord => record(cx, reg, &value),
+        ArgType::ConstString => text::constant(cx, index, &value),
         ArgType::Dynptr => dynptr::initialized(cx, proto, reg, &value),
         ArgType::UninitDynptr => dynptr::uninitialized(cx, reg, &value),
         // Sizes are checked with the memory before them.
@@ -129,7 +131,9 @@ fn memory_argument(
         return Err(Failure::new(value.to_string(), message));
     }
     let aligned = matches!(argument.size, MemSize::Fixed(_)) && usage.writes();
-    memory(cx, index, value, max, usage, aligned)
+    // Where NULL will do the helper looks whether it is.
+    let value = if argument.nullable { value.not_null() } else { *value };
+    memory(cx, index, &value, max, usage, aligned)
 }
 
 /// The least and the greatest size of a memory argument.

@@ -2,7 +2,6 @@
 
 use super::Context;
 use super::call::{arg_reg, context, memory};
-use crate::domain::pointer::Pointer;
 use crate::domain::value::Value;
 use crate::error::Failure;
 use crate::facts::{FuncArg, MemUse};
@@ -32,7 +31,7 @@ pub(super) fn arguments(cx: &mut Context<'_, '_>, subprog: usize) -> Result<(), 
             FuncArg::Context => context(&value, reg)?,
             FuncArg::Memory { nullable: true, .. } if value.is_zero() => cx.uses.value(reg),
             FuncArg::Memory { size, nullable } => {
-                let pointer = non_null(&value);
+                let pointer = value.not_null();
                 if !nullable && (pointer != value || value.is_zero()) {
                     let message = format!("arg#{index} is expected to be non-NULL");
                     return Err(Failure::new(value.to_string(), message));
@@ -57,13 +56,4 @@ fn program_moves_packet(cx: &Context<'_, '_>, subprog: usize, value: &Value) -> 
         .as_pointer()
         .is_some_and(|pointer| pointer.kind.is_packet_family());
     in_packet && cx.program.changes_packet(subprog)
-}
-
-/// The value, if it is not NULL.
-fn non_null(value: &Value) -> Value {
-    let Value::Pointer(pointer) = value else { return *value };
-    Value::Pointer(Pointer {
-        kind: pointer.kind.not_null(),
-        ..*pointer
-    })
 }

@@ -85,6 +85,14 @@ pub(super) fn accessible(
         PointerKind::Stack { frame } => {
             aligned(&bytes, "stack ")?;
             let (min, max) = stack_range(pointer, bytes.off, bytes.len, reg, bytes.write)?;
+            if atomic && access.reads() && access.writes() && min != max {
+                return bytes.fail(format!(
+                    "variable offset stack pointer cannot be passed into helper function; var_off={} off={} size={}",
+                    pointer.var.bits,
+                    pointer.fixed + bytes.off,
+                    bytes.len
+                ));
+            }
             if access.reads() {
                 dynptr::unread(cx, &bytes, frame, min, max - min + bytes.len)?;
             }

@@ -8,6 +8,7 @@ mod call;
 mod dynptr;
 mod func;
 mod memory;
+mod text;
 
 use hitless_isa::Reg;
 
@@ -110,6 +111,7 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
         ),
         Requirement::Argument { helper, index, ty } => call::argument(cx, helper, index, ty),
         Requirement::SuitableMap { helper } => call::suitable_map(cx, helper),
+        Requirement::Format { text, size } => text::format(cx, text, size),
         Requirement::ReturnValue => return_value(cx),
     }
 }

@@ -232,13 +232,34 @@ impl Pointer {
         let from_start = self.offsets().is_some_and(|(min, _)| min >= 0);
         match self.kind {
             PointerKind::Stack { .. } => self.offsets().is_some_and(|(min, max)| min >= -512 && max <= 0),
-            PointerKind::MapValue { nullable, .. } | PointerKind::Record { nullable, .. } => !nullable && from_start,
-            PointerKind::Slice { .. } => false,
+            PointerKind::MapValue { nullable, .. }
+            | PointerKind::Record { nullable, .. }
+            | PointerKind::Slice { nullable, .. } => !nullable && from_start,
             PointerKind::ContextMemory { .. } | PointerKind::InnerMapOrNull { .. } => false,
             PointerKind::Argument(argument) => !argument.nullable && from_start,
             PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => from_start,
             PointerKind::Context | PointerKind::PacketEnd | PointerKind::Map { .. } => from_start,
         }
+    }
+
+    /// Whether Linux knows that the address is not zero: of pointers to maps and to memory that is not the stack's, the
+    /// packet's or the context's.
+    pub(crate) fn is_known_not_null(&self) -> bool {
+        let known = match self.kind {
+            PointerKind::Map { .. }
+            | PointerKind::MapValue { .. }
+            | PointerKind::Record { .. }
+            | PointerKind::Slice { .. }
+            | PointerKind::Argument(_) => true,
+            PointerKind::InnerMapOrNull { .. }
+            | PointerKind::ContextMemory { .. }
+            | PointerKind::Context
+            | PointerKind::Stack { .. }
+            | PointerKind::Packet { .. }
+            | PointerKind::PacketMeta { .. }
+            | PointerKind::PacketEnd => false,
+        };
+        known && self.is_certainly_not_null()
     }
 }
 

@@ -214,6 +214,22 @@ impl Stack {
         Ok(Loaded { value, spilled: false })
     }
 
+    /// The number in `len` bytes from `off`, if it is known as Linux knows it: all bytes are zero, or a constant of that size
+    /// was spilled there. Says of a spilled one in which slot. Of the end of a longer constant the whole is returned.
+    pub(crate) fn constant(&self, off: i64, len: i64) -> Option<(u64, Option<usize>)> {
+        let zero = |at: i64| {
+            let (index, byte) = place(at);
+            self.slot(index).zero & 1 << byte != 0
+        };
+        if (off..off + len).all(zero) {
+            return Some((0, None));
+        }
+        let (index, first) = place(off);
+        let slot = self.slot(index);
+        let spilled = slot.spill.as_deref()?.as_scalar()?.as_constant()?;
+        (first as i64 + len == slot.size.into()).then_some((spilled, Some(index)))
+    }
+
     /// Whether all of `len` bytes from `off` were written.
     pub(crate) fn is_written(&self, off: i64, len: i64) -> bool {
         (off..off + len).all(|at| {
@@ -262,6 +278,7 @@ impl Stack {
     /// Records that `len` bytes from `off` were overwritten with something, all of them.
     pub(crate) fn overwrite(&mut self, off: i64, len: i64) {
         self.change(off, len, |slot, bytes| {
+            slot.forget_spill();
             slot.written |= bytes;
             slot.zero &= !bytes;
         });
@@ -270,20 +287,24 @@ impl Stack {
     /// Records that some of `len` bytes from `off` may have been overwritten.
     pub(crate) fn may_overwrite(&mut self, off: i64, len: i64, zero: bool) {
         self.change(off, len, |slot, bytes| {
+            // A zero that may have become zero stays one.
+            if zero && slot.spill.as_deref().is_none_or(Value::is_zero) {
+                return;
+            }
+            slot.forget_spill();
             if !zero {
                 slot.zero &= !bytes;
             }
         });
     }
 
-    /// Changes each slot that has some of `len` bytes from `off`; there are no spills in it any more.
+    /// Changes each slot that has some of `len` bytes from `off`.
     fn change(&mut self, off: i64, len: i64, change: impl Fn(&mut Slot, u8)) {
         let mut at = off;
         while at < off + len {
             let (index, first) = place(at);
             let part = (SLOT - first as i64).min(off + len - at);
             let slot = self.slot_mut(index);
-            slot.forget_spill();
             change(slot, bits(first, part as usize));
             at += part;
         }
@@ -506,9 +527,11 @@ mod tests {
         let mut s = Stack::default();
         s.store(-12, 4, &Value::constant(0));
         s.store(-16, 4, &Value::constant(0));
-        s.may_overwrite(-16, 16, true);
+        s.store(-24, 8, &Value::constant(1));
+        s.may_overwrite(-24, 24, true);
         assert_eq!(value(&s, -12, 4), Some(Value::constant(0)));
-        assert_eq!(value(&s, -16, 4), Some(unknown(4)));
+        assert_eq!(value(&s, -16, 4), Some(Value::constant(0)));
+        assert_eq!(value(&s, -24, 8), Some(Value::UNKNOWN));
         s.may_overwrite(-16, 16, false);
         assert_eq!(value(&s, -16, 8), Some(Value::UNKNOWN));
         assert!(!s.is_written(-8, 1));

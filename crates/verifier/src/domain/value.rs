@@ -63,6 +63,15 @@ impl Value {
         }
     }
 
+    /// The value, if it is not NULL.
+    pub(crate) fn not_null(&self) -> Value {
+        let Value::Pointer(pointer) = self else { return *self };
+        Value::Pointer(Pointer {
+            kind: pointer.kind.not_null(),
+            ..*pointer
+        })
+    }
+
     /// Whether it is the number zero.
     pub(crate) fn is_zero(&self) -> bool {
         self.as_scalar().and_then(Scalar::as_constant) == Some(0)

@@ -29,6 +29,8 @@ pub struct HelperProto {
     pub writes_map: bool,
     /// The programs that may call it.
     pub programs: ProgramSet,
+    /// Whether it returns how much memory it wrote, at most the size that it was given, or a negated errno.
+    pub returns_size: bool,
     /// Why user space cannot offer it; a program that calls it is refused with that.
     pub excluded: Option<&'static str>,
 }
@@ -50,6 +52,7 @@ impl HelperProto {
             maps: &[],
             writes_map: false,
             programs: ProgramSet::of(&[]),
+            returns_size: false,
             excluded: None,
         }
     }
@@ -124,13 +127,14 @@ pub enum ArgType {
     MapValueOrNull,
     /// Readable memory whose size is in the next argument (`ARG_PTR_TO_MEM`).
     Mem,
-    /// The same, or NULL if the size is zero (`ARG_PTR_TO_MEM_OR_NULL`).
+    /// The same, or NULL (`ARG_PTR_TO_MEM_OR_NULL`). A constant NULL goes with a size of zero only, but of a pointer that may
+    /// be NULL nobody asks, as in Linux: the helper has to look.
     MemOrNull,
     /// Initialised memory that the helper reads and writes, of the size in the next argument (`ARG_PTR_TO_MEM | MEM_WRITE`).
     MutMem,
     /// Writable memory, initialised by the helper, whose size is in the next argument (`ARG_PTR_TO_UNINIT_MEM`).
     UninitMem,
-    /// The same, or NULL if the size is zero.
+    /// The same, or NULL, as for `MemOrNull`.
     UninitMemOrNull,
     /// Readable memory of so many bytes (`ARG_PTR_TO_FIXED_SIZE_MEM`).
     FixedMem(u32),
@@ -179,7 +183,6 @@ impl ArgType {
     #[must_use]
     pub const fn unsupported(self) -> Option<&'static str> {
         Some(match self {
-            ArgType::ConstString => "constant strings",
             ArgType::Timer => "timers",
             ArgType::Kptr | ArgType::OwnedObjectOrNull => "pointers in map values",
             ArgType::Callback | ArgType::StackOrNull => "callbacks",

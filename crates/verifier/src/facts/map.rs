@@ -101,6 +101,6 @@ pub struct MapFacts {
     /// `bpf_spin_lock` and `bpf_spin_unlock`.
     pub spin_lock: Option<u32>,
     /// For a map of maps: what the maps in it are like. Which of them a lookup finds is not known, so only type, sizes, the
-    /// lock and who may write count.
+    /// lock, who may write, and of arrays the number of elements count.
     pub inner: Option<Box<MapFacts>>,
 }

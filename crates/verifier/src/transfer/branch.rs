@@ -72,11 +72,28 @@ fn pointer_outcome(state: &mut State, left: &Value, right: &Value, insn: Jump, h
     if insn.width == Width::W32 {
         return true;
     }
+    let equal = match cond {
+        Cond::Eq => Some(holds),
+        Cond::Ne => Some(!holds),
+        _ => None,
+    };
     match (left, right) {
-        (Value::Pointer(pointer), null) | (null, Value::Pointer(pointer))
-            if null.is_zero() && matches!(cond, Cond::Eq | Cond::Ne) =>
-        {
-            null_check(state, pointer, (cond == Cond::Eq) == holds)
+        (Value::Pointer(pointer), null) | (null, Value::Pointer(pointer)) if null.is_zero() => match equal {
+            Some(true) if pointer.is_known_not_null() => false,
+            // As in Linux, a comparison with a register that is zero finds nothing out.
+            Some(is_null) if matches!(insn.src, Operand::Imm(_)) => {
+                null_check(state, pointer, is_null);
+                true
+            }
+            _ => true,
+        },
+        (Value::Pointer(a), Value::Pointer(b)) if equal == Some(true) => {
+            for (pointer, other) in [(a, b), (b, a)] {
+                if other.is_certainly_not_null() {
+                    null_check(state, pointer, false);
+                }
+            }
+            true
         }
         (Value::Pointer(a), Value::Pointer(b)) => match limit(a, b) {
             Limit::Right => packet(state, a, cond, holds),
@@ -121,11 +138,11 @@ fn update(state: &mut State, reg: Reg, value: Value) {
     });
 }
 
-/// The pointer is, or is not, NULL.
-fn null_check(state: &mut State, pointer: &Pointer, is_null: bool) -> bool {
+/// The pointer is, or is not, NULL: so are its copies.
+fn null_check(state: &mut State, pointer: &Pointer, is_null: bool) {
     let kind = pointer.kind;
     if !kind.is_nullable() {
-        return !(is_null && pointer.is_certainly_not_null());
+        return;
     }
     let same = |value: &Value| value.as_pointer().is_some_and(|other| kind.is_null_with(other.kind));
     state.for_each_value(same, |value| {
@@ -139,7 +156,6 @@ fn null_check(state: &mut State, pointer: &Pointer, is_null: bool) -> bool {
         // There is nothing to be released.
         state.forget_reference(id);
     }
-    true
 }
 
 /// Which of two compared packet pointers is the limit of the other.

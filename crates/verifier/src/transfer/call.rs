@@ -6,13 +6,17 @@ use super::memory::{may_overwrite, overwrite};
 use super::{Flow, Ids};
 use crate::check::{arg_reg, dynptr_at, dynptr_place, lock_at, map_argument, mem_size};
 use crate::domain::pointer::{Pointer, PointerKind};
+use crate::domain::scalar::Scalar;
 use crate::domain::stack::{Dynptr, DynptrMemory, Slots};
-use crate::domain::value::Value;
-use crate::facts::{ArgType, FuncArg, GlobalFunc, HelperProto, MemSize, RetType};
+use crate::domain::value::{Link, Value};
+use crate::facts::{ArgType, FuncArg, GlobalFunc, HelperProto, MapFacts, MapKind, MemSize, RetType};
 use crate::program::Program;
 use crate::state::{Frame, State};
 use crate::tables::helpers;
-use crate::uses::Uses;
+use crate::uses::{StackSlot, Uses};
+
+/// The greatest errno.
+const MAX_ERRNO: i64 = 4095;
 
 /// Enters a subprogram: it gets `r1` to `r5`; the caller finds only `r6` to `r9` unchanged.
 pub(super) fn enter(state: &mut State, uses: &mut Uses, subprog: usize, call_pc: usize) {
@@ -86,7 +90,13 @@ pub(super) fn helper(
 ) {
     let map = map_argument(proto, state);
     let size = alloc_size(proto, state);
+    let returned = if proto.returns_size {
+        returned_size(program, proto, state)
+    } else {
+        None
+    };
     let slice = dynptr_slice(proto, state);
+    let certain = map.is_some_and(|map| proto.id == helpers::MAP_LOOKUP_ELEM && has_key(program.map(map), state, uses));
     let memory = match (map, state.reg(Reg::R1)) {
         (Some(map), _) => Some(DynptrMemory::Record { map }),
         (
@@ -136,10 +146,10 @@ pub(super) fn helper(
         Value::Pointer(Pointer::to(PointerKind::MapValue { map, id, nullable }))
     };
     let result = match (proto.ret, map) {
-        (RetType::Integer, _) => Value::UNKNOWN,
+        (RetType::Integer, _) => returned.map_or(Value::UNKNOWN, |size| Value::Scalar(size, Link::NONE)),
         (RetType::MapValueOrNull, Some(map)) => match program.inner_map(map) {
             Some(map) => Value::Pointer(Pointer::to(PointerKind::InnerMapOrNull { map, id: ids.fresh() })),
-            None => value_of(map, true, ids),
+            None => value_of(map, !certain, ids),
         },
         (RetType::MapValue, Some(map)) => value_of(map, false, ids),
         (RetType::MemOrNull, None) => slice.map_or(Value::Uninit, |dynptr| {
@@ -166,10 +176,43 @@ pub(super) fn helper(
     state.set(Reg::R0, result);
 }
 
+/// Whether the key given to a lookup is certainly that of an element: a constant index below the size of an array.
+fn has_key(map: &MapFacts, state: &State, uses: &mut Uses) -> bool {
+    if !matches!(map.kind, MapKind::Array | MapKind::PercpuArray) {
+        return false;
+    }
+    let Value::Pointer(key) = state.reg(Reg::R2) else {
+        return false;
+    };
+    let (PointerKind::Stack { frame }, Some(off)) = (key.kind, key.constant_offset()) else {
+        return false;
+    };
+    let Some((index, slot)) = state.stack(frame).constant(off, map.key_size.into()) else {
+        return false;
+    };
+    // The end of a number that is so small is zero, so an index as well.
+    if index >= map.max_entries.into() {
+        return false;
+    }
+    uses.slot_value = slot.map(|slot| StackSlot {
+        frame,
+        slot: slot as u8,
+    });
+    true
+}
+
 /// The dynptr of which the helper returns a slice.
 fn dynptr_slice(proto: &HelperProto, state: &State) -> Option<Dynptr> {
     let index = proto.args.iter().position(|ty| *ty == ArgType::Dynptr)?;
     dynptr_at(state, &state.reg(arg_reg(index as u8))).map(|(_, dynptr)| dynptr)
+}
+
+/// What a helper returns that says how much it wrote: at most the size that it was given, or a negated errno.
+fn returned_size(program: &Program<'_>, proto: &HelperProto, state: &State) -> Option<Scalar> {
+    let sized = |ty: &ArgType| ty.memory().is_some_and(|memory| memory.size == MemSize::NextArgument);
+    let index = proto.args.iter().position(sized)?;
+    let (_, max) = mem_size(program, proto, state, index as u8, MemSize::NextArgument).ok()?;
+    Scalar::signed(-MAX_ERRNO, max)
 }
 
 /// The size of the memory that the helper returns. Of one beyond 32 bits the low half is certain, as a helper that takes

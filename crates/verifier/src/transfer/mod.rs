@@ -209,9 +209,9 @@ fn alu(state: &mut State, ids: &mut Ids, width: Width, op: AluOp, dst: Reg, src:
             Value::Scalar(distance, Link::NONE)
         }
         (Value::Scalar(left, link), Value::Scalar(right, _)) => {
-            let link = match (width, op, src) {
-                (Width::W64, AluOp::Add, Operand::Imm(by)) => link.plus(by.into()),
-                (Width::W64, AluOp::Sub, Operand::Imm(by)) => link.plus(-i64::from(by)),
+            let link = match (width, op, right.as_constant()) {
+                (Width::W64, AluOp::Add, Some(by)) => link.plus(by as i64),
+                (Width::W64, AluOp::Sub, Some(by)) => link.plus((by as i64).wrapping_neg()),
                 _ => Link::NONE,
             };
             Value::Scalar(arithmetic(width, op, &left, &right), link)

@@ -6,7 +6,7 @@
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Size, Width, decode};
 use hitless_verifier::claims::{Claim, Object};
 use hitless_verifier::tables::helpers;
-use hitless_verifier::{ArgType, ContextFieldKind, MapFacts, MemSize, Region, RetType, Verified};
+use hitless_verifier::{ArgType, ContextFieldKind, MapFacts, MapKind, MemSize, Region, RetType, Verified};
 
 use super::Case;
 use super::random::Random;
@@ -237,6 +237,22 @@ impl<'a> Machine<'a> {
         // The stack of the current frame stays last.
         self.objects.rotate_right(1);
         base
+    }
+
+    /// The number in four bytes of some object.
+    fn index(&self, address: u64) -> u64 {
+        let object = self
+            .objects
+            .iter()
+            .rev()
+            .find(|object| address >= object.base && address - object.base + 4 <= object.bytes.len() as u64);
+        object.map_or(u64::MAX, |object| {
+            let start = (address - object.base) as usize;
+            object.bytes[start..start + 4]
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+        })
     }
 
     fn make_dynptr(&mut self, place: u64, bytes: u64, len: u64) -> Step<u64> {
@@ -593,7 +609,8 @@ impl<'a> Machine<'a> {
                     None => continue,
                 },
             };
-            if size == 0 {
+            let nullable = ty.memory().is_some_and(|memory| memory.nullable);
+            if size == 0 || nullable && value == 0 {
                 continue;
             }
             let memory = facts.memory[index].ok_or("memory was not claimed")?;
@@ -662,6 +679,13 @@ impl<'a> Machine<'a> {
                 let found = self.random.below(3) != 0;
                 map.filter(|_| found).map_or(0, |(outer, _)| map_address(count + outer))
             }
+            helpers::MAP_LOOKUP_ELEM if matches!(map, Some((_, facts)) if is_array(facts.kind)) => {
+                let (map, facts) = map.ok_or("no map")?;
+                match self.index(self.regs[2]) {
+                    index if index >= u64::from(facts.max_entries) => 0,
+                    index => values(map) + if facts.frozen.is_some() { 0 } else { (index & 1) << 16 },
+                }
+            }
             _ if proto.ret == RetType::MapValueOrNull => match (map, self.random.below(3)) {
                 (Some((map, facts)), element @ 0..2) => {
                     let element = if facts.frozen.is_some() { 0 } else { element };
@@ -678,6 +702,17 @@ impl<'a> Machine<'a> {
                 .filter(|lock| *lock == self.regs[1])
                 .map(|_| 0)
                 .ok_or("no lock")?,
+            _ if proto.returns_size => {
+                let size = facts
+                    .memory
+                    .iter()
+                    .position(Option::is_some)
+                    .map_or(0, |index| self.regs[index + 2]);
+                match self.random.below(2) {
+                    0 => self.random.below(4096).wrapping_neg(),
+                    _ => self.random.below(size + 1),
+                }
+            }
             _ => self.random.number(),
         };
         for index in 1..6 {
@@ -686,6 +721,11 @@ impl<'a> Machine<'a> {
         self.regs[0] = result;
         Ok(())
     }
+}
+
+/// Whether keys of such maps are indices.
+fn is_array(kind: MapKind) -> bool {
+    matches!(kind, MapKind::Array | MapKind::PercpuArray)
 }
 
 /// What the maps in a map of maps are like.

@@ -53,6 +53,15 @@ impl Scalar {
         }
     }
 
+    /// The numbers from `min` to `max`, signed, or `None` if there are none.
+    pub(crate) fn signed(min: i64, max: i64) -> Option<Scalar> {
+        Scalar {
+            s64: Interval::new(min, max)?,
+            ..Scalar::TOP
+        }
+        .tighten()
+    }
+
     /// What a load of `size` bytes (1, 2, 4 or 8) yields of unknown memory.
     pub(crate) fn loaded(size: usize, signed: bool) -> Scalar {
         let bits = 8 * size as u32;

@@ -65,6 +65,10 @@ pub const KTIME_GET_BOOT_NS: u32 = 125;
 #[doc(alias = "BPF_FUNC_ktime_get_coarse_ns")]
 pub const KTIME_GET_COARSE_NS: u32 = 160;
 
+/// `bpf_snprintf`.
+#[doc(alias = "BPF_FUNC_snprintf")]
+pub const SNPRINTF: u32 = 165;
+
 /// `bpf_dynptr_from_mem`.
 pub const DYNPTR_FROM_MEM: u32 = 197;
 

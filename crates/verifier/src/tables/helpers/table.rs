@@ -149,7 +149,8 @@ helpers! {
     42 get_numa_node_id() -> Integer, for EVERY;
     43 skb_change_head(Context, Anything, Anything) -> Integer, for TC.with(&[LwtXmit, SkSkb]), changes_packet: true;
     44 xdp_adjust_head(Context, Anything) -> Integer, for XDP, changes_packet: true;
-    45 probe_read_str(UninitMem, SizeOrZero, Anything) -> Integer, for TRACING.with(&[Syscall]), gpl_only: true;
+    45 probe_read_str(UninitMem, SizeOrZero, Anything) -> Integer, for TRACING.with(&[Syscall]), gpl_only: true,
+        returns_size: true;
     46 get_socket_cookie(Context) -> Integer, for SOCKET_COOKIES, excluded: Some(SOCKETS);
     47 get_socket_uid(Context) -> Integer, for TC.and(CGROUP_SKB).with(&[SocketFilter, SkSkb]), excluded: Some(SOCKETS);
     48 set_hash(Context, Anything) -> Integer, for TC;
@@ -177,7 +178,8 @@ helpers! {
     64 bind(Context, Mem, Size) -> Integer, for CONNECT, excluded: Some(SOCKETS);
     65 xdp_adjust_tail(Context, Anything) -> Integer, for XDP, changes_packet: true;
     66 skb_get_xfrm_state(Context, Anything, UninitMem, Size, Anything) -> Integer, for TC, excluded: Some(ROUTES);
-    67 get_stack(Context, UninitMem, SizeOrZero, Anything) -> Integer, for TRACING.with(&[Syscall]), gpl_only: true;
+    67 get_stack(Context, UninitMem, SizeOrZero, Anything) -> Integer, for TRACING.with(&[Syscall]), gpl_only: true,
+        returns_size: true;
     68 skb_load_bytes_relative(Context, Anything, UninitMem, Size, Anything) -> Integer,
         for TC.and(CGROUP_SKB).with(&[SocketFilter, SkReuseport]);
     69 fib_lookup(Context, MutMem, Size, Anything) -> Integer, for TC.and(XDP), gpl_only: true, excluded: Some(ROUTES);
@@ -249,8 +251,10 @@ helpers! {
         gpl_only: true, maps: PERF_EVENTS, excluded: Some(DEVICES);
     112 probe_read_user(UninitMem, SizeOrZero, Anything) -> Integer, for EVERY, gpl_only: true;
     113 probe_read_kernel(UninitMem, SizeOrZero, Anything) -> Integer, for EVERY, gpl_only: true;
-    114 probe_read_user_str(UninitMem, SizeOrZero, Anything) -> Integer, for EVERY, gpl_only: true;
-    115 probe_read_kernel_str(UninitMem, SizeOrZero, Anything) -> Integer, for EVERY, gpl_only: true;
+    114 probe_read_user_str(UninitMem, SizeOrZero, Anything) -> Integer, for EVERY, gpl_only: true,
+        returns_size: true;
+    115 probe_read_kernel_str(UninitMem, SizeOrZero, Anything) -> Integer, for EVERY, gpl_only: true,
+        returns_size: true;
     116 tcp_send_ack(Btf("tcp_sock"), Anything) -> Integer, for only(&[StructOps]),
         gpl_only: true, excluded: Some(SOCKETS);
     117 send_signal_thread(Anything) -> Integer, for EVERY;
