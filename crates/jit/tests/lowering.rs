@@ -50,6 +50,7 @@ fn context() -> ContextFacts {
         ],
         return_range: None,
         packet_writable: false,
+        legacy_packet_access: false,
         sleepable: false,
     }
 }

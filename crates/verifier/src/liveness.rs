@@ -108,9 +108,8 @@ fn effects(program: &Program<'_>, pc: usize, insn: &Instruction, live: &[u16]) -
             };
             (reads, CLOBBERED)
         }
-        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_)) | Instruction::LoadPacket { .. } => {
-            (u16::MAX, 0)
-        }
+        Instruction::LoadPacket { index, .. } => (bit(Reg::R6) | index.map_or(0, bit), CLOBBERED),
+        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_)) => (u16::MAX, 0),
         Instruction::Exit => (bit(Reg::R0), 0),
     }
 }
@@ -149,7 +148,9 @@ mod tests {
 
     #[test]
     fn every_instruction_reads_its_operands() {
-        let lines: [(&str, &[usize]); 23] = [
+        let lines: [(&str, &[usize]); 25] = [
+            ("r0 = *(u32 *)skb[4]", &[6]),
+            ("r0 = *(u32 *)skb[r7 + 4]", &[6, 7]),
             ("r1 = r2", &[2]),
             ("r1 = 5", &[]),
             ("r1 += r2", &[1, 2]),

@@ -178,7 +178,8 @@ fn back(insn: &Instruction, segment: &Segment, step: &Step, depth: &mut usize, w
             *depth += 1;
         }
         Instruction::Call(_) => drop(frame.take(Reg::R0)),
-        Instruction::Goto { .. } | Instruction::MayGoto { .. } | Instruction::LoadPacket { .. } => {}
+        Instruction::LoadPacket { .. } => drop(frame.take(Reg::R0)),
+        Instruction::Goto { .. } | Instruction::MayGoto { .. } => {}
     }
 }
 

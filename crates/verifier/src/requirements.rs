@@ -172,6 +172,13 @@ pub enum Requirement {
     NoReferenceAtEnd,
     /// No lock is held at the end of the program or of a subprogram.
     NoLockAtExit,
+    /// The program may use the legacy instructions that load from the packet, and this is its main program, which they
+    /// leave if the packet is shorter.
+    LegacyPacketAccess,
+    /// No lock is held at such an instruction.
+    NoLockAtPacketAccess,
+    /// The context is in `r6`, where such an instruction takes the packet from.
+    ContextInR6,
     /// An argument is of the type that the helper's prototype names.
     Argument {
         /// The helper's number.
@@ -244,7 +251,11 @@ impl fmt::Display for Requirement {
             Requirement::GplCompatible { .. } => f.write_str("a license compatible with the GPL"),
             Requirement::HostedHelper { .. } => f.write_str("a helper that there is in user space"),
             Requirement::MaySleep { .. } => f.write_str("a program that may sleep"),
-            Requirement::NoLockAtCall { .. } | Requirement::NoLockAtExit => f.write_str("no lock held"),
+            Requirement::LegacyPacketAccess => f.write_str("a program of packets, and not a subprogram"),
+            Requirement::ContextInR6 => f.write_str("the context in r6"),
+            Requirement::NoLockAtCall { .. } | Requirement::NoLockAtExit | Requirement::NoLockAtPacketAccess => {
+                f.write_str("no lock held")
+            }
             Requirement::ReferenceCount => f.write_str("at most 256 references held at once"),
             Requirement::NoReferenceAtEnd => f.write_str("no reference held"),
             Requirement::Argument { index, ty, .. } => write!(f, "r{} to be {}", index + 1, argument(*ty)),
@@ -421,9 +432,17 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto], l
             list.push(Requirement::NoLockAtExit);
             list.push(Requirement::ReturnValue);
         }
-        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_))
-        | Instruction::LoadPacket { .. }
-        | Instruction::AddrSpaceCast { .. } => list.push(Requirement::Supported),
+        Instruction::LoadPacket { index, .. } => {
+            list.push(Requirement::LegacyPacketAccess);
+            list.push(Requirement::Initialized { reg: Reg::R6 });
+            list.push(Requirement::NoReferenceAtEnd);
+            list.push(Requirement::NoLockAtPacketAccess);
+            list.push(Requirement::ContextInR6);
+            list.extend(index.map(|reg| Requirement::Initialized { reg }));
+        }
+        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_)) | Instruction::AddrSpaceCast { .. } => {
+            list.push(Requirement::Supported)
+        }
     }
 }
 

@@ -53,6 +53,7 @@ files!(
     globals,
     helpers,
     indices,
+    legacy_packets,
     locks,
     loops,
     maps,

@@ -61,6 +61,7 @@ pub(crate) fn no_context() -> ContextFacts {
         fields: Vec::new(),
         return_range: None,
         packet_writable: false,
+        legacy_packet_access: false,
         sleepable: false,
     }
 }

@@ -109,6 +109,23 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             cx,
             "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region",
         ),
+        Requirement::LegacyPacketAccess => legacy_packet_access(cx),
+        Requirement::NoLockAtPacketAccess => {
+            no_lock(cx, "BPF_LD_[ABS|IND] cannot be used inside bpf_spin_lock-ed region")
+        }
+        Requirement::ContextInR6 => match cx.state.reg(Reg::R6) {
+            value
+                if value
+                    .as_pointer()
+                    .is_some_and(|pointer| pointer.kind == PointerKind::Context) =>
+            {
+                call::context(&value, Reg::R6)
+            }
+            value => {
+                let message = "at the time of BPF_LD_ABS|IND R6 != pointer to skb";
+                Err(Failure::new(value.to_string(), message))
+            }
+        },
         Requirement::Argument { helper, index, ty } => call::argument(cx, helper, index, ty),
         Requirement::SuitableMap { helper } => call::suitable_map(cx, helper),
         Requirement::Format { text, size } => text::format(cx, text, size),
@@ -142,12 +159,21 @@ fn unsupported(cx: &Context<'_, '_>) -> Failure {
             "a cast between address spaces",
             "addr_space_cast insn can only be used in a program that has an associated arena".to_owned(),
         ),
-        _ => (
-            "a legacy packet access",
-            "BPF_LD_[ABS|IND] instructions not allowed for this program type".to_owned(),
-        ),
+        _ => ("this instruction", "unknown insn".to_owned()),
     };
     Failure::new(found, message)
+}
+
+fn legacy_packet_access(cx: &Context<'_, '_>) -> Result<(), Failure> {
+    if !cx.program.input.context.legacy_packet_access {
+        let message = "BPF_LD_[ABS|IND] instructions not allowed for this program type";
+        return Err(Failure::new(cx.program.input.context.name.clone(), message));
+    }
+    if cx.state.frame().subprog != 0 {
+        let message = "LD_ABS is not allowed in subprogs without BTF";
+        return Err(Failure::new("a subprogram", message));
+    }
+    Ok(())
 }
 
 fn does_not_exist(missing: &str) -> Failure {

@@ -13,6 +13,8 @@ pub struct ContextFacts {
     pub return_range: Option<(i32, i32)>,
     /// Whether packet memory may be written.
     pub packet_writable: bool,
+    /// Whether the legacy instructions that load from the packet may be used (`BPF_LD | BPF_ABS`, `BPF_LD | BPF_IND`).
+    pub legacy_packet_access: bool,
     /// Whether the program may sleep (`BPF_F_SLEEPABLE`), and so call helpers that do.
     pub sleepable: bool,
 }

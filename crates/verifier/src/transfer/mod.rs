@@ -132,9 +132,14 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
         }
         Instruction::Exit => return call::exit(state),
         // Never accepted.
-        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_))
-        | Instruction::LoadPacket { .. }
-        | Instruction::AddrSpaceCast { .. } => return Flow::End,
+        // If the packet is shorter the program ends here, with a zero that every hook of such programs takes.
+        Instruction::LoadPacket { .. } => {
+            state.frame_mut().clobber_caller_saved();
+            state.set(Reg::R0, Value::UNKNOWN);
+        }
+        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_)) | Instruction::AddrSpaceCast { .. } => {
+            return Flow::End;
+        }
     }
     Flow::To(next)
 }

@@ -399,6 +399,20 @@ impl<'a> Machine<'a> {
                 }
                 return Ok(Some(next));
             }
+            Instruction::LoadPacket { size, .. } => {
+                if self.regs[6] != CONTEXT || self.lock.is_some() || !self.callers.is_empty() {
+                    return Err("a packet access without context".to_owned());
+                }
+                // The packet may be shorter.
+                if self.random.below(4) == 0 {
+                    self.regs[0] = 0;
+                    return self.check_result().map(|()| None);
+                }
+                self.regs[0] = self.random.number() & (u64::MAX >> (64 - 8 * size.bytes()));
+                for index in 1..6 {
+                    self.regs[index] = self.random.next();
+                }
+            }
             other => return Err(format!("{other:?}")),
         }
         Ok(Some(next))

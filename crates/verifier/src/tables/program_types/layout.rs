@@ -52,6 +52,7 @@ impl Layout {
             fields: fields.collect(),
             return_range,
             packet_writable: self.packet_writable,
+            legacy_packet_access: false,
             sleepable: false,
         };
         place(&mut facts.fields);

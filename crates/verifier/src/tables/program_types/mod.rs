@@ -213,7 +213,10 @@ pub fn attach_type_name(attach_type: u32) -> Option<&'static str> {
 #[must_use]
 pub fn context(kind: ProgramKind) -> Option<ContextFacts> {
     match of(kind).context {
-        Source::Fixed(layout) => Some(layout.facts(of(kind).return_range)),
+        Source::Fixed(layout) => Some(ContextFacts {
+            legacy_packet_access: matches!(kind, SocketFilter | Tc | Action),
+            ..layout.facts(of(kind).return_range)
+        }),
         _ => None,
     }
 }
@@ -241,6 +244,7 @@ pub fn typed(kind: ProgramKind, name: &str, arguments: &[(&str, ContextFieldKind
         fields: (0..).zip(arguments).map(field).collect(),
         return_range: of(kind).return_range,
         packet_writable: false,
+        legacy_packet_access: false,
         sleepable: false,
     }
 }
