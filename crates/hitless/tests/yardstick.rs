@@ -91,8 +91,11 @@ fn objects_below(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Compares objects on all processors. Of those that cannot be read here, why.
-fn compare_all(linux: &Linux, objects: &[PathBuf]) -> Vec<(PathBuf, Result<Vec<Comparison>, String>)> {
+/// Of an object: its programs, or why it cannot be read here.
+type Compared = Result<Vec<Comparison>, String>;
+
+/// Compares objects on all processors, and tells `done` of each.
+fn compare_all(linux: &Linux, objects: &[PathBuf], done: impl Fn(&Path, &Compared) + Sync) -> Vec<(PathBuf, Compared)> {
     let load = machine();
     let next = AtomicUsize::new(0);
     let all = Mutex::new(Vec::new());
@@ -101,6 +104,7 @@ fn compare_all(linux: &Linux, objects: &[PathBuf]) -> Vec<(PathBuf, Result<Vec<C
             scope.spawn(|| {
                 while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let compared = compare(linux, object, &load);
+                    done(object, &compared);
                     all.lock().unwrap().push((object.clone(), compared));
                 }
             });
@@ -136,7 +140,7 @@ fn processed_ratio<'a>(compared: impl Iterator<Item = &'a Comparison>) -> Option
 fn objects_of_this_repository() {
     let Some(linux) = Linux::compile() else { return };
     let mut wrong = Vec::new();
-    for (object, compared) in compare_all(&linux, &objects_below(&bpf(""))) {
+    for (object, compared) in compare_all(&linux, &objects_below(&bpf("")), |_, _| ()) {
         let name = object.file_name().and_then(|name| name.to_str()).expect("plain names");
         let name = name.trim_end_matches(".bpf.o");
         for program in compared.iter().flatten() {
@@ -164,20 +168,22 @@ fn more_objects() {
         return;
     };
     let Some(linux) = Linux::compile() else { return };
-    let all = compare_all(&linux, &objects_below(Path::new(&directory)));
-    let mut counts: BTreeMap<Class, usize> = BTreeMap::new();
-    for (object, compared) in &all {
-        match compared {
+    let all = compare_all(
+        &linux,
+        &objects_below(Path::new(&directory)),
+        |object, compared| match compared {
             Ok(programs) => {
-                for program in programs {
-                    *counts.entry(program.class).or_default() += 1;
-                    if !matches!(program.class, Class::AcceptedByBoth | Class::RefusedByBoth) {
-                        println!("{}", line(object, program));
-                    }
+                let simple = |class| matches!(class, Class::AcceptedByBoth | Class::RefusedByBoth);
+                for program in programs.iter().filter(|program| !simple(program.class)) {
+                    println!("{}", line(object, program));
                 }
             }
             Err(why) => println!("Unread {}\n    here:  {why}", object.display()),
-        }
+        },
+    );
+    let mut counts: BTreeMap<Class, usize> = BTreeMap::new();
+    for program in all.iter().filter_map(|(_, compared)| compared.as_ref().ok()).flatten() {
+        *counts.entry(program.class).or_default() += 1;
     }
     let programs = all.iter().filter_map(|(_, compared)| compared.as_ref().ok()).flatten();
     if let Some((ratio, count)) = processed_ratio(programs) {

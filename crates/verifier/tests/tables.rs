@@ -340,6 +340,44 @@ fn arguments_of_helpers() {
 }
 
 #[test]
+fn helpers_that_take_packet_memory() {
+    if !probe() {
+        return;
+    }
+    let maps = maps();
+    let mut differences = String::new();
+    let mut checked = 0;
+    // Where the context has the pointers to the packet and its end.
+    let packets = [(ProgramKind::Tc, 76, 80), (ProgramKind::Xdp, 0, 4)];
+    for proto in helpers::all() {
+        let kind = proto.maps.iter().find(|kind| maps.contains_key(kind));
+        let map = &maps[kind.unwrap_or(&MapKind::Hash)];
+        let packet = packets.iter().find(|(kind, ..)| proto.programs.contains(*kind));
+        let (Some(&(kind, data, end)), Some(arguments)) = (packet, arguments(proto, map)) else {
+            continue;
+        };
+        let memory = proto.args.iter().enumerate().filter(|(_, arg)| arg.memory().is_some());
+        for (i, _) in memory {
+            let reg = i + 1;
+            let text = format!(
+                "r7 = *(u32 *)(r1 +{data})\nr8 = *(u32 *)(r1 +{end})\n{arguments}r9 = r7\nr9 += 64\n\
+                 if r9 > r8 goto end\nr{reg} = r7\ncall x#{}\nend:\nr0 = 1\nexit",
+                proto.id
+            );
+            let outcome = load(&assemble(&text), LoadAs::from(program_types::of(kind)));
+            let refused = outcome.log.contains("helper access to the packet is not allowed");
+            let asked = refused || outcome.error.is_none() || outcome.log.contains("reference leak");
+            checked += usize::from(asked);
+            if asked && refused == proto.packet {
+                let _ = writeln!(differences, "{} r{reg}: Linux refuses it: {refused}", proto.name);
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} arguments");
+    check(&differences);
+}
+
+#[test]
 fn sizes_of_keys_and_values() {
     if !probe() {
         return;

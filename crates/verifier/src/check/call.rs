@@ -95,6 +95,13 @@ fn memory_argument(
     value: &Value,
     argument: MemArg,
 ) -> Result<(), Failure> {
+    let kind = value.as_pointer().map(|pointer| pointer.kind);
+    if !proto.packet && matches!(kind, Some(PointerKind::Packet { .. } | PointerKind::PacketMeta { .. })) {
+        return Err(Failure::new(
+            value.to_string(),
+            "helper access to the packet is not allowed",
+        ));
+    }
     if argument.size == MemSize::NextArgument {
         cx.uses.value(arg_reg(index + 1));
     }

@@ -19,6 +19,8 @@ pub struct HelperProto {
     pub might_sleep: bool,
     /// Whether pointers to the packet are invalid after it.
     pub changes_packet: bool,
+    /// Whether the memory that it takes may be the packet's.
+    pub packet: bool,
     /// Whether what it returns is a reference that the program has to release.
     pub acquires: bool,
     /// Whether it releases the reference in its first argument.
@@ -47,6 +49,7 @@ impl HelperProto {
             gpl_only: false,
             might_sleep: false,
             changes_packet: false,
+            packet: false,
             acquires: false,
             releases: false,
             maps: &[],

@@ -94,9 +94,9 @@ macro_rules! helpers {
 }
 
 helpers! {
-    1 map_lookup_elem(ConstMap, MapKey) -> MapValueOrNull, for EVERY, maps: LOOKUP;
-    2 map_update_elem(ConstMap, MapKey, MapValue, Anything) -> Integer, for EVERY, maps: CHANGE, writes_map: true;
-    3 map_delete_elem(ConstMap, MapKey) -> Integer, for EVERY, maps: CHANGE, writes_map: true;
+    1 map_lookup_elem(ConstMap, MapKey) -> MapValueOrNull, for EVERY, maps: LOOKUP, packet: true;
+    2 map_update_elem(ConstMap, MapKey, MapValue, Anything) -> Integer, for EVERY, maps: CHANGE, writes_map: true, packet: true;
+    3 map_delete_elem(ConstMap, MapKey) -> Integer, for EVERY, maps: CHANGE, writes_map: true, packet: true;
     4 probe_read(UninitMem, SizeOrZero, Anything) -> Integer, for TRACING.with(&[Syscall]), gpl_only: true;
     5 ktime_get_ns() -> Integer, for EVERY;
     6 trace_printk(Mem, Size) -> Integer, for EVERY, gpl_only: true;
@@ -130,7 +130,7 @@ helpers! {
     27 get_stackid(Context, ConstMap, Anything) -> Integer, for TRACING.with(&[Syscall]),
         gpl_only: true, maps: &[K::StackTrace];
     28 csum_diff(MemOrNull, SizeOrZero, MemOrNull, SizeOrZero, Anything) -> Integer,
-        for LWT.and(TC).and(XDP).with(&[LwtSeg6Local]);
+        for LWT.and(TC).and(XDP).with(&[LwtSeg6Local]), packet: true;
     29 skb_get_tunnel_opt(Context, UninitMem, Size) -> Integer, for TC.with(&[LwtXmit]), excluded: Some(TUNNELS);
     30 skb_set_tunnel_opt(Context, Mem, Size) -> Integer, for TC.with(&[LwtXmit]), excluded: Some(TUNNELS);
     31 skb_change_proto(Context, Anything, Anything) -> Integer, for TC, changes_packet: true, excluded: Some(ROUTES);
@@ -208,12 +208,12 @@ helpers! {
         maps: &[K::ReuseportSockarray, K::Sockmap, K::Sockhash], excluded: Some(SOCKETS);
     83 skb_ancestor_cgroup_id(Context, Anything) -> Integer, for TC.and(CGROUP_SKB), excluded: Some(CGROUPS);
     84 sk_lookup_tcp(Context, Mem, SizeOrZero, Anything, Anything) -> SocketOrNull, for SOCKET_LOOKUPS,
-        acquires: true, excluded: Some(SOCKETS);
+        acquires: true, excluded: Some(SOCKETS), packet: true;
     85 sk_lookup_udp(Context, Mem, SizeOrZero, Anything, Anything) -> SocketOrNull, for SOCKET_LOOKUPS,
-        acquires: true, excluded: Some(SOCKETS);
+        acquires: true, excluded: Some(SOCKETS), packet: true;
     86 sk_release(Socket) -> Integer, for SOCKET_RELEASE, releases: true, excluded: Some(SOCKETS);
     87 map_push_elem(ConstMap, MapValue, Anything) -> Integer, for EVERY,
-        maps: &[K::Queue, K::Stack, K::BloomFilter], writes_map: true;
+        maps: &[K::Queue, K::Stack, K::BloomFilter], writes_map: true, packet: true;
     88 map_pop_elem(ConstMap, UninitMapValue) -> Integer, for EVERY, maps: &[K::Queue, K::Stack], writes_map: true;
     89 map_peek_elem(ConstMap, UninitMapValue) -> Integer, for EVERY, maps: &[K::Queue, K::Stack, K::BloomFilter];
     90 msg_push_data(Context, Anything, Anything, Anything) -> Integer, for only(&[SkMsg]),
@@ -229,7 +229,7 @@ helpers! {
     97 skb_ecn_set_ce(Context) -> Integer, for TC.and(CGROUP_SKB);
     98 get_listener_sock(Socket) -> SocketOrNull, for TC.and(CGROUP_SKB), excluded: Some(SOCKETS);
     99 skc_lookup_tcp(Context, Mem, SizeOrZero, Anything, Anything) -> SocketOrNull, for SOCKET_LOOKUPS,
-        acquires: true, excluded: Some(SOCKETS);
+        acquires: true, excluded: Some(SOCKETS), packet: true;
     100 tcp_check_syncookie(Socket, Mem, Size, Mem, Size) -> Integer, for TC.and(XDP),
         gpl_only: true, excluded: Some(SOCKETS);
     101 sysctl_get_name(Context, UninitMem, Size, Anything) -> Integer, for only(&[CgroupSysctl]),
@@ -347,7 +347,7 @@ helpers! {
     193 ima_file_hash(Btf("file"), UninitMem, Size) -> Integer, for LSMS, might_sleep: true, excluded: Some(INODES);
     194 kptr_xchg(Kptr, OwnedObjectOrNull) -> BtfOrNull("void"), for EVERY, acquires: true;
     195 map_lookup_percpu_elem(ConstMap, MapKey, Anything) -> MapValueOrNull, for EVERY,
-        maps: &[K::PercpuHash, K::PercpuArray, K::LruPercpuHash];
+        maps: &[K::PercpuHash, K::PercpuArray, K::LruPercpuHash], packet: true;
     196 skc_to_mptcp_sock(Socket) -> BtfOrNull("mptcp_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
     197 dynptr_from_mem(UninitMem, SizeOrZero, Anything, UninitDynptr) -> Integer, for EVERY;
     198 ringbuf_reserve_dynptr(ConstMap, Anything, Anything, UninitDynptr) -> Integer, for EVERY,
@@ -358,13 +358,13 @@ helpers! {
     202 dynptr_write(Dynptr, Anything, Mem, SizeOrZero, Anything) -> Integer, for EVERY;
     203 dynptr_data(Dynptr, Anything, AllocSize) -> MemOrNull, for EVERY;
     204 tcp_raw_gen_syncookie_ipv4(FixedMem(20), Mem, SizeOrZero) -> Integer, for TC.and(XDP),
-        gpl_only: true, excluded: Some(SOCKETS);
+        gpl_only: true, excluded: Some(SOCKETS), packet: true;
     205 tcp_raw_gen_syncookie_ipv6(FixedMem(40), Mem, SizeOrZero) -> Integer, for TC.and(XDP),
-        gpl_only: true, excluded: Some(SOCKETS);
+        gpl_only: true, excluded: Some(SOCKETS), packet: true;
     206 tcp_raw_check_syncookie_ipv4(FixedMem(20), FixedMem(20)) -> Integer, for TC.and(XDP),
-        gpl_only: true, excluded: Some(SOCKETS);
+        gpl_only: true, excluded: Some(SOCKETS), packet: true;
     207 tcp_raw_check_syncookie_ipv6(FixedMem(40), FixedMem(20)) -> Integer, for TC.and(XDP),
-        gpl_only: true, excluded: Some(SOCKETS);
+        gpl_only: true, excluded: Some(SOCKETS), packet: true;
     208 ktime_get_tai_ns() -> Integer, for EVERY;
     209 user_ringbuf_drain(ConstMap, Callback, StackOrNull, Anything) -> Integer, for EVERY, maps: &[K::UserRingbuf];
     210 cgrp_storage_get(ConstMap, BtfOrNull("cgroup"), MapValueOrNull, Anything) -> MapValueOrNull, for EVERY,
