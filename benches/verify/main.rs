@@ -67,6 +67,7 @@ fn run(insns: &[Insn]) -> (Stats, bool, Duration) {
         lines: &[],
         poisoned: &[],
         global_funcs: &[],
+        types: None,
     };
     let start = Instant::now();
     let result = verify(&input);

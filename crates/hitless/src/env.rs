@@ -224,12 +224,13 @@ impl Env for RunEnv<'_> {
                         .checked_add(len as u64)
                         .is_some_and(|last| last <= start + size as u64)
             }
-            // There are neither ring buffers nor maps of maps.
+            // There are neither ring buffers nor maps of maps, and the runtime has no objects.
             Region::Stack
             | Region::Context { .. }
             | Region::Record { .. }
             | Region::InnerRecord { .. }
-            | Region::InnerMapValue { .. } => false,
+            | Region::InnerMapValue { .. }
+            | Region::Object => false,
         }
     }
 

@@ -167,6 +167,7 @@ impl<'a> ProgramFacts<'a> {
             lines: &self.lines,
             poisoned: &self.poisoned,
             global_funcs: &self.global_funcs,
+            types: None,
         };
         match log {
             Some(log) => verify_logged(&input, log),

@@ -52,6 +52,7 @@ fn context() -> ContextFacts {
         packet_writable: false,
         legacy_packet_access: false,
         sleepable: false,
+        returns_nothing: false,
     }
 }
 

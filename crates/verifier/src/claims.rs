@@ -97,7 +97,7 @@ fn claim(value: &Value) -> Claim {
         PointerKind::Record {
             map, size, nullable, ..
         } => Object::Record(map, size, nullable),
-        PointerKind::Argument(_) => return Claim::Nothing,
+        PointerKind::Argument(_) | PointerKind::Object(_) => return Claim::Nothing,
     };
     Claim::Pointer(object, pointer.fixed, Number(pointer.var))
 }

@@ -55,6 +55,7 @@ mod history;
 mod liveness;
 mod log;
 mod loops;
+mod members;
 mod node;
 mod path;
 mod places;
@@ -73,8 +74,8 @@ mod widen;
 pub use error::{Rejection, VerifierError};
 pub use facts::{
     ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc, HelperProto,
-    InsnFacts, MapFacts, MapKind, MemArg, MemSize, MemUse, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region,
-    RetType, SourceLine, Stats, Subprog, Verified, Widths,
+    InsnFacts, MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType, Poisoned, ProgramInput,
+    ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust, Verified, Widths,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};
@@ -106,6 +107,7 @@ pub use requirements::{Access, Requirement};
 ///     lines: &[],
 ///     poisoned: &[],
 ///     global_funcs: &[],
+///     types: None,
 /// };
 /// let refused = verify(&input).unwrap_err();
 /// assert_eq!(refused.errors[0].pc, 1);
@@ -137,6 +139,7 @@ pub fn verify(input: &ProgramInput<'_>) -> Result<Verified, Rejection> {
 ///     lines: &[],
 ///     poisoned: &[],
 ///     global_funcs: &[],
+///     types: None,
 /// };
 /// let mut log = Log::new(LogLevel::ALL, 1 << 20);
 /// assert!(verify_logged(&input, &mut log).is_ok());

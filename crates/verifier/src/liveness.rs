@@ -141,6 +141,7 @@ mod tests {
             lines: &[],
             poisoned: &[],
             global_funcs: &[],
+            types: None,
         };
         let live = Program::new(&input).expect("well-formed").live[0];
         (0..11).filter(|&index| live & (1 << index) != 0).collect()

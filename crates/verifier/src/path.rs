@@ -8,7 +8,7 @@ use hitless_isa::{CallTarget, Instruction};
 use crate::domain::value::Value;
 use crate::facts::{ArgType, SourceLine};
 use crate::history::Segment;
-use crate::log::text::{frame, value};
+use crate::log::text::{Names, frame, value};
 use crate::log::trace::touched;
 use crate::node::Node;
 use crate::program::{Program, source, target, text};
@@ -100,12 +100,12 @@ fn known(program: &Program<'_>, pc: usize, state: &State) -> Vec<String> {
         Instruction::Exit => 1,
         insn => touched(insn),
     };
-    let maps = program.input.maps;
+    let names = Names::of(program.input);
     (0..10)
         .filter(|index| regs & 1 << index != 0)
         .map(|index| match state.frame().reg(index) {
             Value::Uninit => format!("R{index} holds nothing"),
-            known => format!("R{index}={}", value(maps, known, state.depth())),
+            known => format!("R{index}={}", value(names, known, state.depth())),
         })
         .chain(
             (regs & 1 << 10 != 0)

@@ -9,6 +9,7 @@ use crate::domain::pointer::{Id, Pointer, PointerKind};
 use crate::domain::stack::Stack;
 use crate::domain::value::Value;
 use crate::places::Places;
+use crate::program::Program;
 
 /// The most frames that may be active at once (the kernel's `MAX_CALL_FRAMES`).
 pub(crate) const MAX_FRAMES: usize = 8;
@@ -106,6 +107,11 @@ impl State {
             references: Rc::default(),
             turns: 0,
         }
+    }
+
+    /// Whether what RCU protects stays while the program goes on: it does in all programs that may not sleep.
+    pub(crate) fn in_rcu(&self, program: &Program<'_>) -> bool {
+        !program.input.context.sleepable
     }
 
     /// The references held.

@@ -358,6 +358,7 @@ fn name(region: &Region) -> String {
         Region::InnerMapValue { outer } => format!("a value of a map in map {outer}"),
         Region::InnerRecord { outer } => format!("a record of a map in map {outer}"),
         Region::Record { map } => format!("a record of map {map}"),
+        Region::Object => "an object".to_owned(),
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn no_context() -> ContextFacts {
         packet_writable: false,
         legacy_packet_access: false,
         sleepable: false,
+        returns_nothing: false,
     }
 }
 

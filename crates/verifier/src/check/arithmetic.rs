@@ -70,6 +70,9 @@ fn with_number(
         PointerKind::Map { .. } | PointerKind::PacketEnd => {
             return fail(format!("R{index} pointer arithmetic on {name} prohibited"));
         }
+        PointerKind::Object(object) if object.is_socket() => {
+            return fail(format!("R{index} pointer arithmetic on {name} prohibited"));
+        }
         _ => {}
     }
     match op {
@@ -89,6 +92,9 @@ fn with_number(
     let Some(scalar) = number.as_scalar() else {
         return fail(format!("R{index} !read_ok"));
     };
+    if kind.is_anywhere() {
+        return Ok(());
+    }
     sane_offset(scalar, name).or_else(fail)?;
     let result = offset_by(pointer, op, scalar, 0);
     if result.fixed.abs() >= MAX_OFFSET {

@@ -4,7 +4,7 @@ use hitless_isa::Reg;
 
 use super::Context;
 use super::dynptr;
-use super::memory::{Bytes, aligned, argument_memory, object, stack_bytes, stack_range};
+use super::memory::{Bytes, aligned, argument_memory, bytes_of_object, stack_bytes, stack_range};
 use super::text;
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
@@ -244,6 +244,7 @@ pub(super) fn memory(
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }
         | PointerKind::Record { nullable: true, .. }
+        | PointerKind::Object(_)
         | PointerKind::Argument(Argument { nullable: true, .. }) => return Err(wrong_type(value, reg, expected)),
         PointerKind::Argument(_) if align => return Err(wrong_type(value, reg, "fp, map_value")),
         PointerKind::Argument(argument) => {
@@ -268,7 +269,7 @@ pub(super) fn memory(
             if align {
                 aligned(&bytes, "value ")?;
             }
-            object(cx, &bytes)?
+            bytes_of_object(cx, &bytes)?
         }
     };
     cx.recorder.argument(cx.pc, index, Some(region), write);

@@ -3,7 +3,8 @@
 use hitless_isa::{Reg, Size};
 
 use super::Context;
-use super::dynptr;
+use super::{dynptr, object};
+use crate::domain::object::Object;
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, slots_of};
 use crate::domain::tnum::Tnum;
@@ -25,7 +26,7 @@ pub(super) struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    fn fail<T>(&self, message: String) -> Result<T, Failure> {
+    pub(super) fn fail<T>(&self, message: String) -> Result<T, Failure> {
         Err(Failure::new(self.pointer.to_string(), message))
     }
 }
@@ -61,7 +62,8 @@ pub(super) fn accessible(
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }
         | PointerKind::Record { nullable: true, .. }
-        | PointerKind::Argument(Argument { nullable: true, .. }) => {
+        | PointerKind::Argument(Argument { nullable: true, .. })
+        | PointerKind::Object(Object { nullable: true, .. }) => {
             return bytes.fail(format!("R{reg} invalid mem access '{}'", value.type_name()));
         }
         PointerKind::Context
@@ -77,10 +79,18 @@ pub(super) fn accessible(
                 value.type_name()
             ));
         }
+        PointerKind::Object(object) if atomic && object.is_socket() => {
+            let direction = if access.writes() { "stores into" } else { "loads from" };
+            return bytes.fail(format!(
+                "BPF_ATOMIC {direction} R{reg} {} is not allowed",
+                object.name()
+            ));
+        }
         PointerKind::Argument(argument) => {
             argument_memory(&bytes, argument)?;
             return cx.recorder.access_argument(cx.pc, argument);
         }
+        PointerKind::Object(object) => object::accessible(cx, &bytes, object, access)?,
         PointerKind::Context => context_field(cx, &bytes, access)?,
         PointerKind::Stack { frame } => {
             aligned(&bytes, "stack ")?;
@@ -109,16 +119,16 @@ pub(super) fn accessible(
             if atomic {
                 aligned(&bytes, "value ")?;
             }
-            object(cx, &bytes)?
+            bytes_of_object(cx, &bytes)?
         }
         PointerKind::Record { .. } | PointerKind::Slice { .. } => {
             if atomic {
                 aligned(&bytes, "")?;
             }
-            object(cx, &bytes)?
+            bytes_of_object(cx, &bytes)?
         }
         PointerKind::ContextMemory { .. } | PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => {
-            object(cx, &bytes)?
+            bytes_of_object(cx, &bytes)?
         }
     };
     cx.recorder.access(cx.pc, region, bytes.write)
@@ -229,7 +239,7 @@ fn context_field(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, access: Access) ->
 /// The bytes lie in the packet, a map value, memory behind a context field, or a record; returns which.
 ///
 /// The pointer is none to the context, the stack, a map or the packet's end, and is not NULL.
-pub(super) fn object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Result<Region, Failure> {
+pub(super) fn bytes_of_object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Result<Region, Failure> {
     match bytes.pointer.kind {
         PointerKind::Packet { id, range } | PointerKind::PacketMeta { id, range } => packet(cx, bytes, id, range),
         PointerKind::MapValue {

@@ -8,6 +8,7 @@ mod call;
 mod dynptr;
 mod func;
 mod memory;
+mod object;
 mod text;
 
 use hitless_isa::Reg;
@@ -302,6 +303,7 @@ fn return_value(cx: &mut Context<'_, '_>) -> Result<(), Failure> {
     }
     let range = cx.program.input.context.return_range;
     let (scalar, (min, max)) = match (value, range) {
+        (_, None) if cx.program.input.context.returns_nothing => return Ok(()),
         (Value::Uninit, _) => return Err(Failure::new("nothing", "R0 !read_ok")),
         (_, None) => return Ok(()),
         (Value::Pointer(pointer), _) => {

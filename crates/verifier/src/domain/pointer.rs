@@ -6,8 +6,10 @@
 
 use std::fmt;
 
+use super::object::Object;
 use super::scalar::Scalar;
 use super::stack::DynptrMemory;
+use crate::facts::ObjectType;
 
 /// Links copies of one unknown; 0 links nothing.
 pub(crate) type Id = u32;
@@ -96,6 +98,8 @@ pub(crate) enum PointerKind {
     },
     /// Memory that a global function was given.
     Argument(Argument),
+    /// An object that has a type.
+    Object(Object),
 }
 
 /// Memory that a global function was given.
@@ -131,6 +135,7 @@ impl PointerKind {
             PointerKind::Record { nullable: true, .. } => "ringbuf_mem_or_null",
             PointerKind::Argument(Argument { nullable: false, .. }) => "mem",
             PointerKind::Argument(Argument { nullable: true, .. }) => "mem_or_null",
+            PointerKind::Object(object) => object.name(),
         }
     }
 
@@ -140,7 +145,8 @@ impl PointerKind {
             PointerKind::MapValue { nullable, .. }
             | PointerKind::Slice { nullable, .. }
             | PointerKind::Record { nullable, .. }
-            | PointerKind::Argument(Argument { nullable, .. }) => nullable,
+            | PointerKind::Argument(Argument { nullable, .. })
+            | PointerKind::Object(Object { nullable, .. }) => nullable,
             PointerKind::InnerMapOrNull { .. } => true,
             _ => false,
         }
@@ -160,7 +166,8 @@ impl PointerKind {
             PointerKind::MapValue { id, nullable: true, .. }
             | PointerKind::Slice { id, nullable: true, .. }
             | PointerKind::Record { id, nullable: true, .. }
-            | PointerKind::InnerMapOrNull { id, .. } => Some(id),
+            | PointerKind::InnerMapOrNull { id, .. }
+            | PointerKind::Object(Object { id, nullable: true, .. }) => Some(id),
             _ => None,
         }
     }
@@ -173,6 +180,10 @@ impl PointerKind {
             | PointerKind::Record { nullable, .. }
             | PointerKind::Argument(Argument { nullable, .. }) => *nullable = false,
             PointerKind::InnerMapOrNull { map, .. } => self = PointerKind::Map { map: *map },
+            PointerKind::Object(object) => {
+                object.nullable = false;
+                object.id = 0;
+            }
             _ => {}
         }
         self
@@ -182,8 +193,20 @@ impl PointerKind {
     pub(crate) fn reference(self) -> Option<Id> {
         match self {
             PointerKind::Record { id, .. } | PointerKind::Slice { dynptr: id, .. } => Some(id),
+            PointerKind::Object(object) => (object.reference != 0).then_some(object.reference),
             _ => None,
         }
+    }
+
+    /// Whether it is not known, and does not matter, where it points: reads are guarded.
+    pub(crate) fn is_anywhere(self) -> bool {
+        matches!(
+            self,
+            PointerKind::Object(Object {
+                ty: ObjectType::Bytes,
+                ..
+            })
+        )
     }
 
     /// Whether it points to or into the packet, its metadata or its end.
@@ -237,6 +260,7 @@ impl Pointer {
             | PointerKind::Slice { nullable, .. } => !nullable && from_start,
             PointerKind::ContextMemory { .. } | PointerKind::InnerMapOrNull { .. } => false,
             PointerKind::Argument(argument) => !argument.nullable && from_start,
+            PointerKind::Object(object) => object.is_certainly_there() && from_start,
             PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => from_start,
             PointerKind::Context | PointerKind::PacketEnd | PointerKind::Map { .. } => from_start,
         }
@@ -250,7 +274,8 @@ impl Pointer {
             | PointerKind::MapValue { .. }
             | PointerKind::Record { .. }
             | PointerKind::Slice { .. }
-            | PointerKind::Argument(_) => true,
+            | PointerKind::Argument(_)
+            | PointerKind::Object(_) => true,
             PointerKind::InnerMapOrNull { .. }
             | PointerKind::ContextMemory { .. }
             | PointerKind::Context

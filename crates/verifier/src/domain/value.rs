@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::object::Object;
 use super::pointer::{Id, Pointer, PointerKind};
 use super::scalar::Scalar;
 
@@ -168,6 +169,14 @@ fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
                 other => other,
             };
             renamed == old && ids.rename_object(old_id, new_id)
+        }
+        (PointerKind::Object(new), PointerKind::Object(old)) => {
+            let renamed = Object {
+                id: old.id,
+                reference: old.reference,
+                ..new
+            };
+            renamed == old && ids.rename_object(old.id, new.id) && ids.rename_object(old.reference, new.reference)
         }
         _ => new == old,
     }

@@ -1,5 +1,7 @@
 //! What a hook passes to a program.
 
+use super::ObjectPointer;
+
 /// The context of a hook: what `r1` points to on entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContextFacts {
@@ -17,6 +19,8 @@ pub struct ContextFacts {
     pub legacy_packet_access: bool,
     /// Whether the program may sleep (`BPF_F_SLEEPABLE`), and so call helpers that do.
     pub sleepable: bool,
+    /// Whether the hook takes no result: `r0` then need not hold anything at the end.
+    pub returns_nothing: bool,
 }
 
 /// A field of a context.
@@ -118,6 +122,8 @@ pub enum ContextFieldKind {
     /// Read-only memory of a size known only at attach: the greatest extent accessed is reported in
     /// [`Verified::extents`](super::Verified::extents).
     Memory,
+    /// A pointer to an object.
+    Object(ObjectPointer),
     /// A pointer of a sort that is not supported, in words; it cannot be loaded.
     Unsupported(&'static str),
 }

@@ -10,10 +10,12 @@ mod func;
 mod helper;
 mod insn;
 mod map;
+mod object;
 mod program;
 
 use std::collections::BTreeSet;
 
+use hitless_btf::Btf;
 use hitless_isa::Insn;
 
 pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths};
@@ -21,6 +23,7 @@ pub use func::{FuncArg, GlobalFunc};
 pub use helper::{ArgType, HelperProto, MemArg, MemSize, MemUse, RetType};
 pub use insn::{ArgMemory, Facts, InsnFacts};
 pub use map::{MapFacts, MapKind};
+pub use object::{ObjectPointer, ObjectType, Trust};
 pub use program::{ProgramKind, ProgramSet};
 
 /// Everything the verifier is told about one program.
@@ -45,6 +48,8 @@ pub struct ProgramInput<'a> {
     pub poisoned: &'a [Poisoned],
     /// The functions in `insns` that are verified by themselves, sorted by `start`; not the main program.
     pub global_funcs: &'a [GlobalFunc],
+    /// The types of the host's objects, if there are any.
+    pub types: Option<&'a Btf>,
 }
 
 /// An instruction that needs something that does not exist where the program is loaded.
@@ -106,6 +111,9 @@ pub enum Region {
         /// Index of the map.
         map: u32,
     },
+    /// An object of one of the host's types, or bytes behind a pointer that was read out of one. Nothing says that the memory
+    /// is there: engines guard such loads, and one that fails gives zero.
+    Object,
 }
 
 /// A verified program: what engines compile, with what was proved.

@@ -3,14 +3,33 @@
 
 use std::fmt::Write;
 
+use hitless_btf::Btf;
 use hitless_isa::Reg;
 
+use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::stack::Slots;
 use crate::domain::value::{Link, Value};
-use crate::facts::{MapFacts, ProgramInput};
+use crate::facts::{MapFacts, ObjectType, ProgramInput};
+use crate::members;
 use crate::state::State;
+
+/// What has names.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Names<'a> {
+    maps: &'a [MapFacts],
+    types: Option<&'a Btf>,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn of(input: &ProgramInput<'a>) -> Names<'a> {
+        Names {
+            maps: input.maps,
+            types: input.types,
+        }
+    }
+}
 
 /// Every register, as bits.
 pub(crate) const ALL_REGS: u16 = 0x7ff;
@@ -26,7 +45,7 @@ pub(crate) fn frame(input: &ProgramInput<'_>, state: &State, depth: usize, regs:
     for index in (0..10).filter(|index| regs & 1 << index != 0) {
         let value = frame.reg(index);
         if *value != Value::Uninit {
-            let _ = write!(out, " R{index}={}", self::value(input.maps, value, depth));
+            let _ = write!(out, " R{index}={}", self::value(Names::of(input), value, depth));
         }
     }
     if regs & 1 << Reg::R10.index() != 0 {
@@ -35,7 +54,7 @@ pub(crate) fn frame(input: &ProgramInput<'_>, state: &State, depth: usize, regs:
     for (index, slot) in frame.stack.bytes().filter(|(index, _)| slots & 1 << index != 0) {
         let spill = slot
             .spill
-            .map(|spilled| value(input.maps, spilled, depth))
+            .map(|spilled| value(Names::of(input), spilled, depth))
             .unwrap_or_default();
         // The kernel names bytes from the top.
         let bytes: String = slot.bytes.iter().rev().flatten().collect();
@@ -48,11 +67,11 @@ pub(crate) fn frame(input: &ProgramInput<'_>, state: &State, depth: usize, regs:
 }
 
 /// A value in the frame at `depth`.
-pub(crate) fn value(maps: &[MapFacts], value: &Value, depth: usize) -> String {
+pub(crate) fn value(names: Names<'_>, value: &Value, depth: usize) -> String {
     match value {
         Value::Uninit => "?".to_owned(),
         Value::Scalar(scalar, link) => number(scalar, *link),
-        Value::Pointer(pointer) => self::pointer(maps, pointer, depth),
+        Value::Pointer(pointer) => self::pointer(names, pointer, depth),
     }
 }
 
@@ -70,7 +89,7 @@ fn number(scalar: &Scalar, link: Link) -> String {
     format!("scalar({})", items.join(","))
 }
 
-fn pointer(maps: &[MapFacts], pointer: &Pointer, depth: usize) -> String {
+fn pointer(names: Names<'_>, pointer: &Pointer, depth: usize) -> String {
     let name = pointer.kind.name();
     let off = pointer.constant_offset();
     if let (PointerKind::Stack { frame }, Some(off)) = (pointer.kind, off) {
@@ -82,7 +101,7 @@ fn pointer(maps: &[MapFacts], pointer: &Pointer, depth: usize) -> String {
     }
     let mut items = Vec::new();
     let map_items = |items: &mut Vec<String>, map: u32| {
-        if let Some(map) = maps.get(map as usize) {
+        if let Some(map) = names.maps.get(map as usize) {
             items.push(format!("map={}", map.name));
             items.push(format!("ks={}", map.key_size));
             items.push(format!("vs={}", map.value_size));
@@ -99,6 +118,11 @@ fn pointer(maps: &[MapFacts], pointer: &Pointer, depth: usize) -> String {
             items.extend((nullable && id != 0).then(|| format!("id={id}")));
             map_items(&mut items, map);
         }
+        PointerKind::Object(object) => {
+            items.extend((object.id != 0).then(|| format!("id={}", object.id)));
+            items.extend((object.reference != 0).then(|| format!("ref_obj_id={}", object.reference)));
+            items.extend((object.ty == ObjectType::Bytes).then(|| "sz=0".to_owned()));
+        }
         PointerKind::Argument(argument) => items.push(format!("sz={}", argument.size)),
         _ => {}
     }
@@ -112,7 +136,17 @@ fn pointer(maps: &[MapFacts], pointer: &Pointer, depth: usize) -> String {
     if off.is_none() {
         push_bounds(&mut items, &pointer.var);
     }
-    format!("{name}({})", items.join(","))
+    let ty = match (pointer.kind, names.types) {
+        (
+            PointerKind::Object(Object {
+                ty: ObjectType::Btf(ty),
+                ..
+            }),
+            Some(types),
+        ) => members::name(types, ty),
+        _ => "",
+    };
+    format!("{name}{ty}({})", items.join(","))
 }
 
 /// The bounds that say something. Those that are equal share their number.
@@ -176,7 +210,7 @@ mod tests {
 
     #[test]
     fn numbers() {
-        let text = |value: Value| super::value(&[], &value, 0);
+        let text = |value: Value| super::value(Names::default(), &value, 0);
         assert_eq!(text(Value::UNKNOWN), "scalar()");
         assert_eq!(text(Value::constant(5)), "5");
         assert_eq!(text(Value::constant(-70_000i64 as u64)), "0xfffffffffffeee90");
@@ -197,8 +231,7 @@ mod tests {
 
     #[test]
     fn pointers() {
-        let maps = [];
-        let text = |kind, fixed, var| super::pointer(&maps, &Pointer { kind, fixed, var }, 0);
+        let text = |kind, fixed, var| super::pointer(Names::default(), &Pointer { kind, fixed, var }, 0);
         let none = Scalar::constant(0);
         assert_eq!(text(PointerKind::Context, 0, none), "ctx()");
         assert_eq!(text(PointerKind::Stack { frame: 0 }, -4, none), "fp-4");

@@ -5,3 +5,4 @@ pub mod helpers;
 pub mod kfuncs;
 pub mod map_types;
 pub mod program_types;
+pub(crate) mod sockets;

@@ -2,7 +2,8 @@
 
 use hitless_isa::{AtomicOp, Operand, Reg, Size};
 
-use super::{Ids, linked, operand};
+use super::{Ids, linked, object, operand};
+use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::{Scalar, sign_extend};
 use crate::domain::stack::{Stack, slots_of, whole_slots_of};
@@ -17,6 +18,7 @@ use crate::uses::{StackSlot, Uses};
 pub(super) fn load(
     program: &Program<'_>,
     state: &mut State,
+    ids: &mut Ids,
     uses: &mut Uses,
     size: Size,
     signed: bool,
@@ -25,7 +27,7 @@ pub(super) fn load(
     off: i16,
 ) {
     let value = match state.reg(base) {
-        Value::Pointer(pointer) => loaded(program, state, uses, &pointer, i64::from(off), size),
+        Value::Pointer(pointer) => loaded(program, state, ids, uses, &pointer, i64::from(off), size),
         _ => Value::Scalar(Scalar::loaded(size.bytes(), false), Link::NONE),
     };
     let bits = 8 * size.bytes() as u32;
@@ -39,7 +41,15 @@ pub(super) fn load(
     state.set(dst, value);
 }
 
-fn loaded(program: &Program<'_>, state: &State, uses: &mut Uses, pointer: &Pointer, off: i64, size: Size) -> Value {
+fn loaded(
+    program: &Program<'_>,
+    state: &State,
+    ids: &mut Ids,
+    uses: &mut Uses,
+    pointer: &Pointer,
+    off: i64,
+    size: Size,
+) -> Value {
     let unknown = Value::Scalar(Scalar::loaded(size.bytes(), false), Link::NONE);
     let Some(at) = pointer.constant_offset().map(|at| at + off) else {
         return unknown;
@@ -52,7 +62,8 @@ fn loaded(program: &Program<'_>, state: &State, uses: &mut Uses, pointer: &Point
             }
             Err(_) => unknown,
         },
-        PointerKind::Context => context_field(program, at).unwrap_or(unknown),
+        PointerKind::Context => context_field(program, ids, at).unwrap_or(unknown),
+        PointerKind::Object(object) => object::loaded(program, state, ids, object, at, size.bytes()).unwrap_or(unknown),
         PointerKind::MapValue { map, .. } if matches!(program.named_map(map), NamedMap::Itself(_)) => {
             frozen(program.map(map), at, size.bytes()).map_or(unknown, Value::constant)
         }
@@ -61,7 +72,7 @@ fn loaded(program: &Program<'_>, state: &State, uses: &mut Uses, pointer: &Point
 }
 
 /// The pointer in the context field at `at`, if it holds one.
-fn context_field(program: &Program<'_>, at: i64) -> Option<Value> {
+fn context_field(program: &Program<'_>, ids: &mut Ids, at: i64) -> Option<Value> {
     let fields = &program.input.context.fields;
     let (index, field) = fields
         .iter()
@@ -73,6 +84,7 @@ fn context_field(program: &Program<'_>, at: i64) -> Option<Value> {
         ContextFieldKind::PacketEnd => PointerKind::PacketEnd,
         ContextFieldKind::PacketMeta => PointerKind::PacketMeta { id: 0, range: 0 },
         ContextFieldKind::Memory => PointerKind::ContextMemory { field: index as u16 },
+        ContextFieldKind::Object(pointer) => PointerKind::Object(Object::new(pointer, || ids.fresh())),
     };
     Some(Value::Pointer(Pointer::to(kind)))
 }

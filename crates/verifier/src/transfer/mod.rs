@@ -5,6 +5,7 @@
 mod branch;
 mod call;
 mod memory;
+mod object;
 
 use hitless_isa::{AluOp, CallTarget, Imm64, Instruction, Operand, Reg, Width};
 
@@ -80,9 +81,9 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
             dst,
             base,
             off,
-        } => memory::load(program, state, uses, size, signed, dst, base, off),
+        } => memory::load(program, state, ids, uses, size, signed, dst, base, off),
         Instruction::LoadAcquire { size, dst, base, off } => {
-            memory::load(program, state, uses, size, false, dst, base, off);
+            memory::load(program, state, ids, uses, size, false, dst, base, off);
         }
         Instruction::Store { size, base, off, src } => memory::store(state, ids, uses, size, base, off, src),
         Instruction::StoreRelease { size, base, off, src } => {
@@ -260,6 +261,9 @@ fn sign_extended(state: &mut State, ids: &mut Ids, width: Width, bits: u32, src:
 /// `pointer + scalar` or `pointer - scalar`. Constants change the fixed part; anything else makes a new unknown part,
 /// named `id`, of which nothing is known to lie in the packet.
 pub(crate) fn offset_by(pointer: &Pointer, op: AluOp, scalar: &Scalar, id: Id) -> Pointer {
+    if pointer.kind.is_anywhere() {
+        return *pointer;
+    }
     if let Some(constant) = scalar.as_constant() {
         let constant = constant as i64;
         let fixed = if op == AluOp::Sub {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use hitless_btf::{Btf, Kind, TypeId};
 use hitless_isa::{Insn, decode};
 use hitless_verifier::tables::program_types::{self, ProgramType};
 use hitless_verifier::{MapFacts, MapKind, ProgramKind};
@@ -13,6 +14,7 @@ const BPF_PROG_LOAD: i32 = 5;
 const BPF_BTF_LOAD: i32 = 18;
 const BPF_MAP_FREEZE: i32 = 22;
 const F_RDONLY_PROG: u32 = 1 << 7;
+const F_SLEEPABLE: u32 = 1 << 4;
 const PSEUDO_MAP_IDX: u8 = 5;
 const PSEUDO_MAP_IDX_VALUE: u8 = 6;
 /// From `BPF_PSEUDO_MAP_IDX` to `BPF_PSEUDO_MAP_FD`, from `BPF_PSEUDO_MAP_IDX_VALUE` to `BPF_PSEUDO_MAP_VALUE`.
@@ -35,6 +37,31 @@ pub struct LoadAs<'a> {
     pub program_type: u32,
     pub attach_type: u32,
     pub license: &'a std::ffi::CStr,
+    /// What it is attached to, in the kernel's types.
+    pub attach_btf_id: u32,
+    pub sleepable: bool,
+}
+
+impl LoadAs<'static> {
+    /// A program that is attached to something by name.
+    pub fn attached_to(ty: &ProgramType, name: &str, types: &Btf) -> LoadAs<'static> {
+        let find = |kind, name: &str| types.find(kind, name).map_or(0, |id| id.0);
+        let mut load_as = LoadAs::from(ty);
+        load_as.attach_btf_id = match ty.kind {
+            ProgramKind::TpBtf => find(Kind::Typedef, &format!("btf_trace_{name}")),
+            ProgramKind::Iter => find(Kind::Func, &format!("bpf_iter_{name}")),
+            ProgramKind::Lsm => find(Kind::Func, &format!("bpf_lsm_{name}")),
+            ProgramKind::StructOps => {
+                let (owner, member) = name.split_once('.').expect("a struct and a member");
+                let id = TypeId(find(Kind::Struct, owner));
+                let index = types.members(id).iter().position(|found| found.name == *member);
+                load_as.attach_type = index.expect("the member is there") as u32;
+                id.0
+            }
+            _ => find(Kind::Func, name),
+        };
+        load_as
+    }
 }
 
 impl From<&ProgramType> for LoadAs<'static> {
@@ -43,6 +70,8 @@ impl From<&ProgramType> for LoadAs<'static> {
             program_type: ty.number,
             attach_type: ty.attach_types.first().copied().unwrap_or(0),
             license: c"GPL",
+            attach_btf_id: 0,
+            sleepable: false,
         }
     }
 }
@@ -57,6 +86,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether programs of the type may not be loaded at all, whatever they do.
+    pub fn is_forbidden(&self) -> bool {
+        let error = self.error.as_ref().and_then(io::Error::raw_os_error);
+        error == Some(libc::EPERM) && self.log.is_empty()
+    }
+
     /// The number that follows `word` in the last line of the log that has it.
     pub fn figure(&self, word: &str) -> Option<u64> {
         let (_, rest) = self.log.rsplit_once(word)?;
@@ -255,7 +290,9 @@ pub fn load(insns: &[Insn], load_as: LoadAs<'_>, level: LogLevel) -> Outcome {
         .u32(24, level as u32)
         .u32(28, log.len() as u32)
         .pointer(32, log.as_mut_ptr())
-        .u32(68, load_as.attach_type);
+        .u32(44, if load_as.sleepable { F_SLEEPABLE } else { 0 })
+        .u32(68, load_as.attach_type)
+        .u32(108, load_as.attach_btf_id);
     let error = bpf(BPF_PROG_LOAD, &attr).err();
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
     Outcome {

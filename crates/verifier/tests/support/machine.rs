@@ -514,6 +514,7 @@ impl<'a> Machine<'a> {
             ContextFieldKind::PacketMeta => self.packet_meta,
             ContextFieldKind::Memory => context_memory(index as u16),
             ContextFieldKind::Unsupported(what) => return Err(format!("{what} were loaded")),
+            ContextFieldKind::Object(_) => return Err("an object was loaded".to_owned()),
         })
     }
 

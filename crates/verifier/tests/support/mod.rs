@@ -6,7 +6,11 @@ pub mod generate;
 pub mod kernel;
 pub mod machine;
 pub mod random;
+pub mod types;
 
+use std::sync::Arc;
+
+use hitless_btf::Btf;
 use hitless_isa::{Insn, asm, decode};
 use kernel::{LoadAs, LogLevel, Outcome, load_with};
 
@@ -31,6 +35,10 @@ pub struct Case {
     pub insns: Vec<Insn>,
     pub poisoned: Vec<Poisoned>,
     pub global_funcs: Vec<GlobalFunc>,
+    /// The types of the kernel, if the case needs them.
+    pub types: Option<Arc<Btf>>,
+    /// What the program is attached to, by name.
+    pub attach: Option<String>,
     /// The errors expected: slot and message.
     pub errors: Vec<(usize, String)>,
 }
@@ -42,16 +50,24 @@ impl Case {
 
     /// Asks the kernel, if it has programs of this type and maps like these.
     pub fn ask_linux(&self, level: LogLevel) -> Option<Outcome> {
+        let program_type = self.program_type?;
+        let attached = match (&self.attach, &self.types) {
+            (Some(name), Some(types)) => LoadAs::attached_to(program_type, name, types),
+            _ => LoadAs::from(program_type),
+        };
         let load_as = LoadAs {
             license: if self.gpl { c"GPL" } else { c"Proprietary" },
-            ..LoadAs::from(self.program_type?)
+            sleepable: self.context.sleepable,
+            ..attached
         };
         // Global functions are found through BTF of the program.
         if !self.global_funcs.is_empty() {
             return None;
         }
         let outcome = load_with(&self.insns, &self.maps, load_as, level);
+        // Not all types of programs may be loaded everywhere.
         Some(outcome.unwrap_or_else(|error| panic!("{}: maps: {error}", self.name)))
+            .filter(|outcome| !outcome.is_forbidden())
     }
 
     /// A case with the same surroundings, and no program.
@@ -67,6 +83,8 @@ impl Case {
             insns: Vec::new(),
             poisoned: Vec::new(),
             global_funcs: self.global_funcs.clone(),
+            types: self.types.clone(),
+            attach: self.attach.clone(),
             errors: Vec::new(),
         }
     }
@@ -82,6 +100,7 @@ impl Case {
             lines: &[],
             poisoned: &self.poisoned,
             global_funcs: &self.global_funcs,
+            types: self.types.as_deref(),
         }
     }
 }
@@ -102,10 +121,13 @@ pub fn corpus() -> Vec<Case> {
 ///
 /// ```text
 /// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX] [inner NAME TYPE ...]
-/// context: xdp | xdp readonly | update | delete | fields | SECTION | sleepable
+/// context: xdp | xdp readonly | update | delete | fields | SECTION | SECTION/NAME | sleepable
 /// license: proprietary
 /// global: LABEL [scalar | ctx | mem SIZE | nonnull SIZE]...
 /// ```
+///
+/// `SECTION/NAME` is a program attached to NAME of the running kernel. Offsets in its structs are written as
+/// [`types::resolve`] says; without its types there are no such cases.
 ///
 /// An instruction that must be refused carries `; error: MESSAGE`, one that is poisoned `; missing: WHAT`, before the error if
 /// there is one.
@@ -116,11 +138,16 @@ pub fn parse(text: &str) -> Vec<Case> {
     starts
         .iter()
         .zip(ends)
-        .map(|(&start, end)| case(start + 1, &lines[start..end]))
+        .filter_map(|(&start, end)| case(start + 1, &lines[start..end]))
         .collect()
 }
 
-fn case(line: usize, lines: &[&str]) -> Case {
+fn case(line: usize, lines: &[&str]) -> Option<Case> {
+    let typed = |line: &&str| line.starts_with("context: ") && context_types(line).is_some();
+    let types = match lines.iter().any(typed) {
+        true => Some(types::kernel()?),
+        false => None,
+    };
     let mut case = Case {
         name: lines[0]["case: ".len()..].to_owned(),
         line,
@@ -132,6 +159,8 @@ fn case(line: usize, lines: &[&str]) -> Case {
         insns: Vec::new(),
         poisoned: Vec::new(),
         global_funcs: Vec::new(),
+        types,
+        attach: None,
         errors: Vec::new(),
     };
     let mut program = String::new();
@@ -144,6 +173,8 @@ fn case(line: usize, lines: &[&str]) -> Case {
             case.global_funcs.push(global_func(func));
         } else if *text == "license: proprietary" {
             case.gpl = false;
+        } else if let Some(types) = &case.types {
+            program += &types::resolve(text, types);
         } else {
             program += text;
         }
@@ -173,7 +204,16 @@ fn case(line: usize, lines: &[&str]) -> Case {
         pc += decode(&case.insns, pc).map_or(1, |insn| insn.slots());
     }
     case.global_funcs.sort_by_key(|func| func.start);
-    case
+    Some(case)
+}
+
+/// Kind and name of what a program is attached to, if its context line says so.
+fn context_types(line: &str) -> Option<(&'static ProgramType, &str)> {
+    let (section, name) = line.strip_prefix("context: ").unwrap_or(line).split_once('/')?;
+    let ty = program_types::all()
+        .iter()
+        .find(|ty| ty.section == section && ty.is_typed())?;
+    Some((ty, name))
 }
 
 fn global_func(text: &str) -> GlobalFunc {
@@ -244,6 +284,11 @@ fn map_facts(text: &str) -> MapFacts {
 }
 
 fn set_context(case: &mut Case, text: &str) {
+    if text == "sleepable" {
+        case.context.sleepable = true;
+        case.program_type = case.program_type.filter(|_| case.attach.is_some());
+        return;
+    }
     case.program_type = None;
     match text {
         "xdp" => case.program_type = Some(program_types::of(ProgramKind::Xdp)),
@@ -263,14 +308,22 @@ fn set_context(case: &mut Case, text: &str) {
             case.context.fields[1].size = 4;
             case.context.return_range = Some((-1, 1));
         }
-        "sleepable" => case.context.sleepable = true,
+        text if context_types(text).is_some() => {
+            let (ty, name) = context_types(text).expect("it was just found");
+            let context = program_types::context_for(ty.kind, Some(name), case.types.as_deref());
+            case.context = context.unwrap_or_else(|error| panic!("context {text}: {error}"));
+            case.helpers = helpers::of(ty.kind);
+            case.program_type = Some(ty);
+            case.attach = Some(name.to_owned());
+        }
         section => {
             let ty = program_types::all().iter().find(|ty| ty.section == section);
             let ty = ty.unwrap_or_else(|| panic!("context {section}"));
             case.context = program_types::context(ty.kind).unwrap_or_else(|| panic!("context {section}"));
             case.helpers = helpers::of(ty.kind);
             // Programs for system calls may sleep, and have to be loaded as such.
-            case.program_type = Some(ty).filter(|ty| ty.kind != ProgramKind::Syscall);
+            case.context.sleepable |= ty.kind == ProgramKind::Syscall;
+            case.program_type = Some(ty);
         }
     }
     if matches!(text, "update" | "delete") {

@@ -54,6 +54,7 @@ impl Layout {
             packet_writable: self.packet_writable,
             legacy_packet_access: false,
             sleepable: false,
+            returns_nothing: false,
         };
         place(&mut facts.fields);
         facts

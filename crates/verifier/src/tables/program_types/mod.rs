@@ -1,10 +1,12 @@
 //! Program types: contexts, results, attach types, and which of them user space cannot host.
 //!
 //! A context is either the same for all programs of a kind ([`context`]), or made of the arguments of what the program is
-//! attached to ([`typed`]): functions, typed tracepoints, iterators, security hooks, functions of structs.
+//! attached to ([`context_for`]): functions, typed tracepoints, iterators, security hooks, functions of structs.
 
+mod arguments;
 mod contexts;
 mod layout;
+mod nullable;
 
 use crate::facts::{ContextFacts, ContextField, ContextFieldKind, ProgramKind, Widths};
 
@@ -18,6 +20,8 @@ use ProgramKind::{
     SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, TpBtf, Tracepoint, Xdp, XdpDevmap,
 };
 use layout::Layout;
+
+pub use arguments::{ContextError, context_for};
 
 /// What is fixed for all programs of a kind.
 #[derive(Clone, Copy, Debug)]
@@ -246,6 +250,7 @@ pub fn typed(kind: ProgramKind, name: &str, arguments: &[(&str, ContextFieldKind
         packet_writable: false,
         legacy_packet_access: false,
         sleepable: false,
+        returns_nothing: false,
     }
 }
 

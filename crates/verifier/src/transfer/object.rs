@@ -1,0 +1,76 @@
+//! What a load from an object yields.
+
+use super::Ids;
+use crate::domain::object::{Object, Space};
+use crate::domain::pointer::{Pointer, PointerKind};
+use crate::domain::value::Value;
+use crate::facts::{ObjectPointer, ObjectType, Trust};
+use crate::members::{self, Found, PointerMember};
+use crate::program::Program;
+use crate::state::State;
+use hitless_btf::{Btf, TypeId};
+
+/// The pointer that a load of `len` bytes at `at` of an object yields, or `None` if that is a number.
+pub(super) fn loaded(
+    program: &Program<'_>,
+    state: &State,
+    ids: &mut Ids,
+    object: Object,
+    at: i64,
+    len: usize,
+) -> Option<Value> {
+    let (ObjectType::Btf(ty), Some(types)) = (object.ty, program.input.types) else {
+        return None;
+    };
+    let found = members::at(types, ty, u32::try_from(at).ok()?, len as u32).ok()?;
+    let result = match found {
+        Found::Number => return None,
+        Found::Bytes => Object {
+            ty: ObjectType::Bytes,
+            trust: Trust::Untrusted,
+            nullable: false,
+            space: Space::Host,
+            id: 0,
+            reference: 0,
+        },
+        Found::Pointer(member) => {
+            let (trust, nullable) = trust(types, ty, object.trust, state.in_rcu(program), &member);
+            let pointer = ObjectPointer {
+                ty: ObjectType::Btf(member.to),
+                trust,
+                nullable,
+            };
+            Object {
+                space: member.space,
+                ..Object::new(pointer, || ids.fresh())
+            }
+        }
+    };
+    Some(Value::Pointer(Pointer::to(PointerKind::Object(result))))
+}
+
+/// What the pointer in a member can be relied on for, and whether it may be NULL. Only some members of objects that are
+/// there themselves hold pointers to others that are.
+fn trust(types: &Btf, owner: TypeId, trust: Trust, in_rcu: bool, member: &PointerMember<'_>) -> (Trust, bool) {
+    let listed = |suffix| members::is_listed(types, owner, suffix, member);
+    match trust {
+        Trust::Untrusted => (Trust::Untrusted, false),
+        _ if member.in_union => (Trust::Untrusted, false),
+        Trust::Plain => (Trust::Plain, false),
+        Trust::Trusted | Trust::Rcu => {
+            if listed("__safe_trusted") {
+                (Trust::Trusted, false)
+            } else if listed("__safe_trusted_or_null") {
+                (Trust::Trusted, true)
+            } else if !in_rcu {
+                (Trust::Untrusted, false)
+            } else if listed("__safe_rcu") {
+                (Trust::Rcu, false)
+            } else if member.rcu || listed("__safe_rcu_or_null") {
+                (Trust::Rcu, true)
+            } else {
+                (Trust::Plain, false)
+            }
+        }
+    }
+}
