@@ -189,3 +189,32 @@ pub(crate) fn is_listed(btf: &Btf, owner: TypeId, suffix: &str, member: &Pointer
     };
     btf.members(list).iter().any(same)
 }
+
+/// Whether a struct of this name lies at `off` of `id`: itself, or a struct in it, also in an array.
+pub(crate) fn has_at(btf: &Btf, id: TypeId, off: u32, wanted: &str) -> bool {
+    let (mut id, mut off) = (id, off);
+    for _ in 0..MAX_STEPS {
+        let Some(Type::Struct(ty)) = btf.get(id) else {
+            return false;
+        };
+        if off == 0 && ty.name == *wanted {
+            return true;
+        }
+        let within = |member: &&hitless_btf::Member| {
+            let start = member.bit_offset / 8;
+            let size = btf.size_of(member.ty).unwrap_or(0);
+            member.bitfield_size == 0 && start <= off && off - start < size
+        };
+        let Some(member) = ty.members.iter().find(within) else {
+            return false;
+        };
+        let start = member.bit_offset / 8;
+        let whole = btf.size_of(member.ty).unwrap_or(0);
+        let (elem, _, start) = element(btf, member.ty, off, start, whole);
+        let Some((elem, _)) = btf.resolve(elem) else {
+            return false;
+        };
+        (id, off) = (elem, off - start);
+    }
+    false
+}

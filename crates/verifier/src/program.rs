@@ -4,6 +4,7 @@
 //! somewhere sensible, that nothing is unreachable for every path, that no subprogram calls itself. After this every `pc`
 //! that the search can come to holds an instruction.
 
+use hitless_btf::{Kind, TypeId};
 use hitless_isa::{CallTarget, Instruction, decode, disasm};
 
 use crate::error::{Failure, VerifierError};
@@ -166,6 +167,11 @@ impl<'a> Program<'a> {
         let helpers = self.input.helpers;
         let index = helpers.binary_search_by_key(&id, |proto| proto.id).ok()?;
         Some(&helpers[index])
+    }
+
+    /// The struct of this name among the host's types.
+    pub(crate) fn struct_named(&self, name: &str) -> Option<TypeId> {
+        self.input.types?.find(Kind::Struct, name)
     }
 
     /// A map that a [`Requirement::MapReference`] found to exist, or what is in one (see [`Program::inner_map`]).

@@ -291,6 +291,9 @@ fn argument(ty: ArgType) -> &'static str {
         ArgType::UninitDynptr => "room for a dynptr on the stack",
         ArgType::ConstString => "a string in a frozen map",
         ArgType::RingbufRecord => "a record reserved in a ring buffer",
+        ArgType::Socket | ArgType::AnySocket => "a socket",
+        ArgType::Btf(_) => "an object of the helper's type",
+        ArgType::BtfOrNull(_) => "an object of the helper's type, or NULL",
         _ => "initialised",
     }
 }

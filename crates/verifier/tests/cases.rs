@@ -69,6 +69,7 @@ files!(
     prototypes,
     pruning,
     ringbufs,
+    sockets,
     stack,
     strings,
     tail_calls

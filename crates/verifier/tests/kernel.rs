@@ -29,7 +29,11 @@ const EXPLAINED: &[(&str, &str)] = &[
 ];
 
 /// What is refused here by name, for a reason of our own.
-const OWN_REASONS: &[&str] = &["not available in user space", "are not supported"];
+const OWN_REASONS: &[&str] = &[
+    "not available in user space",
+    "are not supported",
+    "which the host does not have",
+];
 
 /// What Linux says of generated programs whose bounds it does not know well enough.
 const LESS_PRECISE: &[&str] = &[

@@ -3,15 +3,15 @@
 use hitless_isa::Reg;
 
 use super::Context;
-use super::dynptr;
 use super::memory::{Bytes, aligned, argument_memory, bytes_of_object, stack_bytes, stack_range};
-use super::text;
+use super::{dynptr, object, text};
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
 use crate::error::Failure;
 use crate::facts::{ArgType, HelperProto, MapFacts, MemArg, MemSize, MemUse, Region};
 use crate::program::Program;
+use crate::requirements::Access;
 use crate::state::{HeldLock, State};
 use crate::tables::map_types::Lookup;
 use crate::tables::{helpers, map_types};
@@ -56,6 +56,14 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
             Some(PointerKind::Map { .. }) => Ok(()),
             _ => Err(wrong_type(&value, reg, "map_ptr")),
         },
+        ArgType::Socket => object::socket(cx, proto, reg, &value, false),
+        ArgType::AnySocket => object::socket(cx, proto, reg, &value, true),
+        ArgType::BtfOrNull(_) if value.is_zero() => {
+            cx.uses.value(reg);
+            Ok(())
+        }
+        ArgType::Btf(name) => object::typed(cx, reg, &value, name, false),
+        ArgType::BtfOrNull(name) => object::typed(cx, reg, &value, name, true),
         ArgType::SpinLock => spin_lock(cx, helper, reg, &value),
         ArgType::AllocSize => alloc_size(cx, reg, &value),
         ArgType::RingbufRecord => record(cx, reg, &value),
@@ -244,8 +252,16 @@ pub(super) fn memory(
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }
         | PointerKind::Record { nullable: true, .. }
-        | PointerKind::Object(_)
         | PointerKind::Argument(Argument { nullable: true, .. }) => return Err(wrong_type(value, reg, expected)),
+        PointerKind::Object(object) if object.is_trusted_memory() => {
+            let access = if write {
+                Access::Store
+            } else {
+                Access::Load { signed: false }
+            };
+            object::accessible(cx, &bytes, object, access)?
+        }
+        PointerKind::Object(_) => return Err(wrong_type(value, reg, expected)),
         PointerKind::Argument(_) if align => return Err(wrong_type(value, reg, "fp, map_value")),
         PointerKind::Argument(argument) => {
             argument_memory(&bytes, argument)?;

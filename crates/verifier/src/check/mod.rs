@@ -85,6 +85,7 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
         } => memory::accessible(cx, access, size, base, off),
         Requirement::Storable { src, size, base } => memory::storable(cx, src, size, base),
         Requirement::KnownHelper { id } => match cx.program.helper(id) {
+            Some(proto) if proto.excluded.is_none() => object::result_is_known(cx, proto),
             Some(_) => Ok(()),
             None => Err(Failure::new(format!("helper {id}"), unknown_helper(id))),
         },

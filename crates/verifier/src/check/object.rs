@@ -1,10 +1,15 @@
-//! Loads from objects that have a type.
+//! Objects that have a type: loads from them, and arguments of helpers.
+
+use hitless_isa::Reg;
 
 use super::Context;
+use super::call::wrong_type;
 use super::memory::Bytes;
 use crate::domain::object::{Object, Space};
+use crate::domain::pointer::{Pointer, PointerKind};
+use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{ObjectType, Region};
+use crate::facts::{HelperProto, ObjectType, Region, RetType, Trust};
 use crate::members;
 use crate::requirements::Access;
 use crate::tables::sockets;
@@ -75,4 +80,102 @@ fn socket_field(bytes: &Bytes<'_>, object: Object, access: Access, off: i64) -> 
         return Ok(());
     }
     bytes.fail(format!("R{reg} invalid {name} access off={off} size={}", bytes.len))
+}
+
+/// What helpers take where they take a socket.
+const VIEWS: &str = "sock_common, sock, tcp_sock, xdp_sock";
+
+/// The argument is a socket: as programs see it, or, if `typed`, as the host's types describe it as well.
+pub(super) fn socket(
+    cx: &Context<'_, '_>,
+    proto: &HelperProto,
+    reg: Reg,
+    value: &Value,
+    typed: bool,
+) -> Result<(), Failure> {
+    let object = object_of(value).filter(|object| !object.nullable);
+    let (pointer, object) = match (value.as_pointer(), object) {
+        (Some(pointer), Some(object)) if object.is_socket() => (pointer, object),
+        (Some(pointer), Some(object)) if typed && is_typed(object, &[Trust::Plain, Trust::Trusted]) => {
+            of_type(cx, reg, pointer, object, "sock_common")?;
+            (pointer, object)
+        }
+        _ if typed => return Err(wrong_type(value, reg, &format!("{VIEWS}, ptr_, trusted_ptr_"))),
+        _ => return Err(wrong_type(value, reg, VIEWS)),
+    };
+    if proto.releases && !cx.state.holds(object.reference) {
+        let message = format!("R{} must be referenced when passed to release function", reg.index());
+        return Err(Failure::new(pointer.to_string(), message));
+    }
+    if proto.releases && pointer.constant_offset() != Some(0) {
+        let message = "must have zero offset when passed to release func or trusted arg to kfunc";
+        return Err(Failure::new(pointer.to_string(), format!("R{} {message}", reg.index())));
+    }
+    Ok(())
+}
+
+/// The argument is an object of the struct `wanted`.
+pub(super) fn typed(
+    cx: &Context<'_, '_>,
+    reg: Reg,
+    value: &Value,
+    wanted: &str,
+    nullable: bool,
+) -> Result<(), Failure> {
+    let object = object_of(value).filter(|object| nullable || !object.nullable);
+    match (value.as_pointer(), object) {
+        (Some(pointer), Some(object)) if is_typed(object, &[Trust::Plain, Trust::Trusted, Trust::Rcu]) => {
+            of_type(cx, reg, pointer, object, wanted)
+        }
+        _ => Err(wrong_type(value, reg, "ptr_, trusted_ptr_, rcu_ptr_")),
+    }
+}
+
+fn object_of(value: &Value) -> Option<Object> {
+    match value.as_pointer()?.kind {
+        PointerKind::Object(object) => Some(object),
+        _ => None,
+    }
+}
+
+fn is_typed(object: Object, trusts: &[Trust]) -> bool {
+    matches!(object.ty, ObjectType::Btf(_)) && object.space == Space::Host && trusts.contains(&object.trust)
+}
+
+/// The pointer points to a struct `wanted`: the object itself or one in it.
+fn of_type(cx: &Context<'_, '_>, reg: Reg, pointer: &Pointer, object: Object, wanted: &str) -> Result<(), Failure> {
+    let reg = reg.index();
+    let fail = |message: String| Err(Failure::new(pointer.to_string(), message));
+    let Some(off) = pointer.constant_offset() else {
+        let (name, bits) = (object.name(), pointer.var.bits);
+        return fail(format!("variable {name} access var_off={bits} disallowed"));
+    };
+    let (ObjectType::Btf(ty), Some(types)) = (object.ty, cx.program.input.types) else {
+        return fail(format!("R{reg} is of no type but {wanted} is expected"));
+    };
+    let Ok(start) = u32::try_from(off) else {
+        let name = object.name();
+        return fail(format!("negative offset {name} ptr R{reg} off={off} disallowed"));
+    };
+    if members::has_at(types, ty, start, wanted) {
+        return Ok(());
+    }
+    let name = members::name(types, ty);
+    fail(format!("R{reg} is of type {name} but {wanted} is expected"))
+}
+
+/// The host has the struct that the helper returns a pointer to.
+pub(super) fn result_is_known(cx: &Context<'_, '_>, proto: &HelperProto) -> Result<(), Failure> {
+    let (RetType::Btf(name) | RetType::TrustedBtf(name) | RetType::BtfOrNull(name)) = proto.ret else {
+        return Ok(());
+    };
+    // What a field of a map value points to is known where the field is.
+    if name == "void" || cx.program.struct_named(name).is_some() {
+        return Ok(());
+    }
+    let message = format!(
+        "helper {}#{} returns a struct {name}, which the host does not have",
+        proto.name, proto.id
+    );
+    Err(Failure::new(format!("no struct {name}"), message))
 }

@@ -94,6 +94,12 @@ impl Object {
         )
     }
 
+    /// Whether helpers take it as memory to be read: it is there, and of a type that says what is in it.
+    pub(crate) fn is_trusted_memory(self) -> bool {
+        let typed = matches!(self.ty, ObjectType::Btf(_));
+        typed && !self.nullable && self.trust == Trust::Trusted && self.space == Space::Host
+    }
+
     /// Whether the host says that there is an object.
     pub(crate) fn is_certainly_there(self) -> bool {
         !self.nullable && (self.trust == Trust::Trusted || self.is_socket())

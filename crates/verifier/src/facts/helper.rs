@@ -83,10 +83,16 @@ pub enum RetType {
     MapValue,
     /// Memory of the size in an argument, or NULL: a ring buffer's record, a dynptr's bytes.
     MemOrNull,
-    /// A pointer to a socket, or NULL (`RET_PTR_TO_SOCKET_OR_NULL`, `..._TCP_SOCK_OR_NULL`, `..._SOCK_COMMON_OR_NULL`).
+    /// A pointer to a full socket, or NULL (`RET_PTR_TO_SOCKET_OR_NULL`).
     SocketOrNull,
-    /// A pointer to a kernel struct, by its C name (`RET_PTR_TO_BTF_ID`).
+    /// A pointer to a socket of any sort, or NULL (`RET_PTR_TO_SOCK_COMMON_OR_NULL`).
+    SocketCommonOrNull,
+    /// A pointer to a socket of TCP, or NULL (`RET_PTR_TO_TCP_SOCK_OR_NULL`).
+    TcpSocketOrNull,
+    /// A pointer to a struct of the host's, by its C name (`RET_PTR_TO_BTF_ID`).
     Btf(&'static str),
+    /// The same, that is kept alive while the program runs (`RET_PTR_TO_BTF_ID_TRUSTED`).
+    TrustedBtf(&'static str),
     /// The same, or NULL.
     BtfOrNull(&'static str),
     /// A per-CPU variable of this or another CPU (`RET_PTR_TO_MEM_OR_BTF_ID`).
@@ -98,11 +104,8 @@ impl RetType {
     #[must_use]
     pub const fn unsupported(self) -> Option<&'static str> {
         Some(match self {
-            RetType::Integer | RetType::Void | RetType::MapValueOrNull | RetType::MapValue | RetType::MemOrNull => {
-                return None;
-            }
-            RetType::SocketOrNull => "pointers to sockets",
-            RetType::Btf(_) | RetType::BtfOrNull(_) | RetType::PercpuObject => "pointers to kernel objects",
+            RetType::PercpuObject => "variables of each processor",
+            _ => return None,
         })
     }
 }
@@ -171,8 +174,10 @@ pub enum ArgType {
     UninitDynptr,
     /// A record reserved in a ring buffer (`ARG_PTR_TO_RINGBUF_MEM`).
     RingbufRecord,
-    /// A pointer to a socket (`ARG_PTR_TO_SOCK_COMMON`, `ARG_PTR_TO_BTF_ID_SOCK_COMMON`).
+    /// A socket as programs see it (`ARG_PTR_TO_SOCK_COMMON`).
     Socket,
+    /// The same, or a `struct sock_common` of the host (`ARG_PTR_TO_BTF_ID_SOCK_COMMON`).
+    AnySocket,
     /// A pointer to a kernel struct, by its C name (`ARG_PTR_TO_BTF_ID`).
     Btf(&'static str),
     /// The same, or NULL.
@@ -189,8 +194,7 @@ impl ArgType {
             ArgType::Timer => "timers",
             ArgType::Kptr | ArgType::OwnedObjectOrNull => "pointers in map values",
             ArgType::Callback | ArgType::StackOrNull => "callbacks",
-            ArgType::Socket => "pointers to sockets",
-            ArgType::Btf(_) | ArgType::BtfOrNull(_) | ArgType::PercpuObject => "pointers to kernel objects",
+            ArgType::PercpuObject => "variables of each processor",
             _ => return None,
         })
     }

@@ -3,8 +3,9 @@
 use hitless_isa::Reg;
 
 use super::memory::{may_overwrite, overwrite};
-use super::{Flow, Ids};
+use super::{Flow, Ids, object};
 use crate::check::{arg_reg, dynptr_at, dynptr_place, lock_at, map_argument, mem_size};
+use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::stack::{Dynptr, DynptrMemory, Slots};
@@ -97,6 +98,10 @@ pub(super) fn helper(
     };
     let slice = dynptr_slice(proto, state);
     let certain = map.is_some_and(|map| proto.id == helpers::MAP_LOOKUP_ELEM && has_key(program.map(map), state, uses));
+    let cast = match state.reg(Reg::R1) {
+        Value::Pointer(pointer) if helpers::SOCKET_CASTS.contains(&proto.id) => pointer.kind.reference(),
+        _ => None,
+    };
     let memory = match (map, state.reg(Reg::R1)) {
         (Some(map), _) => Some(DynptrMemory::Record { map }),
         (
@@ -171,7 +176,18 @@ pub(super) fn helper(
                 nullable: true,
             }))
         }
-        _ => Value::Uninit,
+        (ret, _) => match object::returned(program, ret, ids) {
+            Some(object) if proto.acquires => {
+                let reference = if object.nullable { object.id } else { ids.fresh() };
+                state.acquire(reference, pc);
+                pointer_to(Object { reference, ..object })
+            }
+            Some(object) => pointer_to(Object {
+                reference: cast.unwrap_or(0),
+                ..object
+            }),
+            None => Value::Uninit,
+        },
     };
     state.set(Reg::R0, result);
 }
@@ -199,6 +215,10 @@ fn has_key(map: &MapFacts, state: &State, uses: &mut Uses) -> bool {
         slot: slot as u8,
     });
     true
+}
+
+fn pointer_to(object: Object) -> Value {
+    Value::Pointer(Pointer::to(PointerKind::Object(object)))
 }
 
 /// The dynptr of which the helper returns a slice.

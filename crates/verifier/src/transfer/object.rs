@@ -4,7 +4,7 @@ use super::Ids;
 use crate::domain::object::{Object, Space};
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::value::Value;
-use crate::facts::{ObjectPointer, ObjectType, Trust};
+use crate::facts::{ObjectPointer, ObjectType, RetType, Trust};
 use crate::members::{self, Found, PointerMember};
 use crate::program::Program;
 use crate::state::State;
@@ -47,6 +47,21 @@ pub(super) fn loaded(
         }
     };
     Some(Value::Pointer(Pointer::to(PointerKind::Object(result))))
+}
+
+/// The object that a helper returns a pointer to.
+pub(super) fn returned(program: &Program<'_>, ret: RetType, ids: &mut Ids) -> Option<Object> {
+    let named = |name| program.struct_named(name).map(ObjectType::Btf);
+    let (ty, trust, nullable) = match ret {
+        RetType::SocketOrNull => (ObjectType::Socket, Trust::Plain, true),
+        RetType::SocketCommonOrNull => (ObjectType::SocketCommon, Trust::Plain, true),
+        RetType::TcpSocketOrNull => (ObjectType::TcpSocket, Trust::Plain, true),
+        RetType::Btf(name) => (named(name)?, Trust::Plain, false),
+        RetType::TrustedBtf(name) => (named(name)?, Trust::Trusted, false),
+        RetType::BtfOrNull(name) => (named(name)?, Trust::Plain, true),
+        _ => return None,
+    };
+    Some(Object::new(ObjectPointer { ty, trust, nullable }, || ids.fresh()))
 }
 
 /// What the pointer in a member can be relied on for, and whether it may be NULL. Only some members of objects that are

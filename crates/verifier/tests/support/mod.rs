@@ -123,6 +123,7 @@ pub fn corpus() -> Vec<Case> {
 /// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX] [inner NAME TYPE ...]
 /// context: xdp | xdp readonly | update | delete | fields | SECTION | SECTION/NAME | sleepable
 /// license: proprietary
+/// helpers: all (also those that user space has not)
 /// global: LABEL [scalar | ctx | mem SIZE | nonnull SIZE]...
 /// ```
 ///
@@ -171,6 +172,13 @@ fn case(line: usize, lines: &[&str]) -> Option<Case> {
             set_context(&mut case, context);
         } else if let Some(func) = text.strip_prefix("global: ") {
             case.global_funcs.push(global_func(func));
+        } else if *text == "helpers: all" {
+            let offered = |proto: &HelperProto| HelperProto {
+                excluded: None,
+                ..*proto
+            };
+            let all: Vec<HelperProto> = case.helpers.iter().map(offered).collect();
+            case.helpers = Box::leak(all.into());
         } else if *text == "license: proprietary" {
             case.gpl = false;
         } else if let Some(types) = &case.types {

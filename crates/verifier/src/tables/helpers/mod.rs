@@ -69,6 +69,9 @@ pub const KTIME_GET_COARSE_NS: u32 = 160;
 #[doc(alias = "BPF_FUNC_snprintf")]
 pub const SNPRINTF: u32 = 165;
 
+/// Helpers that return their argument as another sort of socket: a reference stays one.
+pub(crate) const SOCKET_CASTS: [u32; 8] = [95, 96, 136, 137, 138, 139, 140, 196];
+
 /// `bpf_dynptr_from_mem`.
 pub const DYNPTR_FROM_MEM: u32 = 197;
 

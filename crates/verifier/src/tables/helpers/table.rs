@@ -211,7 +211,7 @@ helpers! {
         acquires: true, excluded: Some(SOCKETS), packet: true;
     85 sk_lookup_udp(Context, Mem, SizeOrZero, Anything, Anything) -> SocketOrNull, for SOCKET_LOOKUPS,
         acquires: true, excluded: Some(SOCKETS), packet: true;
-    86 sk_release(Socket) -> Integer, for SOCKET_RELEASE, releases: true, excluded: Some(SOCKETS);
+    86 sk_release(AnySocket) -> Integer, for SOCKET_RELEASE, releases: true, excluded: Some(SOCKETS);
     87 map_push_elem(ConstMap, MapValue, Anything) -> Integer, for EVERY,
         maps: &[K::Queue, K::Stack, K::BloomFilter], writes_map: true, packet: true;
     88 map_pop_elem(ConstMap, UninitMapValue) -> Integer, for EVERY, maps: &[K::Queue, K::Stack], writes_map: true;
@@ -225,12 +225,12 @@ helpers! {
     93 spin_lock(SpinLock) -> Void, for EVERY;
     94 spin_unlock(SpinLock) -> Void, for EVERY;
     95 sk_fullsock(Socket) -> SocketOrNull, for TC.and(CGROUP_SKB), excluded: Some(SOCKETS);
-    96 tcp_sock(Socket) -> SocketOrNull, for TC.and(CGROUP_SKB).and(SOCKOPT).with(&[SockOps]), excluded: Some(SOCKETS);
+    96 tcp_sock(Socket) -> TcpSocketOrNull, for TC.and(CGROUP_SKB).and(SOCKOPT).with(&[SockOps]), excluded: Some(SOCKETS);
     97 skb_ecn_set_ce(Context) -> Integer, for TC.and(CGROUP_SKB);
     98 get_listener_sock(Socket) -> SocketOrNull, for TC.and(CGROUP_SKB), excluded: Some(SOCKETS);
-    99 skc_lookup_tcp(Context, Mem, SizeOrZero, Anything, Anything) -> SocketOrNull, for SOCKET_LOOKUPS,
+    99 skc_lookup_tcp(Context, Mem, SizeOrZero, Anything, Anything) -> SocketCommonOrNull, for SOCKET_LOOKUPS,
         acquires: true, excluded: Some(SOCKETS), packet: true;
-    100 tcp_check_syncookie(Socket, Mem, Size, Mem, Size) -> Integer, for TC.and(XDP),
+    100 tcp_check_syncookie(AnySocket, Mem, Size, Mem, Size) -> Integer, for TC.and(XDP),
         gpl_only: true, excluded: Some(SOCKETS);
     101 sysctl_get_name(Context, UninitMem, Size, Anything) -> Integer, for only(&[CgroupSysctl]),
         excluded: Some(SYSCTLS);
@@ -240,12 +240,12 @@ helpers! {
     104 sysctl_set_new_value(Context, Mem, Size) -> Integer, for only(&[CgroupSysctl]), excluded: Some(SYSCTLS);
     105 strtol(Mem, Size, Anything, FixedUninitMem(8)) -> Integer, for EVERY;
     106 strtoul(Mem, Size, Anything, FixedUninitMem(8)) -> Integer, for EVERY;
-    107 sk_storage_get(ConstMap, Socket, MapValueOrNull, Anything) -> MapValueOrNull, for SOCKET_STORAGE_GET,
+    107 sk_storage_get(ConstMap, AnySocket, MapValueOrNull, Anything) -> MapValueOrNull, for SOCKET_STORAGE_GET,
         maps: &[K::SkStorage], excluded: Some(SOCKETS);
-    108 sk_storage_delete(ConstMap, Socket) -> Integer, for SOCKET_STORAGE_DELETE,
+    108 sk_storage_delete(ConstMap, AnySocket) -> Integer, for SOCKET_STORAGE_DELETE,
         maps: &[K::SkStorage], excluded: Some(SOCKETS);
     109 send_signal(Anything) -> Integer, for EVERY;
-    110 tcp_gen_syncookie(Socket, Mem, Size, Mem, Size) -> Integer, for TC.and(XDP),
+    110 tcp_gen_syncookie(AnySocket, Mem, Size, Mem, Size) -> Integer, for TC.and(XDP),
         gpl_only: true, excluded: Some(SOCKETS);
     111 skb_output(Btf("sk_buff"), ConstMap, Anything, Mem, SizeOrZero) -> Integer, for TRACE.with(&[Syscall]),
         gpl_only: true, maps: PERF_EVENTS, excluded: Some(DEVICES);
@@ -266,23 +266,23 @@ helpers! {
         gpl_only: true, maps: PERF_EVENTS, excluded: Some(DEVICES);
     122 get_netns_cookie(ContextOrNull) -> Integer, for NETNS_COOKIES, excluded: Some(SOCKETS);
     123 get_current_ancestor_cgroup_id(Anything) -> Integer, for EVERY;
-    124 sk_assign(Context, Socket, Anything) -> Integer, for TC.with(&[SkLookup]), excluded: Some(SOCKETS);
+    124 sk_assign(Context, AnySocket, Anything) -> Integer, for TC.with(&[SkLookup]), excluded: Some(SOCKETS);
     125 ktime_get_boot_ns() -> Integer, for EVERY;
     126 seq_printf(Btf("seq_file"), Mem, Size, MemOrNull, SizeOrZero) -> Integer, for only(&[Iter]), gpl_only: true;
     127 seq_write(Btf("seq_file"), Mem, SizeOrZero) -> Integer, for only(&[Iter]), gpl_only: true;
-    128 sk_cgroup_id(Socket) -> Integer, for CGROUP_SKB, excluded: Some(CGROUPS);
-    129 sk_ancestor_cgroup_id(Socket, Anything) -> Integer, for CGROUP_SKB, excluded: Some(CGROUPS);
+    128 sk_cgroup_id(AnySocket) -> Integer, for CGROUP_SKB, excluded: Some(CGROUPS);
+    129 sk_ancestor_cgroup_id(AnySocket, Anything) -> Integer, for CGROUP_SKB, excluded: Some(CGROUPS);
     130 ringbuf_output(ConstMap, Mem, SizeOrZero, Anything) -> Integer, for EVERY, maps: RINGBUF;
     131 ringbuf_reserve(ConstMap, AllocSize, Anything) -> MemOrNull, for EVERY, maps: RINGBUF, acquires: true;
     132 ringbuf_submit(RingbufRecord, Anything) -> Void, for EVERY, releases: true;
     133 ringbuf_discard(RingbufRecord, Anything) -> Void, for EVERY, releases: true;
     134 ringbuf_query(ConstMap, Anything) -> Integer, for EVERY, maps: RINGBUF;
     135 csum_level(Context, Anything) -> Integer, for TC.with(&[LwtXmit]), excluded: Some(OFFLOAD);
-    136 skc_to_tcp6_sock(Socket) -> BtfOrNull("tcp6_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
-    137 skc_to_tcp_sock(Socket) -> BtfOrNull("tcp_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
-    138 skc_to_tcp_timewait_sock(Socket) -> BtfOrNull("tcp_timewait_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
-    139 skc_to_tcp_request_sock(Socket) -> BtfOrNull("tcp_request_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
-    140 skc_to_udp6_sock(Socket) -> BtfOrNull("udp6_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
+    136 skc_to_tcp6_sock(AnySocket) -> BtfOrNull("tcp6_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
+    137 skc_to_tcp_sock(AnySocket) -> BtfOrNull("tcp_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
+    138 skc_to_tcp_timewait_sock(AnySocket) -> BtfOrNull("tcp_timewait_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
+    139 skc_to_tcp_request_sock(AnySocket) -> BtfOrNull("tcp_request_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
+    140 skc_to_udp6_sock(AnySocket) -> BtfOrNull("udp6_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
     141 get_task_stack(Btf("task_struct"), UninitMem, SizeOrZero, Anything) -> Integer, for EVERY,
         excluded: Some(TASKS);
     142 load_hdr_opt(Context, MutMem, Size, Anything) -> Integer, for only(&[SockOps]), excluded: Some(SOCKETS);
@@ -305,7 +305,7 @@ helpers! {
     156 task_storage_get(ConstMap, BtfOrNull("task_struct"), MapValueOrNull, Anything) -> MapValueOrNull, for EVERY,
         maps: &[K::TaskStorage];
     157 task_storage_delete(ConstMap, BtfOrNull("task_struct")) -> Integer, for EVERY, maps: &[K::TaskStorage];
-    158 get_current_task_btf() -> Btf("task_struct"), for EVERY, gpl_only: true;
+    158 get_current_task_btf() -> TrustedBtf("task_struct"), for EVERY, gpl_only: true;
     159 bprm_opts_set(Btf("linux_binprm"), Anything) -> Integer, for LSMS, excluded: Some(INODES);
     160 ktime_get_coarse_ns() -> Integer, for COARSE_CLOCK;
     161 ima_inode_hash(Btf("inode"), UninitMem, Size) -> Integer, for LSMS, might_sleep: true, excluded: Some(INODES);
@@ -326,7 +326,7 @@ helpers! {
     175 task_pt_regs(Btf("task_struct")) -> Btf("pt_regs"), for EVERY, gpl_only: true, excluded: Some(TASKS);
     176 get_branch_snapshot(UninitMem, SizeOrZero) -> Integer, for EVERY, gpl_only: true, excluded: Some(COUNTERS);
     177 trace_vprintk(Mem, Size, MemOrNull, SizeOrZero) -> Integer, for EVERY, gpl_only: true;
-    178 skc_to_unix_sock(Socket) -> BtfOrNull("unix_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
+    178 skc_to_unix_sock(AnySocket) -> BtfOrNull("unix_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
     179 kallsyms_lookup_name(Mem, SizeOrZero, Anything, FixedUninitMem(8)) -> Integer, for only(&[Syscall]),
         excluded: Some(VARIABLES);
     180 find_vma(Btf("task_struct"), Anything, Callback, StackOrNull, Anything) -> Integer, for EVERY,
@@ -348,7 +348,7 @@ helpers! {
     194 kptr_xchg(Kptr, OwnedObjectOrNull) -> BtfOrNull("void"), for EVERY, acquires: true;
     195 map_lookup_percpu_elem(ConstMap, MapKey, Anything) -> MapValueOrNull, for EVERY,
         maps: &[K::PercpuHash, K::PercpuArray, K::LruPercpuHash], packet: true;
-    196 skc_to_mptcp_sock(Socket) -> BtfOrNull("mptcp_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
+    196 skc_to_mptcp_sock(AnySocket) -> BtfOrNull("mptcp_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
     197 dynptr_from_mem(UninitMem, SizeOrZero, Anything, UninitDynptr) -> Integer, for EVERY;
     198 ringbuf_reserve_dynptr(ConstMap, Anything, Anything, UninitDynptr) -> Integer, for EVERY,
         maps: RINGBUF, acquires: true;

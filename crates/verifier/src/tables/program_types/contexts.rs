@@ -3,10 +3,22 @@
 
 use super::layout::{Field, Layout};
 
-use crate::facts::ContextFieldKind::{Packet, PacketEnd, PacketMeta, Record, Scalar, Unsupported};
-use crate::facts::{ContextFieldKind, Widths};
+use crate::facts::ContextFieldKind::{Object, Packet, PacketEnd, PacketMeta, Record, Scalar, Unsupported};
+use crate::facts::{ContextFieldKind, ObjectPointer, ObjectType, Trust, Widths};
 
-const SOCKET: ContextFieldKind = Unsupported("pointers to sockets");
+/// A full socket.
+const SOCKET: ContextFieldKind = Object(ObjectPointer {
+    ty: ObjectType::Socket,
+    trust: Trust::Plain,
+    nullable: false,
+});
+
+/// The socket of a packet, which may have none.
+const PACKET_SOCKET: ContextFieldKind = Object(ObjectPointer {
+    ty: ObjectType::SocketCommon,
+    trust: Trust::Plain,
+    nullable: true,
+});
 
 /// A number, to be loaded whole or in part.
 const fn number(name: &'static str, off: u32, size: u32) -> Field {
@@ -84,7 +96,7 @@ pub(super) const SOCKET_FILTER: Layout = Layout {
         number("hash", 68, 4),
         number("napi_id", 84, 4),
         number("gso_segs", 164, 4),
-        pointer("sk", 168, 8, SOCKET),
+        pointer("sk", 168, 8, PACKET_SOCKET),
         number("gso_size", 176, 4),
     ],
     packet_writable: false,
@@ -117,7 +129,7 @@ pub(super) const TC: Layout = Layout {
         whole("tstamp", 152, 8).writable(),
         number("wire_len", 160, 4),
         number("gso_segs", 164, 4),
-        pointer("sk", 168, 8, SOCKET),
+        pointer("sk", 168, 8, PACKET_SOCKET),
         number("gso_size", 176, 4),
         number("tstamp_type", 180, 1),
         whole("hwtstamp", 184, 8),
@@ -156,7 +168,7 @@ pub(super) const CGROUP_SKB: Layout = Layout {
         number("local_port", 136, 4),
         whole("tstamp", 152, 8).writable(),
         number("gso_segs", 164, 4),
-        pointer("sk", 168, 8, SOCKET),
+        pointer("sk", 168, 8, PACKET_SOCKET),
         number("gso_size", 176, 4),
         whole("hwtstamp", 184, 8),
     ],
