@@ -84,7 +84,8 @@ fn beyond<'b>(btf: &'b Btf, ty: &'b Composite, tname: &str, off: u32, size: u32)
     let element_size = btf.size_of(array.elem).filter(|size| *size > 0).ok_or_else(outside)?;
     match btf.resolve(array.elem) {
         Some((elem, Type::Struct(_) | Type::Union(_))) => Ok(Inner::In(elem, (off - start) % element_size)),
-        _ => Ok(Inner::Found(Found::Number)),
+        Some((_, Type::Int(_))) => Ok(Inner::Found(Found::Number)),
+        _ => Err(outside()),
     }
 }
 
@@ -131,7 +132,8 @@ fn member<'b>(
             _ => {}
         }
         let mend = member.bit_offset / 8 + whole;
-        if end > mend {
+        // In a union the rest may be part of another member.
+        if end > mend && !in_union {
             return Err(format!(
                 "access beyond the end of member {name} (mend:{mend}) in struct {tname} with off {off} size {size}"
             ));

@@ -189,3 +189,89 @@ fn generated_programs() {
     assert!(unexplained.is_empty(), "accepted here only: {unexplained:?}");
     assert!(tally.both_accept > 0 && tally.both_refuse > 0);
 }
+
+/// Objects of different types that typed tracepoints are given: the tracepoint, offset of the argument, type.
+fn traced_objects(types: &hitless_btf::Btf) -> Vec<(String, u32, hitless_btf::TypeId)> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut found = Vec::new();
+    for (_, ty) in types.types() {
+        let Some(event) = ty.name().strip_prefix("btf_trace_") else {
+            continue;
+        };
+        let kind = hitless_verifier::ProgramKind::TpBtf;
+        let Ok(context) = hitless_verifier::tables::program_types::context_for(kind, Some(event), Some(types)) else {
+            continue;
+        };
+        for field in &context.fields {
+            if let hitless_verifier::ContextFieldKind::Object(object) = field.kind
+                && let hitless_verifier::ObjectType::Btf(id) = object.ty
+                && !object.nullable
+                && seen.insert(id)
+            {
+                found.push((event.to_owned(), field.off, id));
+            }
+        }
+    }
+    found
+}
+
+/// Loads at any offset of objects of any type: the same verdict in the same words.
+#[test]
+fn loads_from_objects() {
+    if let Err(reason) = probe() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let Some(types) = support::types::kernel() else {
+        println!("skipped: the kernel does not say what its types are");
+        return;
+    };
+    let mut random = Random::new(5);
+    let objects = traced_objects(&types);
+    let given = std::env::var("FUZZ_PROGRAMS").ok().and_then(|text| text.parse().ok());
+    let (mut differ, mut accepted, mut asked) = (Vec::new(), 0, 0);
+    for _ in 0..given.unwrap_or(2_000) {
+        let (event, arg, id) = &objects[random.below(objects.len() as u64) as usize];
+        let size = types.size_of(*id).unwrap_or(8);
+        let mut text = format!("case: {event}\ncontext: tp_btf/{event}\nr2 = *(u64 *)(r1 +{arg})\n");
+        for step in 0..=random.below(2) {
+            let bytes = if step == 0 && random.below(2) == 0 {
+                8
+            } else {
+                1 << random.below(4)
+            };
+            let limit = u64::from(size.min(30_000)) + 16;
+            let off = random.below(limit.div_ceil(bytes)) * bytes;
+            text += &format!("r2 = *(u{} *)(r2 +{off})\n", 8 * bytes);
+        }
+        text += "r0 = 0\nexit\n";
+        let case = &support::parse(&text)[0];
+        let Some(theirs) = case.ask_linux(LogLevel::Failure) else {
+            return;
+        };
+        asked += 1;
+        let ours = case.verify();
+        let same = match (&ours, &theirs.error) {
+            (Ok(_), None) => true,
+            (Err(error), Some(_)) => theirs.log.contains(&error.errors[0].message),
+            _ => false,
+        };
+        accepted += usize::from(ours.is_ok());
+        if !same {
+            let ours = ours.map_or_else(|error| error.errors[0].message.clone(), |_| "accepted".to_owned());
+            differ.push(format!(
+                "{text}here {ours}\nLinux: {:?} {}",
+                theirs.error,
+                theirs.message()
+            ));
+        }
+    }
+    println!("{accepted} of {asked} accepted");
+    assert!(
+        differ.is_empty(),
+        "{} of {asked}\n{}",
+        differ.len(),
+        differ[..differ.len().min(12)].join("\n")
+    );
+    assert!(accepted * 10 > asked, "{accepted} of {asked}");
+}
