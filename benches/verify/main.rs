@@ -42,6 +42,7 @@ fn maps() -> [MapFacts; 1] {
         value_size: 64,
         max_entries: 1,
         readonly_prog: false,
+        writeonly_prog: false,
         frozen: None,
         spin_lock: None,
         inner: None,

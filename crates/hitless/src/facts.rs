@@ -16,6 +16,9 @@ use crate::func::global_funcs;
 /// `BPF_F_RDONLY_PROG`.
 pub(crate) const F_RDONLY_PROG: u32 = 1 << 7;
 
+/// `BPF_F_WRONLY_PROG`.
+const F_WRONLY_PROG: u32 = 1 << 8;
+
 /// What a program is to the verifier, by its section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Sort<'a> {
@@ -91,6 +94,7 @@ pub(crate) fn map_facts(spec: &MapSpec) -> Result<MapFacts, String> {
         value_size: spec.value_size,
         max_entries: spec.max_entries,
         readonly_prog,
+        writeonly_prog: spec.flags & F_WRONLY_PROG != 0,
         frozen: frozen.map(|data| whole(data, spec.value_size)),
         spin_lock: spec.spin_lock,
         inner: inner.map(Box::new),

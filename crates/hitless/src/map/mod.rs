@@ -261,6 +261,7 @@ impl Map {
             value_size: self.def.value_size,
             max_entries: self.def.max_entries,
             readonly_prog: self.def.readonly_prog,
+            writeonly_prog: false,
             frozen: self.source.frozen.clone(),
             spin_lock: self.def.spin_lock,
             inner: None,

@@ -242,6 +242,7 @@ pub(super) fn memory(
         pointer,
         off: 0,
         len,
+        read: usage != MemUse::Initialize,
         write,
     };
     let region = match pointer.kind {

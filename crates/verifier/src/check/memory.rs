@@ -22,6 +22,7 @@ pub(super) struct Bytes<'a> {
     pub(super) pointer: &'a Pointer,
     pub(super) off: i64,
     pub(super) len: i64,
+    pub(super) read: bool,
     pub(super) write: bool,
 }
 
@@ -52,6 +53,7 @@ pub(super) fn accessible(
         pointer,
         off: off.into(),
         len: size.bytes() as i64,
+        read: access.reads(),
         write: access.writes(),
     };
     let atomic = matches!(access, Access::Atomic { .. });
@@ -298,13 +300,13 @@ fn negative(reg: usize) -> String {
 fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<Region, Failure> {
     let facts = cx.program.map(map);
     let size = facts.value_size;
-    if bytes.write && facts.readonly_prog {
-        let off = bytes.pointer.fixed + bytes.off;
-        let message = format!(
-            "write into map forbidden, value_size={size} off={off} size={}",
-            bytes.len
-        );
-        return bytes.fail(message);
+    let forbidden = [
+        ("read from", bytes.read && facts.writeonly_prog),
+        ("write into", bytes.write && facts.readonly_prog),
+    ];
+    if let Some((what, _)) = forbidden.into_iter().find(|(_, forbidden)| *forbidden) {
+        let (off, len) = (bytes.pointer.fixed + bytes.off, bytes.len);
+        return bytes.fail(format!("{what} map forbidden, value_size={size} off={off} size={len}"));
     }
     let (min, max) = sized(bytes, size, &format!("map value, value_size={size}"))?;
     if let Some(lock) = facts.spin_lock.map(i64::from)

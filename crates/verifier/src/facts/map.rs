@@ -95,6 +95,8 @@ pub struct MapFacts {
     pub max_entries: u32,
     /// Programs may not write it (`BPF_F_RDONLY_PROG`).
     pub readonly_prog: bool,
+    /// Programs may not read it (`BPF_F_WRONLY_PROG`).
+    pub writeonly_prog: bool,
     /// The bytes of a frozen, read-only array of one element (`.rodata`): loads from it are constants.
     pub frozen: Option<Vec<u8>>,
     /// Offset of a `struct bpf_spin_lock` (4 bytes) in the value, in bytes. Programs may reach it only through

@@ -15,6 +15,7 @@ const BPF_BTF_LOAD: i32 = 18;
 const BPF_MAP_FREEZE: i32 = 22;
 const F_RDONLY_PROG: u32 = 1 << 7;
 const F_SLEEPABLE: u32 = 1 << 4;
+const F_WRONLY_PROG: u32 = 1 << 8;
 const PSEUDO_MAP_IDX: u8 = 5;
 const PSEUDO_MAP_IDX_VALUE: u8 = 6;
 /// From `BPF_PSEUDO_MAP_IDX` to `BPF_PSEUDO_MAP_FD`, from `BPF_PSEUDO_MAP_IDX_VALUE` to `BPF_PSEUDO_MAP_VALUE`.
@@ -205,7 +206,8 @@ pub fn make_map(
 }
 
 fn make_like(facts: &MapFacts) -> io::Result<OwnedFd> {
-    let flags = if facts.readonly_prog { F_RDONLY_PROG } else { 0 };
+    let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+    let flags = flag(facts.readonly_prog, F_RDONLY_PROG) | flag(facts.writeonly_prog, F_WRONLY_PROG);
     let inner = match (&facts.inner, facts.kind) {
         (Some(inner), _) => Some(make_like(inner)?),
         (None, MapKind::ArrayOfMaps | MapKind::HashOfMaps) => Some(make_map(MapKind::Hash.number(), 4, 8, 1, 0, 0)?),

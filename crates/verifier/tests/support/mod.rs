@@ -263,6 +263,7 @@ fn map_facts(text: &str) -> MapFacts {
         value_size: 8,
         max_entries: 1,
         readonly_prog: false,
+        writeonly_prog: false,
         frozen: None,
         spin_lock: None,
         inner: None,
@@ -279,6 +280,7 @@ fn map_facts(text: &str) -> MapFacts {
                 map.inner = Some(Box::new(map_facts(&rest.join(" "))));
             }
             "readonly" => map.readonly_prog = true,
+            "writeonly" => map.writeonly_prog = true,
             "frozen" => {
                 let hex = words.next().expect("bytes");
                 let byte = |i: usize| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex digits");
