@@ -46,6 +46,7 @@ fn maps() -> [MapFacts; 1] {
         frozen: None,
         spin_lock: None,
         inner: None,
+        kptrs: Vec::new(),
     }]
 }
 

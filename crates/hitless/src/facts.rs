@@ -98,6 +98,7 @@ pub(crate) fn map_facts(spec: &MapSpec) -> Result<MapFacts, String> {
         frozen: frozen.map(|data| whole(data, spec.value_size)),
         spin_lock: spec.spin_lock,
         inner: inner.map(Box::new),
+        kptrs: Vec::new(),
     })
 }
 

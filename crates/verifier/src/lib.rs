@@ -74,8 +74,8 @@ mod widen;
 pub use error::{Rejection, VerifierError};
 pub use facts::{
     ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc, HelperProto,
-    InsnFacts, MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType, Poisoned, ProgramInput,
-    ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust, Verified, Widths,
+    InsnFacts, Kptr, KptrKind, MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType, Poisoned,
+    ProgramInput, ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust, Verified, Widths,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};

@@ -291,6 +291,8 @@ fn argument(ty: ArgType) -> &'static str {
         ArgType::UninitDynptr => "room for a dynptr on the stack",
         ArgType::ConstString => "a string in a frozen map",
         ArgType::RingbufRecord => "a record reserved in a ring buffer",
+        ArgType::Kptr => "a field of a map value that holds a reference",
+        ArgType::OwnedObjectOrNull => "a reference to an object of the field's type, or NULL",
         ArgType::Socket | ArgType::AnySocket => "a socket",
         ArgType::Btf(_) => "an object of the helper's type",
         ArgType::BtfOrNull(_) => "an object of the helper's type, or NULL",

@@ -55,6 +55,7 @@ files!(
     dynptrs,
     globals,
     helpers,
+    kptrs,
     indices,
     legacy_packets,
     locks,

@@ -265,6 +265,7 @@ impl Map {
             frozen: self.source.frozen.clone(),
             spin_lock: self.def.spin_lock,
             inner: None,
+            kptrs: Vec::new(),
         }
     }
 

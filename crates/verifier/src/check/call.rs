@@ -4,7 +4,7 @@ use hitless_isa::Reg;
 
 use super::Context;
 use super::memory::{Bytes, aligned, argument_memory, bytes_of_object, stack_bytes, stack_range};
-use super::{dynptr, object, text};
+use super::{dynptr, kptr, object, text};
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
@@ -64,6 +64,8 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
         }
         ArgType::Btf(name) => object::typed(cx, reg, &value, name, false),
         ArgType::BtfOrNull(name) => object::typed(cx, reg, &value, name, true),
+        ArgType::Kptr => kptr::field(cx, index, reg, &value),
+        ArgType::OwnedObjectOrNull => kptr::owned(cx, reg, &value),
         ArgType::SpinLock => spin_lock(cx, helper, reg, &value),
         ArgType::AllocSize => alloc_size(cx, reg, &value),
         ArgType::RingbufRecord => record(cx, reg, &value),

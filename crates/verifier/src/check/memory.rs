@@ -3,7 +3,7 @@
 use hitless_isa::{Reg, Size};
 
 use super::Context;
-use super::{dynptr, object};
+use super::{dynptr, kptr, object};
 use crate::domain::object::Object;
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, slots_of};
@@ -121,7 +121,7 @@ pub(super) fn accessible(
             if atomic {
                 aligned(&bytes, "value ")?;
             }
-            bytes_of_object(cx, &bytes)?
+            value_access(cx, &bytes, access)?
         }
         PointerKind::Record { .. } | PointerKind::Slice { .. } => {
             if atomic {
@@ -246,7 +246,13 @@ pub(super) fn bytes_of_object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Re
         PointerKind::Packet { id, range } | PointerKind::PacketMeta { id, range } => packet(cx, bytes, id, range),
         PointerKind::MapValue {
             map, nullable: false, ..
-        } => map_value(cx, bytes, map),
+        } => {
+            let (region, offsets) = map_value(cx, bytes, map)?;
+            match kptr::touched(cx.program.map(map), offsets, bytes.len) {
+                None => Ok(region),
+                Some(_) => bytes.fail("kptr cannot be accessed indirectly by helper".to_owned()),
+            }
+        }
         PointerKind::ContextMemory { field } => context_memory(cx, bytes, field),
         PointerKind::Slice {
             memory,
@@ -297,7 +303,20 @@ fn negative(reg: usize) -> String {
     format!("R{reg} min value is negative, either use unsigned index or do a if (index >=0) check.")
 }
 
-fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<Region, Failure> {
+/// A load, store or atomic of a map value.
+fn value_access(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, access: Access) -> Result<Region, Failure> {
+    let PointerKind::MapValue { map, .. } = bytes.pointer.kind else {
+        return bytes_of_object(cx, bytes);
+    };
+    let (region, offsets) = map_value(cx, bytes, map)?;
+    if let Some(kptr) = kptr::touched(cx.program.map(map), offsets, bytes.len) {
+        kptr::direct(cx, bytes, kptr, access)?;
+    }
+    Ok(region)
+}
+
+/// The bytes lie in a value of the map; returns also the least and the greatest offset of the first.
+fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<(Region, (i64, i64)), Failure> {
     let facts = cx.program.map(map);
     let size = facts.value_size;
     let forbidden = [
@@ -315,7 +334,7 @@ fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<Region
     {
         return bytes.fail("bpf_spin_lock cannot be accessed directly by load/store".to_owned());
     }
-    Ok(value_region(cx, map))
+    Ok((value_region(cx, map), (min, max)))
 }
 
 /// The values of a map.

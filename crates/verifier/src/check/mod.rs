@@ -7,6 +7,7 @@ mod arithmetic;
 mod call;
 mod dynptr;
 mod func;
+mod kptr;
 mod memory;
 mod object;
 mod text;
@@ -26,6 +27,7 @@ use crate::uses::Uses;
 
 pub(crate) use call::{arg_reg, lock_at, map_argument, mem_size};
 pub(crate) use dynptr::{dynptr_at, dynptr_place};
+pub(crate) use kptr::field_at;
 
 /// Where a requirement is to hold.
 pub(crate) struct Context<'a, 'p> {

@@ -169,8 +169,7 @@ pub(super) fn result_is_known(cx: &Context<'_, '_>, proto: &HelperProto) -> Resu
     let (RetType::Btf(name) | RetType::TrustedBtf(name) | RetType::BtfOrNull(name)) = proto.ret else {
         return Ok(());
     };
-    // What a field of a map value points to is known where the field is.
-    if name == "void" || cx.program.struct_named(name).is_some() {
+    if cx.program.struct_named(name).is_some() {
         return Ok(());
     }
     let message = format!(

@@ -94,6 +94,14 @@ impl Object {
         )
     }
 
+    /// What it can be relied on for: what the program holds a reference to stays.
+    pub(crate) fn worth(self) -> Trust {
+        match self.reference {
+            0 => self.trust,
+            _ => Trust::Trusted,
+        }
+    }
+
     /// Whether helpers take it as memory to be read: it is there, and of a type that says what is in it.
     pub(crate) fn is_trusted_memory(self) -> bool {
         let typed = matches!(self.ty, ObjectType::Btf(_));

@@ -95,6 +95,8 @@ pub enum RetType {
     TrustedBtf(&'static str),
     /// The same, or NULL.
     BtfOrNull(&'static str),
+    /// What the field of a map value in the first argument held: an object that the program owns now, or NULL.
+    KptrOrNull,
     /// A per-CPU variable of this or another CPU (`RET_PTR_TO_MEM_OR_BTF_ID`).
     PercpuObject,
 }
@@ -192,7 +194,6 @@ impl ArgType {
     pub const fn unsupported(self) -> Option<&'static str> {
         Some(match self {
             ArgType::Timer => "timers",
-            ArgType::Kptr | ArgType::OwnedObjectOrNull => "pointers in map values",
             ArgType::Callback | ArgType::StackOrNull => "callbacks",
             ArgType::PercpuObject => "variables of each processor",
             _ => return None,

@@ -1,5 +1,7 @@
 //! Maps.
 
+use super::Kptr;
+
 /// Map types (`enum bpf_map_type` of Linux 6.12). What each is like says [`tables::map_types`](crate::tables::map_types).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
@@ -105,4 +107,6 @@ pub struct MapFacts {
     /// For a map of maps: what the maps in it are like. Which of them a lookup finds is not known, so only type, sizes, the
     /// lock, who may write, and of arrays the number of elements count.
     pub inner: Option<Box<MapFacts>>,
+    /// Fields of a value that hold pointers to objects of the host, sorted by offset.
+    pub kptrs: Vec<Kptr>,
 }

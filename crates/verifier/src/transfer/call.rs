@@ -4,7 +4,7 @@ use hitless_isa::Reg;
 
 use super::memory::{may_overwrite, overwrite};
 use super::{Flow, Ids, object};
-use crate::check::{arg_reg, dynptr_at, dynptr_place, lock_at, map_argument, mem_size};
+use crate::check::{arg_reg, dynptr_at, dynptr_place, field_at, lock_at, map_argument, mem_size};
 use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
@@ -102,6 +102,12 @@ pub(super) fn helper(
         Value::Pointer(pointer) if helpers::SOCKET_CASTS.contains(&proto.id) => pointer.kind.reference(),
         _ => None,
     };
+    let kptr = field_at(program, &state.reg(Reg::R1)).filter(|_| proto.ret == RetType::KptrOrNull);
+    if let (Some(_), Value::Pointer(given)) = (kptr, state.reg(Reg::R2))
+        && let Some(id) = given.kind.reference()
+    {
+        state.release(id);
+    }
     let memory = match (map, state.reg(Reg::R1)) {
         (Some(map), _) => Some(DynptrMemory::Record { map }),
         (
@@ -176,7 +182,7 @@ pub(super) fn helper(
                 nullable: true,
             }))
         }
-        (ret, _) => match object::returned(program, ret, ids) {
+        (ret, _) => match object::returned(program, ret, kptr, ids) {
             Some(object) if proto.acquires => {
                 let reference = if object.nullable { object.id } else { ids.fresh() };
                 state.acquire(reference, pc);

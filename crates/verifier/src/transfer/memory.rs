@@ -8,7 +8,7 @@ use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::{Scalar, sign_extend};
 use crate::domain::stack::{Stack, slots_of, whole_slots_of};
 use crate::domain::value::{Link, Value};
-use crate::facts::{ContextFieldKind, MapFacts};
+use crate::facts::{ContextFieldKind, Kptr, MapFacts};
 use crate::program::{NamedMap, Program};
 use crate::state::State;
 use crate::uses::{StackSlot, Uses};
@@ -64,9 +64,11 @@ fn loaded(
         },
         PointerKind::Context => context_field(program, ids, at).unwrap_or(unknown),
         PointerKind::Object(object) => object::loaded(program, state, ids, object, at, size.bytes()).unwrap_or(unknown),
-        PointerKind::MapValue { map, .. } if matches!(program.named_map(map), NamedMap::Itself(_)) => {
-            frozen(program.map(map), at, size.bytes()).map_or(unknown, Value::constant)
-        }
+        PointerKind::MapValue { map, .. } => match (kptr_at(program, map, at), program.named_map(map)) {
+            (Some(kptr), _) => object::loaded_kptr(program, state, ids, kptr),
+            (None, NamedMap::Itself(_)) => frozen(program.map(map), at, size.bytes()).map_or(unknown, Value::constant),
+            (None, NamedMap::InnerOf(_)) => unknown,
+        },
         _ => unknown,
     }
 }
@@ -87,6 +89,11 @@ fn context_field(program: &Program<'_>, ids: &mut Ids, at: i64) -> Option<Value>
         ContextFieldKind::Object(pointer) => PointerKind::Object(Object::new(pointer, || ids.fresh())),
     };
     Some(Value::Pointer(Pointer::to(kind)))
+}
+
+/// The field of a map value that begins at `at`.
+fn kptr_at<'a>(program: &Program<'a>, map: u32, at: i64) -> Option<&'a Kptr> {
+    program.map(map).kptrs.iter().find(|kptr| i64::from(kptr.off) == at)
 }
 
 /// The number at `at` in a value that never changes.

@@ -4,7 +4,7 @@ use super::Ids;
 use crate::domain::object::{Object, Space};
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::value::Value;
-use crate::facts::{ObjectPointer, ObjectType, RetType, Trust};
+use crate::facts::{Kptr, KptrKind, ObjectPointer, ObjectType, RetType, Trust};
 use crate::members::{self, Found, PointerMember};
 use crate::program::Program;
 use crate::state::State;
@@ -34,7 +34,7 @@ pub(super) fn loaded(
             reference: 0,
         },
         Found::Pointer(member) => {
-            let (trust, nullable) = trust(types, ty, object.trust, state.in_rcu(program), &member);
+            let (trust, nullable) = trust(types, ty, object.worth(), state.in_rcu(program), &member);
             let pointer = ObjectPointer {
                 ty: ObjectType::Btf(member.to),
                 trust,
@@ -49,8 +49,22 @@ pub(super) fn loaded(
     Some(Value::Pointer(Pointer::to(PointerKind::Object(result))))
 }
 
+/// What a load of a field of a map value yields.
+pub(super) fn loaded_kptr(program: &Program<'_>, state: &State, ids: &mut Ids, kptr: &Kptr) -> Value {
+    let trust = match kptr.kind {
+        KptrKind::Referenced if state.in_rcu(program) => Trust::Rcu,
+        _ => Trust::Untrusted,
+    };
+    let pointer = ObjectPointer {
+        ty: ObjectType::Btf(kptr.ty),
+        trust,
+        nullable: true,
+    };
+    Value::Pointer(Pointer::to(PointerKind::Object(Object::new(pointer, || ids.fresh()))))
+}
+
 /// The object that a helper returns a pointer to.
-pub(super) fn returned(program: &Program<'_>, ret: RetType, ids: &mut Ids) -> Option<Object> {
+pub(super) fn returned(program: &Program<'_>, ret: RetType, kptr: Option<Kptr>, ids: &mut Ids) -> Option<Object> {
     let named = |name| program.struct_named(name).map(ObjectType::Btf);
     let (ty, trust, nullable) = match ret {
         RetType::SocketOrNull => (ObjectType::Socket, Trust::Plain, true),
@@ -58,6 +72,7 @@ pub(super) fn returned(program: &Program<'_>, ret: RetType, ids: &mut Ids) -> Op
         RetType::TcpSocketOrNull => (ObjectType::TcpSocket, Trust::Plain, true),
         RetType::Btf(name) => (named(name)?, Trust::Plain, false),
         RetType::TrustedBtf(name) => (named(name)?, Trust::Trusted, false),
+        RetType::KptrOrNull => (ObjectType::Btf(kptr?.ty), Trust::Plain, true),
         RetType::BtfOrNull(name) => (named(name)?, Trust::Plain, true),
         _ => return None,
     };

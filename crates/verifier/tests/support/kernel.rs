@@ -3,10 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use hitless_btf::{Btf, Kind, TypeId};
+use hitless_btf::{Btf, Composite, Int, IntEncoding, Kind, Member, Type, TypeId, TypeTag};
 use hitless_isa::{Insn, decode};
 use hitless_verifier::tables::program_types::{self, ProgramType};
-use hitless_verifier::{MapFacts, MapKind, ProgramKind};
+use hitless_verifier::{KptrKind, MapFacts, MapKind, ProgramKind};
 
 const BPF_MAP_CREATE: i32 = 0;
 const BPF_MAP_UPDATE_ELEM: i32 = 2;
@@ -205,16 +205,17 @@ pub fn make_map(
     bpf(BPF_MAP_CREATE, &attr)
 }
 
-fn make_like(facts: &MapFacts) -> io::Result<OwnedFd> {
+fn make_like(facts: &MapFacts, types: Option<&Btf>) -> io::Result<OwnedFd> {
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     let flags = flag(facts.readonly_prog, F_RDONLY_PROG) | flag(facts.writeonly_prog, F_WRONLY_PROG);
     let inner = match (&facts.inner, facts.kind) {
-        (Some(inner), _) => Some(make_like(inner)?),
+        (Some(inner), _) => Some(make_like(inner, types)?),
         (None, MapKind::ArrayOfMaps | MapKind::HashOfMaps) => Some(make_map(MapKind::Hash.number(), 4, 8, 1, 0, 0)?),
         (None, _) => None,
     };
     let inner_fd = inner.as_ref().map_or(0, |map| map.as_raw_fd() as u32);
-    let btf = facts.spin_lock.map(|off| types_with_lock(facts, off)).transpose()?;
+    let typed = facts.spin_lock.is_some() || !facts.kptrs.is_empty();
+    let btf = typed.then(|| types_of(facts, types)).transpose()?;
     let attr = match &btf {
         Some(btf) => Attr::new()
             .u32(48, btf.as_raw_fd() as u32)
@@ -248,32 +249,62 @@ fn freeze(map: &OwnedFd, value: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The types in [`types_with_lock`].
+/// The types in what [`types_of`] makes.
 const INT_TYPE: u32 = 1;
 const KEY_TYPE: u32 = 3;
 const VALUE_TYPE: u32 = 4;
 
-/// BTF of a map with a `struct bpf_spin_lock` in its value.
-fn types_with_lock(facts: &MapFacts, off: u32) -> io::Result<OwnedFd> {
-    let strings = b"\0int\0bpf_spin_lock\0val\0key\0value\0lock\0";
-    let name = |text: &str| {
-        let text = format!("\0{text}\0");
-        let at = strings.windows(text.len()).position(|bytes| bytes == text.as_bytes());
-        at.map_or(0, |at| at as u32 + 1)
+/// BTF of a map that has a lock or pointers to objects in its value. These are of types in `kernel`.
+fn types_of(facts: &MapFacts, kernel: Option<&Btf>) -> io::Result<OwnedFd> {
+    let structure = |name: &str, size: u32, members: Vec<Member>| {
+        Type::Struct(Composite {
+            name: name.into(),
+            size,
+            members,
+        })
     };
-    let structure = |members: u32| 4 << 24 | members;
-    #[rustfmt::skip]
-    let types = [
-        // An integer of four bytes.
-        name("int"), 1 << 24, 4, 32,
-        name("bpf_spin_lock"), structure(1), 4, name("val"), 1, 0,
-        name("key"), structure(0), facts.key_size,
-        name("value"), structure(1), facts.value_size, name("lock"), 2, off * 8,
+    let member = |name: &str, ty: u32, off: u32| Member {
+        name: name.into(),
+        ty: TypeId(ty),
+        bit_offset: 8 * off,
+        bitfield_size: 0,
+    };
+    let lock = facts.spin_lock.map(|off| member("lock", 2, off));
+    let mut members: Vec<Member> = lock.into_iter().collect();
+    let mut pointers = Vec::new();
+    for kptr in &facts.kptrs {
+        let first = VALUE_TYPE + 1 + pointers.len() as u32;
+        let name = kernel.and_then(|types| types.get(kptr.ty)).map_or("", Type::name);
+        let tag = match kptr.kind {
+            KptrKind::Referenced => "kptr",
+            KptrKind::Untrusted => "kptr_untrusted",
+        };
+        pointers.push(structure(name, 8, Vec::new()));
+        pointers.push(Type::TypeTag(TypeTag {
+            tag: tag.into(),
+            ty: TypeId(first),
+            attribute: false,
+        }));
+        pointers.push(Type::Ptr(TypeId(first + 1)));
+        members.push(member(&format!("at{}", kptr.off), first + 2, kptr.off));
+    }
+    members.sort_by_key(|member| member.bit_offset);
+    let int = Type::Int(Int {
+        name: "int".into(),
+        size: 4,
+        encoding: IntEncoding::Unsigned,
+        bit_offset: 0,
+        bits: 32,
+    });
+    let mut types = vec![
+        Type::Void,
+        int,
+        structure("bpf_spin_lock", 4, vec![member("val", INT_TYPE, 0)]),
+        structure("key", facts.key_size, Vec::new()),
+        structure("value", facts.value_size, members),
     ];
-    let (len, magic, header) = (4 * types.len() as u32, 0x0001_eb9f, 24);
-    let head = [magic, header, 0, len, len, strings.len() as u32];
-    let mut bytes: Vec<u8> = head.iter().chain(&types).flat_map(|word| word.to_le_bytes()).collect();
-    bytes.extend(strings);
+    types.extend(pointers);
+    let bytes = Btf::new(types).expect("the types are well-formed").to_bytes();
     bpf(
         BPF_BTF_LOAD,
         &Attr::new().pointer(0, bytes.as_ptr()).u32(16, bytes.len() as u32),
@@ -304,8 +335,17 @@ pub fn load(insns: &[Insn], load_as: LoadAs<'_>, level: LogLevel) -> Outcome {
 }
 
 /// Loads a program with maps like these, which `insns` name by index.
-pub fn load_with(insns: &[Insn], maps: &[MapFacts], load_as: LoadAs<'_>, level: LogLevel) -> io::Result<Outcome> {
-    let maps: Vec<OwnedFd> = maps.iter().map(make_like).collect::<io::Result<_>>()?;
+pub fn load_with(
+    insns: &[Insn],
+    maps: &[MapFacts],
+    types: Option<&Btf>,
+    load_as: LoadAs<'_>,
+    level: LogLevel,
+) -> io::Result<Outcome> {
+    let maps: Vec<OwnedFd> = maps
+        .iter()
+        .map(|facts| make_like(facts, types))
+        .collect::<io::Result<_>>()?;
     let mut insns = insns.to_vec();
     let mut pc = 0;
     while pc < insns.len() {

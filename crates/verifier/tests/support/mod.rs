@@ -10,15 +10,15 @@ pub mod types;
 
 use std::sync::Arc;
 
-use hitless_btf::Btf;
+use hitless_btf::{Btf, Kind};
 use hitless_isa::{Insn, asm, decode};
 use kernel::{LoadAs, LogLevel, Outcome, load_with};
 
 use hitless_verifier::tables::program_types::{self, ProgramType};
 use hitless_verifier::tables::{helpers, map_types};
 use hitless_verifier::{
-    ContextFacts, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, MapFacts, Poisoned, ProgramInput, ProgramKind,
-    Rejection, Verified, Widths, verify,
+    ContextFacts, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, Kptr, KptrKind, MapFacts, Poisoned, ProgramInput,
+    ProgramKind, Rejection, Verified, Widths, verify,
 };
 
 /// A program as a case file describes it.
@@ -64,7 +64,7 @@ impl Case {
         if !self.global_funcs.is_empty() {
             return None;
         }
-        let outcome = load_with(&self.insns, &self.maps, load_as, level);
+        let outcome = load_with(&self.insns, &self.maps, self.types.as_deref(), load_as, level);
         // Not all types of programs may be loaded everywhere.
         Some(outcome.unwrap_or_else(|error| panic!("{}: maps: {error}", self.name)))
             .filter(|outcome| !outcome.is_forbidden())
@@ -120,7 +120,7 @@ pub fn corpus() -> Vec<Case> {
 /// The cases of a file. Each begins with `case: NAME`, then come header lines, then the program:
 ///
 /// ```text
-/// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [readonly] [frozen HEX] [inner NAME TYPE ...]
+/// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [kptr OFF STRUCT] [untrusted OFF STRUCT] [readonly] [frozen HEX] [inner NAME TYPE ...]
 /// context: xdp | xdp readonly | update | delete | fields | SECTION | SECTION/NAME | sleepable
 /// license: proprietary
 /// helpers: all (also those that user space has not)
@@ -167,7 +167,7 @@ fn case(line: usize, lines: &[&str]) -> Option<Case> {
     let mut program = String::new();
     for text in &lines[1..] {
         if let Some(map) = text.strip_prefix("map: ") {
-            case.maps.push(map_facts(map));
+            case.maps.push(map_facts(map, case.types.as_deref()));
         } else if let Some(context) = text.strip_prefix("context: ") {
             set_context(&mut case, context);
         } else if let Some(func) = text.strip_prefix("global: ") {
@@ -247,7 +247,7 @@ fn global_func(text: &str) -> GlobalFunc {
     }
 }
 
-fn map_facts(text: &str) -> MapFacts {
+fn map_facts(text: &str, types: Option<&Btf>) -> MapFacts {
     let mut words = text.split_whitespace();
     let name = words.next().expect("a map has a name").to_owned();
     let kind = words.next().expect("a map has a type");
@@ -267,6 +267,7 @@ fn map_facts(text: &str) -> MapFacts {
         frozen: None,
         spin_lock: None,
         inner: None,
+        kptrs: Vec::new(),
     };
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|n| n.parse().ok()).expect("a number");
@@ -275,9 +276,22 @@ fn map_facts(text: &str) -> MapFacts {
             "value" => map.value_size = number(),
             "entries" => map.max_entries = number(),
             "lock" => map.spin_lock = Some(number()),
+            "kptr" | "untrusted" => {
+                let off = number();
+                let name = words.next().expect("the name of a struct");
+                let ty = types.and_then(|types| types.find(Kind::Struct, name));
+                map.kptrs.push(Kptr {
+                    off,
+                    kind: match word {
+                        "kptr" => KptrKind::Referenced,
+                        _ => KptrKind::Untrusted,
+                    },
+                    ty: ty.expect("the kernel has the struct"),
+                });
+            }
             "inner" => {
                 let rest: Vec<&str> = words.by_ref().collect();
-                map.inner = Some(Box::new(map_facts(&rest.join(" "))));
+                map.inner = Some(Box::new(map_facts(&rest.join(" "), types)));
             }
             "readonly" => map.readonly_prog = true,
             "writeonly" => map.writeonly_prog = true,

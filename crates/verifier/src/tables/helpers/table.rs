@@ -345,7 +345,7 @@ helpers! {
         gpl_only: true, might_sleep: true, excluded: Some(TASKS);
     192 skb_set_tstamp(Context, Anything, Anything) -> Integer, for TC;
     193 ima_file_hash(Btf("file"), UninitMem, Size) -> Integer, for LSMS, might_sleep: true, excluded: Some(INODES);
-    194 kptr_xchg(Kptr, OwnedObjectOrNull) -> BtfOrNull("void"), for EVERY, acquires: true;
+    194 kptr_xchg(Kptr, OwnedObjectOrNull) -> KptrOrNull, for EVERY, acquires: true;
     195 map_lookup_percpu_elem(ConstMap, MapKey, Anything) -> MapValueOrNull, for EVERY,
         maps: &[K::PercpuHash, K::PercpuArray, K::LruPercpuHash], packet: true;
     196 skc_to_mptcp_sock(AnySocket) -> BtfOrNull("mptcp_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);

@@ -1,0 +1,170 @@
+//! Pointers to objects in map values: how they are loaded, stored and exchanged.
+
+use hitless_isa::{Instruction, Operand, Reg};
+
+use super::Context;
+use super::call::wrong_type;
+use super::memory::{Bytes, value_region};
+use crate::domain::object::{Object, Space};
+use crate::domain::pointer::{Pointer, PointerKind};
+use crate::domain::value::Value;
+use crate::error::Failure;
+use crate::facts::{Kptr, KptrKind, MapFacts, ObjectType};
+use crate::members;
+use crate::requirements::Access;
+
+/// Bytes that such a field takes.
+const SIZE: i64 = 8;
+
+/// The first field of the map's values of which the bytes may have a part. They start between `min` and `max`.
+pub(super) fn touched<'m>(map: &'m MapFacts, (min, max): (i64, i64), len: i64) -> Option<&'m Kptr> {
+    let touches = |kptr: &&Kptr| min < i64::from(kptr.off) + SIZE && i64::from(kptr.off) < max + len;
+    map.kptrs.iter().find(touches)
+}
+
+/// A load, store or atomic accesses the field as a whole, and stores only what may be there.
+pub(super) fn direct(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, kptr: &Kptr, access: Access) -> Result<(), Failure> {
+    let Some(off) = bytes.pointer.constant_offset().map(|at| at + bytes.off) else {
+        return bytes.fail("kptr access cannot have variable offset".to_owned());
+    };
+    if off != i64::from(kptr.off) {
+        let expected = kptr.off;
+        return bytes.fail(format!("kptr access misaligned expected={expected} off={off}"));
+    }
+    if bytes.len != SIZE {
+        return bytes.fail("kptr access size must be BPF_DW".to_owned());
+    }
+    match access {
+        Access::Load { signed: false } => Ok(()),
+        Access::Store if kptr.kind == KptrKind::Referenced => {
+            bytes.fail("store to referenced kptr disallowed".to_owned())
+        }
+        Access::Store => stored(cx, bytes, kptr),
+        _ => bytes.fail("kptr in map can only be accessed using BPF_MEM instruction mode".to_owned()),
+    }
+}
+
+/// What is stored to a field that nobody relies on: NULL, or an object of its type.
+fn stored(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, kptr: &Kptr) -> Result<(), Failure> {
+    let Instruction::Store { src, .. } = *cx.program.insn(cx.pc) else {
+        return bytes.fail("kptr in map can only be accessed using BPF_MEM instruction mode".to_owned());
+    };
+    let reg = match src {
+        Operand::Imm(0) => return Ok(()),
+        Operand::Imm(_) => {
+            let off = kptr.off;
+            return bytes.fail(format!("BPF_ST imm must be 0 when storing to kptr at off={off}"));
+        }
+        Operand::Reg(reg) => reg,
+    };
+    let value = cx.state.reg(reg);
+    if value.is_zero() {
+        cx.uses.value(reg);
+        return Ok(());
+    }
+    of_type(cx, reg, &value, kptr)
+}
+
+/// The value is an object of the field's type.
+fn of_type(cx: &Context<'_, '_>, reg: Reg, value: &Value, kptr: &Kptr) -> Result<(), Failure> {
+    let types = cx.program.input.types;
+    let wanted = types.map_or("", |types| members::name(types, kptr.ty));
+    let mut found = value.type_name().to_owned();
+    if let (Some(types), Some((pointer, object))) = (types, typed(value)) {
+        let ObjectType::Btf(ty) = object.ty else {
+            unreachable!("typed objects have types")
+        };
+        let at = pointer.constant_offset().and_then(|at| u32::try_from(at).ok());
+        let same = |at| match kptr.kind {
+            KptrKind::Untrusted => members::has_at(types, ty, at, wanted),
+            KptrKind::Referenced => at == 0 && ty == kptr.ty,
+        };
+        if object.space == Space::Host && at.is_some_and(same) {
+            return Ok(());
+        }
+        found += members::name(types, ty);
+    }
+    let mut message = format!(
+        "invalid kptr access, R{} type={found} expected=ptr_{wanted}",
+        reg.index()
+    );
+    if kptr.kind == KptrKind::Untrusted {
+        message += &format!(" or untrusted_ptr_{wanted}");
+    }
+    Err(Failure::new(value.to_string(), message))
+}
+
+fn typed(value: &Value) -> Option<(&Pointer, Object)> {
+    match value.as_pointer() {
+        Some(pointer) => match pointer.kind {
+            PointerKind::Object(object) if matches!(object.ty, ObjectType::Btf(_)) => Some((pointer, object)),
+            _ => None,
+        },
+        None => None,
+    }
+}
+
+/// The argument points to a field that holds a reference.
+pub(super) fn field(cx: &mut Context<'_, '_>, index: u8, reg: Reg, value: &Value) -> Result<(), Failure> {
+    let fail = |message: String| Err(Failure::new(value.to_string(), message));
+    let Some((pointer, map)) = value_of_map(value) else {
+        return Err(wrong_type(value, reg, "map_value, ptr_"));
+    };
+    let reg = reg.index();
+    let Some(off) = pointer.constant_offset() else {
+        let message = "doesn't have constant offset. kptr has to be at the constant offset";
+        return fail(format!("R{reg} {message}"));
+    };
+    let facts = cx.program.map(map);
+    if facts.kptrs.is_empty() || facts.readonly_prog {
+        return fail(format!("R{reg} has no valid kptr"));
+    }
+    match facts.kptrs.iter().find(|kptr| i64::from(kptr.off) == off) {
+        Some(kptr) if kptr.kind == KptrKind::Referenced => {}
+        Some(_) => return fail(format!("off={off} kptr isn't referenced kptr")),
+        None => return fail(format!("off={off} doesn't point to kptr")),
+    }
+    let region = value_region(cx, map);
+    cx.recorder.argument(cx.pc, index, Some(region), true);
+    Ok(())
+}
+
+fn value_of_map(value: &Value) -> Option<(&Pointer, u32)> {
+    let pointer = value.as_pointer()?;
+    match pointer.kind {
+        PointerKind::MapValue {
+            map, nullable: false, ..
+        } => Some((pointer, map)),
+        _ => None,
+    }
+}
+
+/// The field that an argument points to, where [`field`] holds.
+pub(crate) fn field_at(program: &crate::program::Program<'_>, value: &Value) -> Option<Kptr> {
+    let (pointer, map) = value_of_map(value)?;
+    let off = pointer.constant_offset()?;
+    let mut kptrs = program.map(map).kptrs.iter();
+    kptrs.find(|kptr| i64::from(kptr.off) == off).copied()
+}
+
+/// The argument is a reference to an object of the type of the field in the argument before, or NULL.
+pub(super) fn owned(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
+    if value.is_zero() {
+        cx.uses.value(reg);
+        return Ok(());
+    }
+    let Some((pointer, object)) = typed(value).filter(|(_, object)| !object.nullable) else {
+        return Err(wrong_type(value, reg, "ptr_, trusted_ptr_, rcu_ptr_"));
+    };
+    let fail = |message: &str| Err(Failure::new(value.to_string(), format!("R{} {message}", reg.index())));
+    if !cx.state.holds(object.reference) {
+        return fail("must be referenced when passed to release function");
+    }
+    if pointer.constant_offset() != Some(0) {
+        return fail("must have zero offset when passed to release func or trusted arg to kfunc");
+    }
+    match field_at(cx.program, &cx.state.reg(Reg::R1)) {
+        Some(kptr) => of_type(cx, reg, value, &kptr),
+        None => fail("has no field to go to"),
+    }
+}
