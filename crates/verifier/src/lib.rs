@@ -32,13 +32,16 @@
 //! - The bytes in [`MapFacts::frozen`] never change.
 //! - A dynptr on the stack, which only helpers write, describes memory as the call that made it was given, or none. Slices
 //!   of it lie in that memory.
+//! - What a context or a helper hands out as trusted ([`Trust::Trusted`]) or as a socket is there while the program runs,
+//!   and not NULL unless it says so. Loads of [`Region::Object`] are guarded: one that fails gives zero.
 //!
 //! # Where it is stricter than Linux
 //!
 //! - A pointer that may be NULL is no memory for a helper, not even one that takes NULL for memory of no size: nothing
 //!   proves that it is NULL only if the size is zero.
 //! - Memory that a global function is given is not for its atomic operations, since nothing says how it is aligned.
-//! - Fields of contexts that hold pointers to kernel objects cannot be loaded, nor the bytes before a tracepoint's record.
+//! - Keys and values of maps that an iterator goes through cannot be loaded, nor the bytes before a tracepoint's record.
+//! - Programs write no objects, also not the few fields that Linux lets some functions of structs write.
 //! - Helpers that user space cannot offer are refused by name, with the reason; so are sorts of arguments that are not
 //!   supported yet ([`HelperProto::unsupported`]).
 #![forbid(unsafe_code)]

@@ -1,5 +1,6 @@
 //! Pointers to objects in map values: how they are loaded, stored and exchanged.
 
+use hitless_btf::TypeId;
 use hitless_isa::{Instruction, Operand, Reg};
 
 use super::Context;
@@ -11,13 +12,14 @@ use crate::domain::value::Value;
 use crate::error::Failure;
 use crate::facts::{Kptr, KptrKind, MapFacts, ObjectType};
 use crate::members;
+use crate::program::Program;
 use crate::requirements::Access;
 
 /// Bytes that such a field takes.
 const SIZE: i64 = 8;
 
 /// The first field of the map's values of which the bytes may have a part. They start between `min` and `max`.
-pub(super) fn touched<'m>(map: &'m MapFacts, (min, max): (i64, i64), len: i64) -> Option<&'m Kptr> {
+pub(super) fn touched(map: &MapFacts, (min, max): (i64, i64), len: i64) -> Option<&Kptr> {
     let touches = |kptr: &&Kptr| min < i64::from(kptr.off) + SIZE && i64::from(kptr.off) < max + len;
     map.kptrs.iter().find(touches)
 }
@@ -70,10 +72,7 @@ fn of_type(cx: &Context<'_, '_>, reg: Reg, value: &Value, kptr: &Kptr) -> Result
     let types = cx.program.input.types;
     let wanted = types.map_or("", |types| members::name(types, kptr.ty));
     let mut found = value.type_name().to_owned();
-    if let (Some(types), Some((pointer, object))) = (types, typed(value)) {
-        let ObjectType::Btf(ty) = object.ty else {
-            unreachable!("typed objects have types")
-        };
+    if let (Some(types), Some((pointer, object, ty))) = (types, typed(value)) {
         let at = pointer.constant_offset().and_then(|at| u32::try_from(at).ok());
         let same = |at| match kptr.kind {
             KptrKind::Untrusted => members::has_at(types, ty, at, wanted),
@@ -94,13 +93,15 @@ fn of_type(cx: &Context<'_, '_>, reg: Reg, value: &Value, kptr: &Kptr) -> Result
     Err(Failure::new(value.to_string(), message))
 }
 
-fn typed(value: &Value) -> Option<(&Pointer, Object)> {
-    match value.as_pointer() {
-        Some(pointer) => match pointer.kind {
-            PointerKind::Object(object) if matches!(object.ty, ObjectType::Btf(_)) => Some((pointer, object)),
+/// The pointer, if it is one to an object of the host's types, with the type.
+fn typed(value: &Value) -> Option<(&Pointer, Object, TypeId)> {
+    let pointer = value.as_pointer()?;
+    match pointer.kind {
+        PointerKind::Object(object) => match object.ty {
+            ObjectType::Btf(ty) => Some((pointer, object, ty)),
             _ => None,
         },
-        None => None,
+        _ => None,
     }
 }
 
@@ -140,7 +141,7 @@ fn value_of_map(value: &Value) -> Option<(&Pointer, u32)> {
 }
 
 /// The field that an argument points to, where [`field`] holds.
-pub(crate) fn field_at(program: &crate::program::Program<'_>, value: &Value) -> Option<Kptr> {
+pub(crate) fn field_at(program: &Program<'_>, value: &Value) -> Option<Kptr> {
     let (pointer, map) = value_of_map(value)?;
     let off = pointer.constant_offset()?;
     let mut kptrs = program.map(map).kptrs.iter();
@@ -153,7 +154,7 @@ pub(super) fn owned(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result
         cx.uses.value(reg);
         return Ok(());
     }
-    let Some((pointer, object)) = typed(value).filter(|(_, object)| !object.nullable) else {
+    let Some((pointer, object, _)) = typed(value).filter(|(_, object, _)| !object.nullable) else {
         return Err(wrong_type(value, reg, "ptr_, trusted_ptr_, rcu_ptr_"));
     };
     let fail = |message: &str| Err(Failure::new(value.to_string(), format!("R{} {message}", reg.index())));
