@@ -28,6 +28,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use hitless_isa::{CallTarget, Instruction};
+
 use crate::check::{self, arg_reg, check};
 use crate::domain::pointer::{Argument, Pointer, PointerKind};
 use crate::domain::stack::Slots;
@@ -46,6 +48,7 @@ use crate::program::{COMPLEXITY_LIMIT, Program, error};
 use crate::record::Recorder;
 use crate::requirements::Requirement;
 use crate::state::State;
+use crate::tables::helpers;
 use crate::transfer::{Flow, Ids, transfer};
 use crate::uses::Uses;
 use crate::visited::{Seen, Visited};
@@ -187,9 +190,12 @@ impl Search<'_, '_> {
             self.follow(self.program.subprogs[subprog].0, state)?;
         }
         let recorder = &self.recorder;
-        self.program
+        let chain = self
+            .program
             .check_combined_stack(recorder.depths(), |pc| recorder.is_reached(pc))
-            .map_err(|(pc, failure)| self.error(pc, Requirement::CombinedStack, failure))
+            .map_err(|(pc, failure)| self.error(pc, Requirement::CombinedStack, failure))?;
+        self.recorder.chain(chain);
+        Ok(())
     }
 
     /// Follows all paths from `state` at `pc`.
@@ -266,6 +272,13 @@ impl Search<'_, '_> {
             let goes_on = !matches!(flow, Flow::End);
             tracer.done(self.program, pc, &path.state, &self.uses, goes_on);
         }
+        match self.program.insn(pc) {
+            Instruction::Jump { off, .. } => self.record_branch(pc, *off, &flow),
+            Instruction::Call(CallTarget::Helper(helpers::MAP_LOOKUP_ELEM | helpers::TAIL_CALL)) => {
+                self.recorder.index(pc, self.uses.index);
+            }
+            _ => {}
+        }
         self.note(path, at, depth);
         path.segment.push(pc, at, &mut self.uses);
         match flow {
@@ -300,6 +313,20 @@ impl Search<'_, '_> {
                 Ok(true)
             }
             Flow::End => Ok(false),
+        }
+    }
+
+    /// Records which way a conditional jump goes. What decides it matters, so the paths that are not followed because of
+    /// this one go the same way.
+    fn record_branch(&mut self, pc: usize, off: i32, flow: &Flow) {
+        match flow {
+            // If both ways lead to the same place, it does not show which was taken.
+            Flow::To(to) if off != 0 => self.recorder.branch(pc, *to != pc + 1),
+            Flow::To(_) | Flow::Fork { .. } => {
+                self.recorder.branch(pc, true);
+                self.recorder.branch(pc, false);
+            }
+            _ => {}
         }
     }
 

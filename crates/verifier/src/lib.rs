@@ -76,9 +76,10 @@ mod widen;
 
 pub use error::{Rejection, VerifierError};
 pub use facts::{
-    ArgMemory, ArgType, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc, HelperProto,
-    InsnFacts, Kptr, KptrKind, MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType, Poisoned,
-    ProgramInput, ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust, Verified, Widths,
+    ArgMemory, ArgType, Branch, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc, HelperProto,
+    InsnFacts, Kptr, KptrKind, LiveProgram, MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType,
+    Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust, Verified,
+    Widths,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};

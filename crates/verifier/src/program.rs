@@ -34,6 +34,15 @@ pub(crate) struct Program<'a> {
     pub(crate) checkpoint: Vec<bool>,
 }
 
+/// What the calls of a program come to at the worst.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct CallChain {
+    /// Frames active at once.
+    pub(crate) frames: u32,
+    /// Bytes of stack in all of them.
+    pub(crate) stack: u32,
+}
+
 /// A map by the index of one that the program names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NamedMap {
@@ -414,12 +423,12 @@ impl<'a> Program<'a> {
         (start..end).find(|&pc| self.code[pc] == Some(tail_call))
     }
 
-    /// Checks the stack of each chain of calls, given how much each subprogram uses and which calls are ever made.
+    /// Checks the stack of each chain of calls and returns the worst, given how much each subprogram uses and which calls are ever made.
     pub(crate) fn check_combined_stack(
         &self,
         depths: &[u32],
         made: impl Fn(usize) -> bool,
-    ) -> Result<(), (usize, Failure)> {
+    ) -> Result<CallChain, (usize, Failure)> {
         let mut callees = vec![Vec::new(); self.subprogs.len()];
         for (pc, start) in self.calls().filter(|call| made(call.0)) {
             if let Some(callee) = self.subprog_at(start) {
@@ -468,7 +477,10 @@ impl<'a> Program<'a> {
                 return Err((pc, Failure::new(format!("{depth} bytes"), message)));
             }
         }
-        Ok(())
+        Ok(CallChain {
+            frames: frames[0] as u32,
+            stack: total,
+        })
     }
 }
 

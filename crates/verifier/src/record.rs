@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::pointer::Argument;
 use crate::error::Failure;
 use crate::facts::{Facts, ProgramInput, Region, Stats, Subprog, Verified};
-use crate::program::{NamedMap, Program};
+use crate::program::{CallChain, NamedMap, Program};
 use crate::state::MAX_FRAMES;
 
 /// Facts gathered so far.
@@ -16,6 +16,7 @@ pub(crate) struct Recorder {
     depths: Vec<u32>,
     /// The subprograms that may read stack that they have not written.
     clear_stack: Vec<bool>,
+    chain: CallChain,
     extents: BTreeMap<u16, u32>,
     maps_updated: BTreeSet<u32>,
     maps_stored: BTreeSet<u32>,
@@ -40,6 +41,7 @@ impl Recorder {
             facts: Facts::new(program.code.len()),
             depths: vec![0; program.subprogs.len()],
             clear_stack: vec![false; program.subprogs.len()],
+            chain: CallChain::default(),
             extents: program
                 .input
                 .context
@@ -60,6 +62,11 @@ impl Recorder {
 
     pub(crate) fn reached(&mut self, pc: usize) {
         self.facts.set_reachable(pc, true);
+    }
+
+    /// A conditional jump jumps, or does not.
+    pub(crate) fn branch(&mut self, pc: usize, jumps: bool) {
+        self.facts.add_branch(pc, jumps);
     }
 
     pub(crate) fn is_reached(&self, pc: usize) -> bool {
@@ -186,10 +193,20 @@ impl Recorder {
         Ok(())
     }
 
+    /// The constant index that a lookup or a tail call is given, or that it is given none.
+    pub(crate) fn index(&mut self, pc: usize, index: Option<u32>) {
+        self.facts.add_index(pc, index);
+    }
+
     /// A use of the stack of a frame of `subprog` from `off` (negative) on.
     pub(crate) fn stack(&mut self, subprog: usize, off: i64) {
         let depth = &mut self.depths[subprog];
         *depth = (*depth).max(u32::try_from(-off).unwrap_or(0));
+    }
+
+    /// The worst chain of calls.
+    pub(crate) fn chain(&mut self, chain: CallChain) {
+        self.chain = chain;
     }
 
     /// A read of stack of a frame of `subprog` that it may not have written.
@@ -216,6 +233,8 @@ impl Recorder {
             insns: input.insns.to_vec(),
             facts: self.facts,
             subprogs: used.map(subprog).collect(),
+            call_depth: self.chain.frames,
+            combined_stack: self.chain.stack,
             maps_updated: self.maps_updated,
             maps_stored: self.maps_stored,
             inner_maps_updated: self.inner_maps_updated,

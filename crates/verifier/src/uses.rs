@@ -25,6 +25,8 @@ pub(crate) struct Uses {
     pub(crate) written: [Slots; MAX_FRAMES],
     /// The slot whose number decided something.
     pub(crate) slot_value: Option<StackSlot>,
+    /// The constant index given to a helper that looks something up in an array. Not for the search, but for the facts.
+    pub(crate) index: Option<u32>,
     /// The slot from which a register was filled, or to which one was spilled.
     pub(crate) spill: Option<StackSlot>,
     /// The linked numbers that were narrowed together.
@@ -35,6 +37,7 @@ impl Uses {
     pub(crate) fn clear(&mut self) {
         self.values = 0;
         self.slot_value = None;
+        self.index = None;
         self.spill = None;
         self.linked = None;
         if self.stack {

@@ -189,7 +189,9 @@ f:  *(u64 *)(r1 +0) = 0
             clear_stack: false,
         },
     ];
-    assert_eq!(accepted(&case).subprogs, subprogs);
+    let verified = accepted(&case);
+    assert_eq!(verified.subprogs, subprogs);
+    assert_eq!((verified.call_depth, verified.combined_stack), (2, 64));
 }
 
 #[test]
@@ -357,4 +359,25 @@ out: r0 = 0
     assert_eq!(facts.at(19).access, [Region::Record { map: 1 }]);
     assert_eq!(verified.inner_maps_stored, set([0]));
     assert!(verified.maps_stored.is_empty() && verified.inner_maps_updated.is_empty());
+}
+
+#[test]
+fn constant_indices() {
+    let index = |text: &str, pc| accepted(&case(text)).facts.at(pc).index;
+    let lookup =
+        |store: &str| format!("map: m array value 8 entries 4\n{store}{LOOKUP}\nr0 = 0\nexit").replace("-4", "-8");
+    assert_eq!(index(&lookup(""), 5), Some(0));
+    let three = lookup("").replace("(r10 -8) = 0", "(r10 -8) = 3");
+    assert_eq!(index(&three, 5), Some(3));
+    assert_eq!(
+        index(&three.replace("entries 4", "entries 3"), 5),
+        None,
+        "there is no such element"
+    );
+    assert_eq!(index(&three.replace("array", "hash"), 5), None, "no index");
+    let either = lookup("r6 = 1\nr7 = *(u32 *)(r1 +12)\nif r7 == 0 goto pc+1\nr6 = 2\n");
+    let either = either.replace("(r10 -8) = 0", "(r10 -8) = r6");
+    assert_eq!(index(&either, 9), None, "one of two");
+    let tail = "map: p prog_array\nr2 = map[idx:0]\nr3 = 0\ncall bpf_tail_call#12\nr0 = 0\nexit";
+    assert_eq!(index(tail, 3), Some(0));
 }

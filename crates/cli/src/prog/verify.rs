@@ -26,8 +26,8 @@ pub(crate) struct VerifyArgs {
     /// The program; all that would be loaded if not given
     name: Option<String>,
 
-    /// Show the verifier log as Linux has it: 1 the path to what is refused, 2 every path, 4 the cost; sums of these for
-    /// several
+    /// Show the verifier log as Linux has it: 0 none, 1 the path to what is refused, 2 every path, 4 the cost; sums of
+    /// these for several
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     log_level: Option<LogLevel>,
 
@@ -48,9 +48,9 @@ pub(crate) struct VerifyArgs {
 }
 
 fn level(text: &str) -> Result<LogLevel, String> {
-    let bits = text.parse().ok().filter(|bits| (1..8).contains(bits));
+    let bits = text.parse().ok().filter(|bits| *bits < 8);
     bits.and_then(LogLevel::from_bits)
-        .ok_or_else(|| "expected 1, 2, 4 or a sum of these".to_owned())
+        .ok_or_else(|| "expected 0, 1, 2, 4 or a sum of these".to_owned())
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Result<()> {

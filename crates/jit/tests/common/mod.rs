@@ -45,6 +45,8 @@ pub(crate) fn decreed(insns: Vec<Insn>) -> Verified {
         insns,
         facts,
         subprogs,
+        call_depth: 1,
+        combined_stack: 512,
         maps_updated: BTreeSet::new(),
         maps_stored: BTreeSet::new(),
         inner_maps_updated: BTreeSet::new(),

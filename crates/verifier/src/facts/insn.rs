@@ -7,11 +7,24 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Region;
 
+/// Which ways a conditional jump goes, over all paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// It jumps on some path, and does not on some.
+    Both,
+    /// It always jumps: nothing has to be compared.
+    Always,
+    /// It never does. A check for NULL of a pointer that is not, for example.
+    Never,
+}
+
 /// What was proved of one instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InsnFacts<'a> {
     /// Whether any path reaches it. Unreachable instructions may not be executed.
     pub reachable: bool,
+    /// For conditional jumps that are reached: which ways they go.
+    pub branch: Option<Branch>,
     /// For loads, stores and atomics: every region that some path accesses here, sorted. One instruction may reach values
     /// of several maps, but not regions of different sorts, except the stack and others where the kernel allows it.
     pub access: &'a [Region],
@@ -19,6 +32,9 @@ pub struct InsnFacts<'a> {
     pub map: Option<u32>,
     /// For helper calls: the map of maps from which the map in the map argument was looked up (the same on every path).
     pub inner_of: Option<u32>,
+    /// For lookups in arrays and for tail calls: the index, if it is the same constant on every path and that of an
+    /// element. Such a lookup finds something.
+    pub index: Option<u32>,
     /// For helper calls: memory given in each argument register r1 to r5.
     pub memory: [Option<ArgMemory<'a>>; 5],
 }
@@ -57,6 +73,9 @@ pub struct Facts {
 struct Slot {
     access: SetId,
     reachable: bool,
+    /// Whether some path jumps here, and whether some path does not.
+    jumps: bool,
+    falls: bool,
 }
 
 /// What is kept of a helper call, or of a call of a global function.
@@ -64,8 +83,21 @@ struct Slot {
 struct Call {
     map: Option<u32>,
     inner_of: Option<u32>,
+    index: Index,
     /// The regions of each argument, and whether it is written.
     memory: [Option<(SetId, bool)>; 5],
+}
+
+/// The constant index that a call is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Index {
+    /// No path was followed yet.
+    #[default]
+    None,
+    /// The same on every path.
+    Same(u32),
+    /// Not the same, or not constant.
+    Other,
 }
 
 impl Facts {
@@ -107,9 +139,19 @@ impl Facts {
         };
         InsnFacts {
             reachable: slot.reachable,
+            branch: match (slot.jumps, slot.falls) {
+                (true, true) => Some(Branch::Both),
+                (true, false) => Some(Branch::Always),
+                (false, true) => Some(Branch::Never),
+                (false, false) => None,
+            },
             access: self.sets.get(slot.access),
             map: call.and_then(|call| call.map),
             inner_of: call.and_then(|call| call.inner_of),
+            index: match call.map(|call| call.index) {
+                Some(Index::Same(index)) => Some(index),
+                _ => None,
+            },
             memory: std::array::from_fn(argument),
         }
     }
@@ -131,6 +173,13 @@ impl Facts {
     /// As the other methods that change facts, if there is no such slot.
     pub fn set_reachable(&mut self, pc: usize, reachable: bool) {
         self.slots[pc].reachable = reachable;
+    }
+
+    /// On some path the conditional jump at `pc` jumps, or does not.
+    pub fn add_branch(&mut self, pc: usize, jumps: bool) {
+        let slot = &mut self.slots[pc];
+        slot.jumps |= jumps;
+        slot.falls |= !jumps;
     }
 
     /// The regions that the instruction at `pc` accesses.
@@ -168,6 +217,16 @@ impl Facts {
     /// Sets the map of maps from which the map in the map argument of the call at `pc` was looked up.
     pub fn set_inner_of(&mut self, pc: usize, outer: u32) {
         call_mut(&mut self.calls, pc).inner_of = Some(outer);
+    }
+
+    /// On some path the call at `pc` is given this constant index, or none.
+    pub fn add_index(&mut self, pc: usize, index: Option<u32>) {
+        let known = &mut call_mut(&mut self.calls, pc).index;
+        *known = match (*known, index) {
+            (Index::None, Some(index)) => Index::Same(index),
+            (Index::Same(known), Some(index)) if known == index => Index::Same(index),
+            _ => Index::Other,
+        };
     }
 
     fn call(&self, pc: usize) -> Option<&Call> {

@@ -10,6 +10,7 @@ mod func;
 mod helper;
 mod insn;
 mod kptr;
+mod live;
 mod map;
 mod object;
 mod program;
@@ -22,8 +23,9 @@ use hitless_isa::Insn;
 pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths};
 pub use func::{FuncArg, GlobalFunc};
 pub use helper::{ArgType, HelperProto, MemArg, MemSize, MemUse, RetType};
-pub use insn::{ArgMemory, Facts, InsnFacts};
+pub use insn::{ArgMemory, Branch, Facts, InsnFacts};
 pub use kptr::{Kptr, KptrKind};
+pub use live::LiveProgram;
 pub use map::{MapFacts, MapKind};
 pub use object::{ObjectPointer, ObjectType, Trust};
 pub use program::{ProgramKind, ProgramSet};
@@ -127,6 +129,10 @@ pub struct Verified {
     pub facts: Facts,
     /// The main program first, then its subprograms, in slot order.
     pub subprogs: Vec<Subprog>,
+    /// How many frames are active at once at the most, the main program's included.
+    pub call_depth: u32,
+    /// How many bytes of stack these chains of calls use at the most, as Linux counts them: each frame rounded up to 32.
+    pub combined_stack: u32,
     /// Maps whose elements some helper call may change.
     pub maps_updated: BTreeSet<u32>,
     /// Maps that stores, atomics or helpers may write through a value pointer.

@@ -97,7 +97,8 @@ pub(super) fn helper(
         None
     };
     let slice = dynptr_slice(proto, state);
-    let certain = map.is_some_and(|map| proto.id == helpers::MAP_LOOKUP_ELEM && has_key(program.map(map), state, uses));
+    uses.index = map.and_then(|map| constant_index(proto.id, program.map(map), state, uses));
+    let certain = uses.index.is_some();
     let cast = match state.reg(Reg::R1) {
         Value::Pointer(pointer) if helpers::SOCKET_CASTS.contains(&proto.id) => pointer.kind.reference(),
         _ => None,
@@ -198,29 +199,30 @@ pub(super) fn helper(
     state.set(Reg::R0, result);
 }
 
-/// Whether the key given to a lookup is certainly that of an element: a constant index below the size of an array.
-fn has_key(map: &MapFacts, state: &State, uses: &mut Uses) -> bool {
-    if !matches!(map.kind, MapKind::Array | MapKind::PercpuArray) {
-        return false;
-    }
-    let Value::Pointer(key) = state.reg(Reg::R2) else {
-        return false;
-    };
-    let (PointerKind::Stack { frame }, Some(off)) = (key.kind, key.constant_offset()) else {
-        return false;
-    };
-    let Some((index, slot)) = state.stack(frame).constant(off, map.key_size.into()) else {
-        return false;
+/// The constant index of the element of an array that is looked up, or of the program that is called, if there is one.
+fn constant_index(helper: u32, map: &MapFacts, state: &State, uses: &mut Uses) -> Option<u32> {
+    let (index, slot) = match helper {
+        helpers::MAP_LOOKUP_ELEM if matches!(map.kind, MapKind::Array | MapKind::PercpuArray) => {
+            let Value::Pointer(key) = state.reg(Reg::R2) else {
+                return None;
+            };
+            let (PointerKind::Stack { frame }, Some(off)) = (key.kind, key.constant_offset()) else {
+                return None;
+            };
+            let (index, slot) = state.stack(frame).constant(off, map.key_size.into())?;
+            (index, slot.map(|slot| (frame, slot as u8)))
+        }
+        helpers::TAIL_CALL => (state.reg(Reg::R3).as_scalar()?.as_constant()?, None),
+        _ => return None,
     };
     // The end of a number that is so small is zero, so an index as well.
-    if index >= map.max_entries.into() {
-        return false;
+    let index = u32::try_from(index).ok().filter(|index| *index < map.max_entries)?;
+    match slot {
+        Some((frame, slot)) => uses.slot_value = Some(StackSlot { frame, slot }),
+        None if helper == helpers::TAIL_CALL => uses.value(Reg::R3),
+        None => {}
     }
-    uses.slot_value = slot.map(|slot| StackSlot {
-        frame,
-        slot: slot as u8,
-    });
-    true
+    Some(index)
 }
 
 fn pointer_to(object: Object) -> Value {

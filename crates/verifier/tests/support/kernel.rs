@@ -11,6 +11,7 @@ use hitless_verifier::{KptrKind, MapFacts, MapKind, ProgramKind};
 const BPF_MAP_CREATE: i32 = 0;
 const BPF_MAP_UPDATE_ELEM: i32 = 2;
 const BPF_PROG_LOAD: i32 = 5;
+const BPF_OBJ_GET_INFO_BY_FD: i32 = 15;
 const BPF_BTF_LOAD: i32 = 18;
 const BPF_MAP_FREEZE: i32 = 22;
 const F_RDONLY_PROG: u32 = 1 << 7;
@@ -358,4 +359,39 @@ pub fn load_with(
         pc += slots;
     }
     Ok(load(&insns, load_as, level))
+}
+
+/// The instructions that the kernel runs in place of these, if it accepts them and tells.
+pub fn translated(insns: &[Insn], load_as: LoadAs<'_>) -> Option<Vec<Insn>> {
+    let code: Vec<u8> = insns.iter().flat_map(|insn| insn.to_bytes()).collect();
+    let attr = Attr::new()
+        .u32(0, load_as.program_type)
+        .u32(4, insns.len() as u32)
+        .pointer(8, code.as_ptr())
+        .pointer(16, load_as.license.as_ptr())
+        .u32(68, load_as.attach_type);
+    let program = bpf(BPF_PROG_LOAD, &attr).ok()?;
+    let mut room = vec![0u8; code.len()];
+    // `struct bpf_prog_info`: `xlated_prog_len` and `xlated_prog_insns` are how much room there is, and where.
+    let mut info = Attr::new().u32(20, room.len() as u32).pointer(32, room.as_mut_ptr());
+    let attr = Attr::new()
+        .u32(0, program.as_raw_fd() as u32)
+        .u32(4, size_of::<Attr>() as u32)
+        .pointer(8, &raw mut info);
+    // SAFETY: `attr`, `info` and `room` are as long as is said, and live through the call, which writes the last two.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw const attr,
+            size_of::<Attr>(),
+        )
+    };
+    let len = u32::from_ne_bytes(*info.0[20..].first_chunk()?) as usize;
+    let slots = room.get(..len)?.chunks_exact(Insn::SIZE);
+    (result == 0).then(|| {
+        slots
+            .filter_map(|slot| Some(Insn::from_bytes(*slot.first_chunk()?)))
+            .collect()
+    })
 }

@@ -6,7 +6,7 @@
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Size, Width, decode};
 use hitless_verifier::claims::{Claim, Object};
 use hitless_verifier::tables::helpers;
-use hitless_verifier::{ArgType, ContextFieldKind, MapFacts, MapKind, MemSize, Region, RetType, Verified};
+use hitless_verifier::{ArgType, Branch, ContextFieldKind, MapFacts, MapKind, MemSize, Region, RetType, Verified};
 
 use super::Case;
 use super::random::Random;
@@ -358,7 +358,14 @@ impl<'a> Machine<'a> {
                 src,
                 off,
             } => {
-                if holds(width, cond, self.regs[dst.index()], self.operand(src)) {
+                let jumps = holds(width, cond, self.regs[dst.index()], self.operand(src));
+                match self.verified.facts.at(pc).branch {
+                    Some(Branch::Both) => {}
+                    Some(Branch::Always) if jumps => {}
+                    Some(Branch::Never) if !jumps => {}
+                    claimed => return Err(format!("the jump was said to go {claimed:?}")),
+                }
+                if jumps {
                     return Ok(Some(target(off)));
                 }
             }
@@ -374,8 +381,8 @@ impl<'a> Machine<'a> {
                 }
                 self.regs[10] += FRAME;
                 self.add(Region::Stack, self.regs[10] - 512, 512);
-                if self.callers.len() >= 8 {
-                    return Err("nine frames".to_owned());
+                if self.callers.len() >= self.verified.call_depth as usize {
+                    return Err(format!("more than {} frames", self.verified.call_depth));
                 }
                 return Ok(Some(target(off)));
             }
@@ -637,6 +644,18 @@ impl<'a> Machine<'a> {
             let bytes = self.find(memory.regions, value, size, write)?;
             if write {
                 bytes.fill(fill);
+            }
+        }
+        if let Some(index) = facts.index {
+            let found = match id {
+                helpers::TAIL_CALL => self.regs[3],
+                _ => {
+                    let key = self.find(&[Region::Stack], self.regs[2], 4, false)?;
+                    key.iter().rev().fold(0, |key, byte| key << 8 | u64::from(*byte))
+                }
+            };
+            if found & 0xffff_ffff != u64::from(index) {
+                return Err(format!("index {found:#x} was said to be {index}"));
             }
         }
         let recorded = match (facts.map, facts.inner_of) {
