@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{V1, fails, fails_with_output, hitless, json, succeeds};
+use common::{V1, fails, fails_with_output, hitless, json, root, succeeds};
 use serde_json::Value;
 
 const UNSAFE: &str = "bpf/flows_unsafe.bpf.o";
@@ -66,6 +66,51 @@ fn the_path_is_told_in_source_lines() {
     assert!(log.lines().last().unwrap().starts_with("processed "), "{log}");
 }
 
+/// What is said of common mistakes, as it was written down. UPDATE=1 writes it anew.
+#[test]
+fn common_mistakes_are_explained() {
+    let (out, _) = fails_with_output(&["prog", "verify", "bpf/refused.bpf.o"]);
+    let found: String = out
+        .lines()
+        // What it cost depends on the order in which paths are followed.
+        .map(|line| line.split("  processed ").next().unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let path = root().join("crates/cli/tests/refused.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(&path).unwrap());
+    for program in found.split("prog ").skip(1) {
+        for part in [
+            ": refused",
+            "\n    insn ",
+            "\n    source ./bpf/refused.bpf.c:",
+            "\n    requires ",
+            "\n    found ",
+        ] {
+            assert!(program.contains(part), "{part}: {program}");
+        }
+        assert!(program.contains("\n    hint "), "{program}");
+    }
+    let output = hitless(&["prog", "verify", "bpf/refused.bpf.o", "--json"]);
+    let facts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let programs = facts["programs"].as_array().unwrap();
+    assert_eq!(programs.len(), found.matches(": refused").count());
+    for program in programs {
+        let error = &program["errors"][0];
+        let name = program["name"].as_str().unwrap();
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            found.contains(&format!("prog {name}: refused\n  {message}\n")),
+            "{program}"
+        );
+        assert!(
+            error["source"]["src"].is_string() && error["hint"].is_string(),
+            "{program}"
+        );
+    }
+}
+
 #[test]
 fn logs_by_level() {
     let cost = succeeds(&["prog", "verify", V1, "--log-level", "4"]);
@@ -80,6 +125,8 @@ fn logs_by_level() {
         cost.lines().zip(starts).all(|(line, start)| line.starts_with(start)),
         "{cost}"
     );
+    let none = succeeds(&["prog", "verify", V1, "--log-level", "0"]);
+    assert_eq!(none, succeeds(&["prog", "verify", V1]));
     let everything = succeeds(&["prog", "verify", V1, "--log-level", "2"]);
     assert!(everything.contains("\n0: R1=ctx() R10=fp0\n"));
     assert_eq!(

@@ -48,6 +48,10 @@ const HINTS: &[(&str, &str)] = &[
         "keep large variables in a per-CPU array with one element, or make fewer calls inside calls",
     ),
     (
+        "Unreleased reference",
+        "release what was acquired on every path: submit or discard the record of a ring buffer",
+    ),
+    (
         "write into map forbidden",
         "write to another map; this one is read-only for programs",
     ),
