@@ -1,5 +1,8 @@
 //! What it costs to verify a program, in hitless and in Linux.
 
+#[path = "../../crates/verifier/tests/support/btf.rs"]
+#[allow(dead_code, reason = "shared with the tests of the verifier")]
+mod btf;
 #[path = "../../crates/verifier/tests/support/kernel.rs"]
 #[allow(dead_code, reason = "shared with the tests of the verifier")]
 mod kernel;
@@ -45,6 +48,7 @@ fn maps() -> [MapFacts; 1] {
         writeonly_prog: false,
         frozen: None,
         spin_lock: None,
+        timer: None,
         inner: None,
         kptrs: Vec::new(),
     }]
@@ -65,6 +69,7 @@ fn run(insns: &[Insn]) -> (Stats, bool, Duration) {
         maps: &maps,
         context: &context,
         helpers: helpers::xdp(),
+        kfuncs: &[],
         gpl_compatible: true,
         lines: &[],
         poisoned: &[],

@@ -226,6 +226,8 @@ impl Env for RunEnv<'_> {
             }
             // There are neither ring buffers nor maps of maps, and the runtime has no objects.
             Region::Stack
+            | Region::MapKey { .. }
+            | Region::InnerMapKey { .. }
             | Region::Context { .. }
             | Region::Record { .. }
             | Region::InnerRecord { .. }

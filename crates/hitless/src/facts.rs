@@ -7,8 +7,8 @@
 use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{MapEvent, MapSpec, ObjectSpec, ProgramSpec, SectionKind};
 use hitless_verifier::{
-    ContextFacts, GlobalFunc, HelperProto, Log, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection, SourceLine,
-    Verified, tables, verify, verify_logged,
+    ContextFacts, GlobalFunc, HelperProto, KfuncProto, Log, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection,
+    SourceLine, Verified, tables, verify, verify_logged,
 };
 
 use crate::func::global_funcs;
@@ -97,6 +97,7 @@ pub(crate) fn map_facts(spec: &MapSpec) -> Result<MapFacts, String> {
         writeonly_prog: spec.flags & F_WRONLY_PROG != 0,
         frozen: frozen.map(|data| whole(data, spec.value_size)),
         spin_lock: spec.spin_lock,
+        timer: spec.timer,
         inner: inner.map(Box::new),
         kptrs: Vec::new(),
     })
@@ -125,6 +126,7 @@ pub(crate) struct ProgramFacts<'a> {
     spec: &'a ProgramSpec,
     context: ContextFacts,
     helpers: Vec<HelperProto>,
+    kfuncs: Vec<KfuncProto>,
     gpl_compatible: bool,
     lines: Vec<SourceLine>,
     poisoned: Vec<Poisoned>,
@@ -132,13 +134,22 @@ pub(crate) struct ProgramFacts<'a> {
 }
 
 impl<'a> ProgramFacts<'a> {
-    /// The facts about a program of a relocated object, that is given this and may call these.
+    /// The facts about a program of a relocated object, that is given this and may call these helpers, and kernel functions
+    /// that nothing speaks against.
     pub(crate) fn new(
         object: &ObjectSpec,
         spec: &'a ProgramSpec,
         context: ContextFacts,
         helpers: Vec<HelperProto>,
+        excluded: impl Fn(&KfuncProto) -> Option<&'static str>,
     ) -> ProgramFacts<'a> {
+        let kfuncs = spec.kfuncs.iter().map(|kfunc| {
+            let proto = KfuncProto::new(kfunc.id, 0, &kfunc.name);
+            KfuncProto {
+                excluded: excluded(&proto),
+                ..proto
+            }
+        });
         let lines = spec.lines.iter().map(|line| SourceLine {
             pc: line.pc,
             file: line.file.to_string(),
@@ -152,6 +163,7 @@ impl<'a> ProgramFacts<'a> {
         ProgramFacts {
             spec,
             helpers,
+            kfuncs: kfuncs.collect(),
             gpl_compatible: is_gpl_compatible(&object.license),
             lines: lines.collect(),
             poisoned: poisoned.collect(),
@@ -168,6 +180,7 @@ impl<'a> ProgramFacts<'a> {
             maps,
             context: &self.context,
             helpers: &self.helpers,
+            kfuncs: &self.kfuncs,
             gpl_compatible: self.gpl_compatible,
             lines: &self.lines,
             poisoned: &self.poisoned,

@@ -248,12 +248,14 @@ impl Runtime {
             ProgramType::MapTrace(_) => tables::helpers::map_trace(),
         };
         let helpers = helpers.iter().map(offered).collect();
-        let verified = ProgramFacts::new(object, spec, program_type.context(), helpers)
-            .verify(facts, None)
-            .map_err(|source| LoadError::Rejected {
-                program: spec.name.clone(),
-                source,
-            })?;
+        let verified = ProgramFacts::new(object, spec, program_type.context(), helpers, |proto| {
+            proto.excluded.or(Some("hitless does not offer it yet"))
+        })
+        .verify(facts, None)
+        .map_err(|source| LoadError::Rejected {
+            program: spec.name.clone(),
+            source,
+        })?;
         self.inner()
             .create_program(&spec.name, &spec.section, program_type, verified, maps.to_vec())
             .map_err(|source| LoadError::Build {

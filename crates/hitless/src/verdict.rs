@@ -2,8 +2,8 @@
 
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::{
-    ContextFacts, HelperProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats, Verified,
-    VerifierError, tables,
+    ContextFacts, HelperProto, KfuncProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats,
+    Verified, VerifierError, tables,
 };
 
 use crate::facts::{ProgramFacts, Sort, map_facts, used_maps};
@@ -228,7 +228,8 @@ fn verify_program(
         excluded: proto.excluded.filter(|_| !options.kernel),
         ..*proto
     });
-    ProgramFacts::new(object, spec, context, helpers.collect())
+    let excluded = |proto: &KfuncProto| proto.excluded.filter(|_| !options.kernel);
+    ProgramFacts::new(object, spec, context, helpers.collect(), excluded)
         .verify(maps, Some(log))
         .map_err(|source| VerifyError::Rejected {
             program: spec.name.clone(),

@@ -111,6 +111,7 @@ pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>, locks: &Locks<'_>) -> Resul
         };
         let mmapable = datasec.is_some_and(|(_, sec)| sec.vars.iter().any(named));
         let spin_lock = locks.find(&name, value_type)?;
+        let timer = locks.find_timer(value_type)?;
         maps.push(DataMap {
             section: index,
             spec: MapSpec {
@@ -125,6 +126,7 @@ pub(crate) fn maps(elf: &Elf<'_>, btf: Option<&Btf>, locks: &Locks<'_>) -> Resul
                 data: Some(section.data.to_vec()),
                 frozen: kind == Kind::Rodata,
                 spin_lock,
+                timer,
                 ..MapSpec::default()
             },
         });

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use hitless_btf::core;
 use hitless_isa::Insn;
 
-use crate::spec::{ObjectSpec, Poisoned, ProgramSpec};
+use crate::spec::{CalledKfunc, ObjectSpec, Poisoned, ProgramSpec};
 use externs::Value;
 use patch::Patched;
 
@@ -135,6 +135,13 @@ fn refer_to_externs(
             what: symbol.name.clone(),
             source,
         })?;
+        if let (true, Value::Type(id)) = (is_call, *value) {
+            let id = id.0.cast_signed();
+            if program.kfuncs.iter().all(|kfunc| kfunc.id != id) {
+                let name = core::essential(&symbol.name).into();
+                program.kfuncs.push(CalledKfunc { id, name });
+            }
+        }
         if is_call && *value == Value::Missing {
             program.poisoned.push(Poisoned {
                 pc,

@@ -62,6 +62,8 @@ pub struct MapSpec {
     pub frozen: bool,
     /// Offset of a `struct bpf_spin_lock` in the value, in bytes.
     pub spin_lock: Option<u32>,
+    /// Offset of a `struct bpf_timer` in the value, in bytes.
+    pub timer: Option<u32>,
     /// For maps of maps, what the maps within look like: the map is called "outer.inner" as in libbpf, and has neither
     /// values nor pinning. `None` if the object does not say it.
     pub inner: Option<Box<MapSpec>>,
@@ -183,6 +185,17 @@ pub struct ProgramSpec {
     /// Instructions that must never run, as what they need does not exist where the object is loaded, by `pc`; none before
     /// [`ObjectSpec::relocate`].
     pub poisoned: Vec<Poisoned>,
+    /// The kernel functions that it calls, each once; none before [`ObjectSpec::relocate`].
+    pub kfuncs: Vec<CalledKfunc>,
+}
+
+/// A kernel function that a program calls.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CalledKfunc {
+    /// Its number in the types that the program was relocated against, as calls have it.
+    pub id: i32,
+    /// Its name there.
+    pub name: Arc<str>,
 }
 
 impl Default for ProgramSpec {
@@ -198,6 +211,7 @@ impl Default for ProgramSpec {
             core_relos: Vec::new(),
             extern_refs: Vec::new(),
             poisoned: Vec::new(),
+            kfuncs: Vec::new(),
         }
     }
 }

@@ -46,6 +46,12 @@ pub enum Object {
     PacketEnd,
     /// A map. After the named maps come, in this and in values, those that stand for the maps in them.
     Map(u32),
+    /// The element of an iterator.
+    Element,
+    /// A subprogram.
+    Func(u32),
+    /// A key of a map.
+    MapKey(u32),
     /// A map from a map of maps, or NULL.
     InnerMapOrNull(u32),
     /// A value of a map; the flag says that it may be NULL.
@@ -85,6 +91,9 @@ fn claim(value: &Value) -> Claim {
         PointerKind::PacketMeta { range, .. } => Object::PacketMeta(range),
         PointerKind::PacketEnd => Object::PacketEnd,
         PointerKind::Map { map } => Object::Map(map),
+        PointerKind::Element { .. } => Object::Element,
+        PointerKind::Func { subprog } => Object::Func(subprog),
+        PointerKind::MapKey { map } => Object::MapKey(map),
         PointerKind::InnerMapOrNull { map, .. } => Object::InnerMapOrNull(map),
         PointerKind::MapValue { map, nullable, .. } => Object::MapValue(map, nullable),
         PointerKind::ContextMemory { field } => Object::ContextMemory(field),

@@ -16,6 +16,7 @@
 //! of instructions interpreted is limited, so verification does too. Loops whose turns are counted while the program runs
 //! are followed until a turn adds nothing new (`loops` says why that is enough, `widen` how it comes to that).
 //!
+//! Functions that a timer calls are verified after the main program, each by itself.
 //! Global functions are verified after the main program, each by itself for any arguments of its types, if something calls
 //! them. A call of one is a single step.
 //!
@@ -49,10 +50,10 @@ use crate::record::Recorder;
 use crate::requirements::Requirement;
 use crate::state::State;
 use crate::tables::helpers;
-use crate::transfer::{Flow, Ids, transfer};
+use crate::transfer::{Flow, Ids, call, transfer};
 use crate::uses::Uses;
 use crate::visited::{Seen, Visited};
-use crate::widen::{previous_turn, widen};
+use crate::widen::{last_at, previous_turn, widen};
 
 /// The most branches that may wait to be followed (the kernel's `BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
 const PENDING_LIMIT: usize = 8192;
@@ -178,7 +179,20 @@ impl Search<'_, '_> {
     fn run(&mut self) -> Result<(), Box<VerifierError>> {
         self.follow(0, State::entry())?;
         let mut verified = BTreeSet::new();
-        while let Some(&subprog) = self.recorder.all_called().difference(&verified).next() {
+        let mut verified_later = BTreeSet::new();
+        loop {
+            if let Some(&(subprog, map)) = self.recorder.called_later().difference(&verified_later).next() {
+                verified_later.insert((subprog, map));
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.entry();
+                }
+                let state = call::later(subprog, map, &mut self.ids);
+                self.follow(self.program.subprogs[subprog].0, state)?;
+                continue;
+            }
+            let Some(&subprog) = self.recorder.all_called().difference(&verified).next() else {
+                break;
+            };
             verified.insert(subprog);
             if let Some(tracer) = &mut self.tracer {
                 tracer.global(self.program, subprog);
@@ -190,9 +204,10 @@ impl Search<'_, '_> {
             self.follow(self.program.subprogs[subprog].0, state)?;
         }
         let recorder = &self.recorder;
+        let made = |pc| recorder.is_reached(pc);
         let chain = self
             .program
-            .check_combined_stack(recorder.depths(), |pc| recorder.is_reached(pc))
+            .check_combined_stack(recorder.depths(), made, |subprog| recorder.is_called_later(subprog))
             .map_err(|(pc, failure)| self.error(pc, Requirement::CombinedStack, failure))?;
         self.recorder.chain(chain);
         Ok(())
@@ -312,6 +327,32 @@ impl Search<'_, '_> {
                 }
                 Ok(true)
             }
+            Flow::CallBack { next, start, entered } => {
+                path.pc = next;
+                let depth = entered.depth();
+                self.fork(path, (pc, start), *entered)
+                    .map_err(|failure| self.error(pc, Requirement::PendingBranches, failure))?;
+                if let Some(waiting) = self.pending.last_mut() {
+                    waiting.segment.calls_back(depth);
+                }
+                Ok(true)
+            }
+            Flow::Element { next, mut taken } => {
+                if let Some(earlier) = path.node.as_ref().and_then(previous_turn) {
+                    widen(&mut taken, &earlier);
+                }
+                path.pc = next;
+                self.fork(path, (pc, next), *taken)
+                    .map_err(|failure| self.error(pc, Requirement::PendingBranches, failure))?;
+                Ok(true)
+            }
+            Flow::Back(to) => {
+                if let Some(earlier) = last_at(path.node.as_ref(), to, &path.state) {
+                    widen(&mut path.state, &earlier);
+                }
+                path.pc = to;
+                Ok(true)
+            }
             Flow::End => Ok(false),
         }
     }
@@ -380,6 +421,9 @@ impl Search<'_, '_> {
     /// At a checkpoint: returns whether the path goes on.
     fn arrive(&mut self, path: &mut Path) -> Result<bool, Box<VerifierError>> {
         let pc = path.pc;
+        if self.program.calls_back(pc) {
+            path.state.begin_calling(|| self.ids.fresh());
+        }
         match self.visited.compare(self.program, pc, &path.state) {
             Seen::New { again } => {
                 let (insns, jumps) = (self.stats.processed - self.kept.0, self.jumps - self.kept.1);
@@ -479,7 +523,7 @@ impl Search<'_, '_> {
             path.node.take(),
             std::mem::take(&mut path.segment),
         );
-        self.visited.keep(path.pc, &node);
+        self.visited.keep(self.program, path.pc, &node);
         path.node = Some(node);
         self.kept = (self.stats.processed, self.jumps);
         let stats = &mut self.stats;

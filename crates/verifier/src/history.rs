@@ -14,6 +14,8 @@ pub(crate) enum Effect {
     None,
     /// A load took a spilled number from this slot, or a store spilled one to it.
     Spill(StackSlot),
+    /// A helper called a subprogram back, or that returned to it.
+    Callback,
     /// A branch narrowed linked numbers together: index of the places in the segment.
     Linked(u16),
     /// It left the frame, by a tail call: another program ran in its place.
@@ -42,6 +44,7 @@ impl Segment {
     /// Adds a step that took notice of `uses`.
     pub(crate) fn push(&mut self, pc: usize, at: usize, uses: &mut Uses) {
         let effect = match (uses.spill, uses.linked.take()) {
+            _ if uses.callback => Effect::Callback,
             (Some(slot), _) => Effect::Spill(slot),
             (None, Some(places)) => {
                 self.linked.push(Rc::from(places));
@@ -67,6 +70,14 @@ impl Segment {
         if let Some(step) = self.steps.last_mut() {
             step.effect = Effect::Replaced;
         }
+    }
+
+    /// In its last step the helper has called back, into a new frame at `depth`.
+    pub(crate) fn calls_back(&mut self, depth: usize) {
+        if let Some(step) = self.steps.last_mut() {
+            step.effect = Effect::Callback;
+        }
+        self.written[depth] = Slots::MAX;
     }
 
     /// The places that a step narrowed together.

@@ -76,10 +76,10 @@ mod widen;
 
 pub use error::{Rejection, VerifierError};
 pub use facts::{
-    ArgMemory, ArgType, Branch, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc, HelperProto,
-    InsnFacts, Kptr, KptrKind, LiveProgram, MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType,
-    Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust, Verified,
-    Widths,
+    ArgMemory, ArgType, Branch, CallsBack, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc,
+    HelperProto, InsnFacts, IteratorType, KfuncArg, KfuncProto, Kptr, KptrKind, LiveProgram, MapFacts, MapKind, MemArg,
+    MemSize, MemUse, ObjectPointer, ObjectType, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType,
+    SourceLine, Stats, Subprog, Trust, Verified, Widths,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};
@@ -107,6 +107,7 @@ pub use requirements::{Access, Requirement};
 ///     maps: &[],
 ///     context: &context,
 ///     helpers: tables::helpers::xdp(),
+///     kfuncs: &[],
 ///     gpl_compatible: true,
 ///     lines: &[],
 ///     poisoned: &[],
@@ -139,6 +140,7 @@ pub fn verify(input: &ProgramInput<'_>) -> Result<Verified, Rejection> {
 ///     maps: &[],
 ///     context: &context,
 ///     helpers: tables::helpers::xdp(),
+///     kfuncs: &[],
 ///     gpl_compatible: true,
 ///     lines: &[],
 ///     poisoned: &[],

@@ -109,7 +109,11 @@ fn effects(program: &Program<'_>, pc: usize, insn: &Instruction, live: &[u16]) -
             (reads, CLOBBERED)
         }
         Instruction::LoadPacket { index, .. } => (bit(Reg::R6) | index.map_or(0, bit), CLOBBERED),
-        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_)) => (u16::MAX, 0),
+        Instruction::Call(CallTarget::Kfunc { id, fd_idx }) => {
+            let count = program.kfunc(id, fd_idx).map_or(5, |proto| proto.args().count());
+            (ARGUMENTS & ((2u16 << count) - 1), CLOBBERED)
+        }
+        Instruction::Call(CallTarget::Register(_)) => (u16::MAX, 0),
         Instruction::Exit => (bit(Reg::R0), 0),
     }
 }
@@ -137,6 +141,7 @@ mod tests {
             maps: &[],
             context: &context,
             helpers: helpers::xdp(),
+            kfuncs: &[],
             gpl_compatible: true,
             lines: &[],
             poisoned: &[],

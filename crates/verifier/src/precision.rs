@@ -164,6 +164,11 @@ fn back(insn: &Instruction, segment: &Segment, step: &Step, depth: &mut usize, w
             *depth -= 1;
             wanted.frames[*depth].regs |= arguments;
         }
+        // The helper takes the result, and the caller finds what it gave to the helper.
+        Instruction::Exit if step.effect == Effect::Callback => {
+            *depth += 1;
+            wanted.frames[*depth] = FramePlaces::default();
+        }
         Instruction::Exit => {
             let result = frame.take(Reg::R0);
             *depth += 1;
@@ -176,6 +181,15 @@ fn back(insn: &Instruction, segment: &Segment, step: &Step, depth: &mut usize, w
         Instruction::Call(_) if step.effect == Effect::Replaced => {
             frame.take(Reg::R0);
             *depth += 1;
+        }
+        // The one number that a callback may get from the caller is the NULL in the place of a pointer to the stack.
+        Instruction::Call(_) if step.effect == Effect::Callback => {
+            let arguments = frame.regs & ARGUMENTS;
+            *frame = FramePlaces::default();
+            *depth -= 1;
+            if arguments != 0 {
+                wanted.frames[*depth].want(Operand::Reg(Reg::R3));
+            }
         }
         Instruction::Call(_) => drop(frame.take(Reg::R0)),
         Instruction::LoadPacket { .. } => drop(frame.take(Reg::R0)),

@@ -5,14 +5,15 @@
 //! that the search can come to holds an instruction.
 
 use hitless_btf::{Kind, TypeId};
-use hitless_isa::{CallTarget, Instruction, decode, disasm};
+use hitless_isa::{CallTarget, Imm64, Instruction, decode, disasm};
 
 use crate::error::{Failure, VerifierError};
-use crate::facts::{GlobalFunc, HelperProto, MapFacts, ProgramInput, SourceLine};
+use crate::facts::{GlobalFunc, HelperProto, KfuncProto, MapFacts, ProgramInput, SourceLine};
 use crate::liveness;
-use crate::requirements::{Requirement, requirements};
+use crate::requirements::{Requirement, kfunc_requirements, requirements};
 use crate::state::MAX_FRAMES;
 use crate::tables::helpers;
+use crate::tables::kfuncs::IteratorStep;
 
 /// The most instructions that a program may have, and that a verification may interpret.
 pub(crate) const COMPLEXITY_LIMIT: usize = 1_000_000;
@@ -166,6 +167,9 @@ impl<'a> Program<'a> {
             list.push(Requirement::Exists);
         }
         requirements(self.insn(pc), self.input.helpers, list);
+        if let Some(proto) = self.called_kfunc(pc) {
+            kfunc_requirements(proto, list);
+        }
         if let Some(subprog) = self.global_callee(pc) {
             list.push(Requirement::GlobalArguments { subprog });
         }
@@ -248,7 +252,12 @@ impl<'a> Program<'a> {
                     {
                         return true;
                     }
-                    Some(Instruction::Call(CallTarget::Subprog(off))) => {
+                    Some(
+                        Instruction::Call(CallTarget::Subprog(off))
+                        | Instruction::LoadImm64 {
+                            imm: Imm64::Func(off), ..
+                        },
+                    ) => {
                         todo.extend(target(pc, off).and_then(|start| self.subprog_at(start)));
                     }
                     _ => {}
@@ -285,7 +294,44 @@ impl<'a> Program<'a> {
 
     /// Whether the instruction at `pc` counts turns of a loop.
     pub(crate) fn counts_turns(&self, pc: usize) -> bool {
-        matches!(self.insn(pc), Instruction::MayGoto { .. })
+        matches!(self.insn(pc), Instruction::MayGoto { .. }) || self.calls_back(pc) || self.takes_element(pc)
+    }
+
+    /// Whether the instruction at `pc` takes an element from an iterator.
+    pub(crate) fn takes_element(&self, pc: usize) -> bool {
+        let iterator = self.called_kfunc(pc).and_then(KfuncProto::iterator);
+        matches!(iterator, Some((_, IteratorStep::Next)))
+    }
+
+    /// The kfunc that the instruction at `pc` calls, if it is known which that is.
+    pub(crate) fn called_kfunc(&self, pc: usize) -> Option<&'a KfuncProto> {
+        match self.code[pc] {
+            Some(Instruction::Call(CallTarget::Kfunc { id, fd_idx })) => self.kfunc(id, fd_idx),
+            _ => None,
+        }
+    }
+
+    /// A kfunc by its BTF id.
+    pub(crate) fn kfunc(&self, id: i32, fd_idx: i16) -> Option<&'a KfuncProto> {
+        let kfuncs = self.input.kfuncs.iter();
+        let mut found = kfuncs.filter(|proto| (proto.id, proto.fd_idx) == (id, fd_idx));
+        found.next()
+    }
+
+    /// Whether the instruction at `pc` calls a helper that calls functions of the program before it returns.
+    pub(crate) fn calls_back(&self, pc: usize) -> bool {
+        matches!(self.code[pc], Some(Instruction::Call(CallTarget::Helper(id)))
+            if self.helper(id).is_some_and(HelperProto::calls_back_at_once))
+    }
+
+    /// Where the address of a subprogram is loaded: slot, and first slot of the subprogram.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.code.iter().enumerate().filter_map(|(pc, slot)| match slot {
+            Some(Instruction::LoadImm64 {
+                imm: Imm64::Func(off), ..
+            }) => Some((pc, target(pc, *off)?)),
+            _ => None,
+        })
     }
 
     fn is_instruction(&self, pc: usize) -> bool {
@@ -295,7 +341,11 @@ impl<'a> Program<'a> {
     fn find_subprogs(&mut self) -> Result<(), (usize, Failure)> {
         let mut starts = vec![0];
         for (pc, slot) in self.code.iter().enumerate() {
-            let Some(Instruction::Call(CallTarget::Subprog(off))) = slot else {
+            let (Some(Instruction::Call(CallTarget::Subprog(off)))
+            | Some(Instruction::LoadImm64 {
+                imm: Imm64::Func(off), ..
+            })) = slot
+            else {
                 continue;
             };
             match target(pc, *off).filter(|&start| self.is_instruction(start)) {
@@ -323,9 +373,11 @@ impl<'a> Program<'a> {
         for pc in start..end {
             let Some(insn) = &self.code[pc] else { continue };
             last = pc;
-            if matches!(insn, Instruction::Call(CallTarget::Subprog(_))) && pc + 1 < end {
+            let calls_back = self.calls_back(pc) || self.takes_element(pc);
+            if (calls_back || matches!(insn, Instruction::Call(CallTarget::Subprog(_)))) && pc + 1 < end {
                 self.checkpoint[pc + 1] = true;
             }
+            self.checkpoint[pc] |= calls_back;
             let Some(off) = jump_offset(insn) else { continue };
             let to = pc as i64 + 1 + i64::from(off);
             let Some(to) = target(pc, off).filter(|to| (start..end).contains(to)) else {
@@ -361,7 +413,11 @@ impl<'a> Program<'a> {
             if std::mem::replace(&mut reached[pc], true) {
                 continue;
             }
-            if let Instruction::Call(CallTarget::Subprog(off)) = self.insn(pc) {
+            if let Instruction::Call(CallTarget::Subprog(off))
+            | Instruction::LoadImm64 {
+                imm: Imm64::Func(off), ..
+            } = self.insn(pc)
+            {
                 todo.extend(target(pc, *off));
             }
             todo.extend(self.successors(pc));
@@ -423,27 +479,32 @@ impl<'a> Program<'a> {
         (start..end).find(|&pc| self.code[pc] == Some(tail_call))
     }
 
-    /// Checks the stack of each chain of calls and returns the worst, given how much each subprogram uses and which calls are ever made.
+    /// Checks the stack of each chain of calls and returns the worst, given how much each subprogram uses and which calls are
+    /// ever made. Who knows a function's address may have it called, unless it is only called `later`, with a stack of its
+    /// own.
     pub(crate) fn check_combined_stack(
         &self,
         depths: &[u32],
         made: impl Fn(usize) -> bool,
+        later: impl Fn(usize) -> bool,
     ) -> Result<CallChain, (usize, Failure)> {
         let mut callees = vec![Vec::new(); self.subprogs.len()];
-        for (pc, start) in self.calls().filter(|call| made(call.0)) {
+        let at_once = |start: usize| !self.subprog_at(start).is_some_and(&later);
+        let addresses = self.addresses().filter(|address| at_once(address.1));
+        for (pc, start) in self.calls().chain(addresses).filter(|call| made(call.0)) {
             if let Some(callee) = self.subprog_at(start) {
                 callees[self.subprog_of(pc)].push((pc, callee));
             }
         }
-        /// Frames are rounded up as the kernel does.
+        /// Frames are rounded up as the kernel does for its compilers.
         fn rounded(depth: u32) -> u32 {
-            depth.max(1).next_multiple_of(32)
+            depth.max(1).next_multiple_of(16)
         }
         // There is no recursion, so each round fixes at least the chains one call longer; a chain has eight frames at most.
         let mut above = vec![0u32; self.subprogs.len()];
         let mut below = vec![(0u32, 0u32); self.subprogs.len()];
         let mut frames = vec![1; self.subprogs.len()];
-        let mut culprit = 0;
+        let mut culprits = vec![0; self.subprogs.len()];
         for _ in 0..self.subprogs.len().min(MAX_FRAMES + 1) {
             for caller in 0..callees.len() {
                 for &(pc, callee) in &callees[caller] {
@@ -457,17 +518,23 @@ impl<'a> Program<'a> {
                     let total = rounded(depths[callee]) + below[callee].0;
                     if total > below[caller].0 {
                         below[caller] = (total, below[callee].1 + 1);
-                        if caller == 0 {
-                            culprit = pc;
-                        }
+                        culprits[caller] = pc;
                     }
                 }
             }
         }
-        let total = rounded(depths[0]) + below[0].0;
-        if total > 512 {
-            let message = format!("combined stack size of {} calls is {total}. Too large", below[0].1 + 1);
-            return Err((culprit, Failure::new(format!("{total} bytes"), message)));
+        let mut worst = CallChain::default();
+        for root in (0..self.subprogs.len()).filter(|&subprog| subprog == 0 || later(subprog)) {
+            let total = rounded(depths[root]) + below[root].0;
+            if total > 512 {
+                let message = format!(
+                    "combined stack size of {} calls is {total}. Too large",
+                    below[root].1 + 1
+                );
+                return Err((culprits[root], Failure::new(format!("{total} bytes"), message)));
+            }
+            worst.frames = worst.frames.max(frames[root] as u32);
+            worst.stack = worst.stack.max(total);
         }
         for (subprog, &depth) in above.iter().enumerate().filter(|(_, depth)| **depth >= TAIL_CALL_STACK) {
             if let Some(pc) = self.tail_call_in(subprog) {
@@ -477,10 +544,7 @@ impl<'a> Program<'a> {
                 return Err((pc, Failure::new(format!("{depth} bytes"), message)));
             }
         }
-        Ok(CallChain {
-            frames: frames[0] as u32,
-            stack: total,
-        })
+        Ok(worst)
     }
 }
 

@@ -52,14 +52,20 @@ pub(crate) fn covers(
     }
     // Callers go on behind their calls. The current frame comes first: it is the likeliest to differ.
     let resume = |depth: usize| match old_frames.get(depth + 1) {
+        // A helper that called back may do so again.
+        Some(callee) if callee.callback.is_some() => program.live[callee.call_pc],
         Some(callee) => program.live[callee.call_pc + 1],
         None => program.live[pc],
     };
     (0..old_frames.len()).rev().all(|depth| {
         let (old, new) = (&old_frames[depth], &new_frames[depth]);
         let precise = marks.precise.frames[depth];
+        // From the one that called back less often more turns were followed.
+        let turns = |frame: &Frame| frame.calling.map(|calling| calling.turns);
         old.call_pc == new.call_pc
             && old.subprog == new.subprog
+            && old.callback == new.callback
+            && turns(old) <= turns(new)
             && registers_cover(old, new, resume(depth), precise.regs, ids)
             && new.stack.leq(&old.stack, marks.read[depth], precise.slots, ids)
     })

@@ -24,6 +24,8 @@ pub(crate) struct Recorder {
     inner_maps_stored: BTreeSet<u32>,
     /// The global functions that are called.
     called: BTreeSet<usize>,
+    /// The functions that timers call, with the map that the timer is in.
+    called_later: BTreeSet<(usize, u32)>,
     /// Memory that global functions were given, by subprogram and argument: instruction and argument of the call.
     given: BTreeMap<Place, BTreeSet<(usize, u8)>>,
     /// Instructions that access such memory, and those that pass it on in an argument.
@@ -55,6 +57,7 @@ impl Recorder {
             inner_maps_updated: BTreeSet::new(),
             inner_maps_stored: BTreeSet::new(),
             called: BTreeSet::new(),
+            called_later: BTreeSet::new(),
             given: BTreeMap::new(),
             through: BTreeMap::new(),
         }
@@ -125,6 +128,24 @@ impl Recorder {
     /// The global functions that are called somewhere.
     pub(crate) fn all_called(&self) -> &BTreeSet<usize> {
         &self.called
+    }
+
+    /// A function is to be called by a timer in a value of `map`.
+    pub(crate) fn call_later(&mut self, subprog: usize, map: u32) {
+        self.called_later.insert((subprog, map));
+    }
+
+    /// The functions that are to be called by timers, with the maps that those are in.
+    pub(crate) fn called_later(&self) -> &BTreeSet<(usize, u32)> {
+        &self.called_later
+    }
+
+    /// Whether a function is to be called by a timer.
+    pub(crate) fn is_called_later(&self, subprog: usize) -> bool {
+        self.called_later
+            .range((subprog, 0)..=(subprog, u32::MAX))
+            .next()
+            .is_some()
     }
 
     /// Puts what callers give in the place of what global functions were given.

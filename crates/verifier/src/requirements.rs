@@ -8,8 +8,9 @@ use std::fmt;
 
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Imm64, Instruction, Operand, Reg, Size, Width};
 
-use crate::facts::{ArgType, HelperProto, MemSize, MemUse};
+use crate::facts::{ArgType, HelperProto, KfuncProto, MemSize, MemUse};
 use crate::tables::helpers;
+use crate::tables::kfuncs::IteratorStep;
 
 /// What an instruction does to the memory it names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +121,11 @@ pub enum Requirement {
         /// Offset into its value, if that is what is meant.
         value_off: Option<u32>,
     },
+    /// A function whose address is loaded is part of its caller: neither the main program nor verified by itself.
+    StaticFunction {
+        /// Where it begins, in slots from the next one on.
+        off: i32,
+    },
     /// The memory is accessible in that way.
     Accessible {
         /// How it is accessed.
@@ -170,6 +176,8 @@ pub enum Requirement {
     ReferenceCount,
     /// No reference is held where the program ends: at its exit and at tail calls.
     NoReferenceAtEnd,
+    /// A tail call is not made by a function that a helper calls.
+    NotCalledBack,
     /// No lock is held at the end of the program or of a subprogram.
     NoLockAtExit,
     /// The program may use the legacy instructions that load from the packet, and this is its main program, which they
@@ -187,6 +195,13 @@ pub enum Requirement {
         index: u8,
         /// Its type.
         ty: ArgType,
+    },
+    /// The kernel function is known, and can be offered in user space.
+    CallableKfunc,
+    /// An argument is of the type that the kernel function takes.
+    KfuncArgument {
+        /// Index of the argument, from 0.
+        index: u8,
     },
     /// The map argument is of a type that the helper works on, may be written if the helper does that, and is the same on
     /// every path.
@@ -229,6 +244,7 @@ impl fmt::Display for Requirement {
             Requirement::Divisor { .. } => f.write_str("a divisor other than zero"),
             Requirement::ShiftCount { bits, .. } => write!(f, "a shift by less than {bits}"),
             Requirement::MapReference { value_off: None, .. } => f.write_str("a map of the program"),
+            Requirement::StaticFunction { .. } => f.write_str("a static function"),
             Requirement::MapReference { .. } => f.write_str("an offset into the value of a map with one element"),
             Requirement::Accessible {
                 access,
@@ -257,9 +273,12 @@ impl fmt::Display for Requirement {
                 f.write_str("no lock held")
             }
             Requirement::ReferenceCount => f.write_str("at most 256 references held at once"),
+            Requirement::NotCalledBack => f.write_str("a function that no helper calls"),
             Requirement::NoReferenceAtEnd => f.write_str("no reference held"),
             Requirement::Argument { index, ty, .. } => write!(f, "r{} to be {}", index + 1, argument(*ty)),
             Requirement::Format { .. } => f.write_str("a format for the numbers that are given"),
+            Requirement::CallableKfunc => f.write_str("a kernel function that there is in user space"),
+            Requirement::KfuncArgument { index } => write!(f, "r{} to be what the function takes", index + 1),
             Requirement::SuitableMap { .. } => f.write_str("one map that the helper works on"),
             Requirement::ReturnValue => f.write_str("a return value that the caller can take"),
         }
@@ -286,6 +305,9 @@ fn argument(ty: ArgType) -> &'static str {
         ArgType::Size => "a bounded size that is not zero",
         ArgType::SizeOrZero => "a bounded size",
         ArgType::SpinLock => "a lock in a map value",
+        ArgType::Timer => "a timer in a map value",
+        ArgType::Callback => "a function of the program",
+        ArgType::StackOrNull => "a pointer to the stack, or NULL",
         ArgType::AllocSize => "a constant",
         ArgType::Dynptr => "a dynptr on the stack",
         ArgType::UninitDynptr => "room for a dynptr on the stack",
@@ -337,9 +359,8 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto], l
                     map: index,
                     value_off: Some(off),
                 },
-                Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId { .. } | Imm64::Func(_) => {
-                    Requirement::Supported
-                }
+                Imm64::Func(off) => Requirement::StaticFunction { off },
+                Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId { .. } => Requirement::Supported,
             });
         }
         Instruction::Load {
@@ -445,9 +466,21 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto], l
             list.push(Requirement::ContextInR6);
             list.extend(index.map(|reg| Requirement::Initialized { reg }));
         }
-        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_)) | Instruction::AddrSpaceCast { .. } => {
+        // See `kfunc_requirements`.
+        Instruction::Call(CallTarget::Kfunc { .. }) => list.push(Requirement::CallableKfunc),
+        Instruction::Call(CallTarget::Register(_)) | Instruction::AddrSpaceCast { .. } => {
             list.push(Requirement::Supported)
         }
+    }
+}
+
+/// What a call of a kfunc requires besides that it may be called.
+pub(crate) fn kfunc_requirements(proto: &KfuncProto, list: &mut Vec<Requirement>) {
+    list.push(Requirement::NoLockAtCall { helper: None });
+    let count = proto.args().count() as u8;
+    list.extend((0..count).map(|index| Requirement::KfuncArgument { index }));
+    if matches!(proto.iterator(), Some((_, IteratorStep::New))) {
+        list.push(Requirement::ReferenceCount);
     }
 }
 
@@ -487,10 +520,14 @@ fn call(list: &mut Vec<Requirement>, id: u32, prototypes: &[HelperProto]) {
             size: Reg::R5,
         });
     }
+    if proto.calls_back_at_once() {
+        list.push(Requirement::CallDepth);
+    }
     if proto.acquires {
         list.push(Requirement::ReferenceCount);
     }
     if id == helpers::TAIL_CALL {
+        list.push(Requirement::NotCalledBack);
         list.push(Requirement::NoReferenceAtEnd);
     }
 }

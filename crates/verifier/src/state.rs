@@ -14,6 +14,34 @@ use crate::program::Program;
 /// The most frames that may be active at once (the kernel's `MAX_CALL_FRAMES`).
 pub(crate) const MAX_FRAMES: usize = 8;
 
+/// What is special about a frame that a helper made: it calls the subprogram back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Callback {
+    /// Not while the helper runs but some time later, with a stack of its own.
+    pub(crate) asynchronous: bool,
+    /// What it may return, both included.
+    pub(crate) returns: (i32, i32),
+}
+
+/// A helper that is calling back, or an iterator, and how many turns of it were counted (see `loops`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Counted {
+    /// Names this call of the helper on this path.
+    pub(crate) id: Id,
+    pub(crate) turns: u32,
+}
+
+/// How the turns that were counted on the way to one state compare with those on the way to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turns {
+    /// They are turns of other loops, or fewer of some.
+    Other,
+    /// As many of each loop.
+    Same,
+    /// No fewer of any loop, and more of some.
+    More,
+}
+
 /// One active subprogram.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
@@ -21,6 +49,10 @@ pub(crate) struct Frame {
     pub(crate) subprog: usize,
     /// Slot of the call that made the frame.
     pub(crate) call_pc: usize,
+    /// If a helper made it.
+    pub(crate) callback: Option<Callback>,
+    /// The helper that it has called, if that calls back: as long as the path is inside of it, or at its call.
+    pub(crate) calling: Option<Counted>,
     /// `r0` to `r9`.
     regs: [Value; 10],
     /// Its stack.
@@ -32,6 +64,8 @@ impl Frame {
         Frame {
             subprog,
             call_pc,
+            callback: None,
+            calling: None,
             regs: [Value::Uninit; 10],
             stack: Rc::default(),
         }
@@ -79,7 +113,7 @@ pub(crate) struct State {
     /// The references held, in the order in which they were acquired. They belong to no frame: what one acquires another
     /// may release.
     references: Rc<Vec<Reference>>,
-    /// How many turns of loops that are bounded at run time were counted on the way here (see `loops`). No part of the set.
+    /// How many turns of `may_goto` were counted on the way here (see `loops`). No part of the set.
     pub(crate) turns: u32,
 }
 
@@ -88,12 +122,7 @@ impl State {
     pub(crate) fn entry() -> State {
         let mut main = Frame::new(0, 0);
         main.set(Reg::R1, Value::Pointer(Pointer::to(PointerKind::Context)));
-        State {
-            frames: vec![Rc::new(main)],
-            lock: None,
-            references: Rc::default(),
-            turns: 0,
-        }
+        State::with(main)
     }
 
     /// On entry to a global function, of which the argument registers hold `args`. What its callers hold is not its to
@@ -101,6 +130,11 @@ impl State {
     pub(crate) fn entry_of(subprog: usize, args: impl Iterator<Item = (Reg, Value)>) -> State {
         let mut frame = Frame::new(subprog, 0);
         args.for_each(|(reg, value)| frame.set(reg, value));
+        State::with(frame)
+    }
+
+    /// With one frame, and nothing held.
+    pub(crate) fn with(frame: Frame) -> State {
         State {
             frames: vec![Rc::new(frame)],
             lock: None,
@@ -214,6 +248,52 @@ impl State {
                 stack.spills_mut(&concerns).for_each(&mut change);
             }
         }
+    }
+
+    /// The helper that is about to be called calls back: `id` names the call, unless it is under way already.
+    pub(crate) fn begin_calling(&mut self, id: impl FnOnce() -> Id) {
+        if self.frame().calling.is_none() {
+            self.frame_mut().calling = Some(Counted { id: id(), turns: 0 });
+        }
+    }
+
+    /// The loops that are under way whose turns are counted, and how many were.
+    fn loops(&self) -> impl Iterator<Item = Counted> + '_ {
+        self.frames.iter().flat_map(|frame| {
+            let iterators = frame.stack.all_iterators().iter();
+            let iterators = iterators.map(|iterator| Counted {
+                id: iterator.id,
+                turns: iterator.turns,
+            });
+            frame.calling.into_iter().chain(iterators)
+        })
+    }
+
+    /// How the turns counted on the way here compare with those on the way to `earlier`.
+    pub(crate) fn turns_since(&self, earlier: &State) -> Turns {
+        if self.turns < earlier.turns {
+            return Turns::Other;
+        }
+        let mut more = self.turns > earlier.turns;
+        let (mut new, mut old) = (self.loops(), earlier.loops());
+        loop {
+            match (new.next(), old.next()) {
+                (Some(new), Some(old)) if new.id == old.id && new.turns >= old.turns => more |= new.turns > old.turns,
+                (None, None) => return if more { Turns::More } else { Turns::Same },
+                _ => return Turns::Other,
+            }
+        }
+    }
+
+    /// Whether turns of a loop were counted since `earlier`, which lies on the way here.
+    pub(crate) fn turned_since(&self, earlier: &State) -> bool {
+        let more = |new: Counted| earlier.loops().any(|old| new.id == old.id && new.turns > old.turns);
+        self.turns > earlier.turns || self.loops().any(more)
+    }
+
+    /// The most turns that were counted of a loop that is under way.
+    pub(crate) fn current_turns(&self) -> u32 {
+        self.loops().map(|counted| counted.turns).fold(self.turns, u32::max)
     }
 
     /// Whether the same calls lead to both.

@@ -29,6 +29,8 @@ pub(crate) struct Uses {
     pub(crate) index: Option<u32>,
     /// The slot from which a register was filled, or to which one was spilled.
     pub(crate) spill: Option<StackSlot>,
+    /// Whether a callback returned to the helper.
+    pub(crate) callback: bool,
     /// The linked numbers that were narrowed together.
     pub(crate) linked: Option<Box<Places>>,
 }
@@ -38,6 +40,7 @@ impl Uses {
         self.values = 0;
         self.slot_value = None;
         self.index = None;
+        self.callback = false;
         self.spill = None;
         self.linked = None;
         if self.stack {

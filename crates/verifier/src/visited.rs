@@ -6,10 +6,12 @@ use crate::domain::value::IdMap;
 use crate::node::Node;
 use crate::program::Program;
 use crate::prune::{EXACT, covers, same};
-use crate::state::State;
+use crate::state::{State, Turns};
 
 /// A kept state that was of use `hits` times is dropped after `MISSES * (hits + 1)` comparisons in vain.
 const MISSES: u32 = 3;
+/// One after so many where turns are counted and some of its turns are still to be followed: they come back to it.
+const TURN_MISSES: u32 = 64;
 
 /// What earlier states say about an arrival.
 #[derive(Debug)]
@@ -68,15 +70,16 @@ impl Visited {
                     return Seen::Covered(Rc::clone(node));
                 }
             } else if node.is_held() {
-                if state.turns >= node.state.turns && covers(program, pc, &node.state, &EXACT, state, ids) {
+                let no_fewer = state.turns_since(&node.state) != Turns::Other;
+                if no_fewer && covers(program, pc, &node.state, &EXACT, state, ids) {
                     return Seen::Turn(Rc::clone(node));
                 }
             } else {
-                let turned = state.turns > node.state.turns;
-                if turned && program.counts_turns(pc) && covers(program, pc, &node.state, &EXACT, state, ids) {
+                let more = program.counts_turns(pc) && state.turns_since(&node.state) == Turns::More;
+                if more && covers(program, pc, &node.state, &EXACT, state, ids) {
                     return Seen::Turn(Rc::clone(node));
                 }
-                if !turned && same(program, pc, &node.state, state, ids) {
+                if !state.turned_since(&node.state) && same(program, pc, &node.state, state, ids) {
                     return Seen::Loop;
                 }
                 again = true;
@@ -86,7 +89,8 @@ impl Visited {
     }
 
     /// Keeps the state that was just compared in vain, and drops those that were compared in vain too often.
-    pub(crate) fn keep(&mut self, pc: usize, node: &Rc<Node>) {
+    pub(crate) fn keep(&mut self, program: &Program<'_>, pc: usize, node: &Rc<Node>) {
+        let counts_turns = program.counts_turns(pc);
         let number = &mut self.numbers[pc];
         if *number == 0 {
             // There are no more checkpoints than slots.
@@ -98,7 +102,9 @@ impl Visited {
         nodes.retain(|node| {
             let misses = node.misses.get() + 1;
             node.misses.set(misses);
-            misses <= MISSES * (node.hits.get() + 1)
+            let returns = counts_turns && !node.is_complete();
+            let bearable = if returns { TURN_MISSES } else { MISSES };
+            misses <= bearable * (node.hits.get() + 1)
         });
         nodes.push(Rc::clone(node));
         self.count = self.count + nodes.len() - before;

@@ -11,12 +11,17 @@ use crate::state::State;
 
 /// The kept state of the turn before that of `node`: at the same instruction, reached by the same calls.
 pub(crate) fn previous_turn(node: &Rc<Node>) -> Option<Rc<Node>> {
-    let mut current = node.previous();
-    while let Some(earlier) = current {
-        if earlier.pc == node.pc && earlier.state.same_calls(&node.state) {
-            return Some(earlier);
+    last_at(node.previous().as_ref(), node.pc, &node.state)
+}
+
+/// The latest kept state on the way to `state`, at `node` or before it, that was at `pc` by the same calls.
+pub(crate) fn last_at(node: Option<&Rc<Node>>, pc: usize, state: &State) -> Option<Rc<Node>> {
+    let mut current = node.cloned();
+    while let Some(node) = current {
+        if node.pc == pc && node.state.same_calls(state) {
+            return Some(node);
         }
-        current = earlier.previous();
+        current = node.previous();
     }
     None
 }
@@ -27,6 +32,6 @@ const MANY_TURNS: u32 = 8;
 /// Widens `state`, which follows that of the turn before, `earlier`.
 pub(crate) fn widen(state: &mut State, earlier: &Node) {
     let marks = earlier.marks.borrow();
-    let constants_only = state.turns > MANY_TURNS;
+    let constants_only = state.current_turns() > MANY_TURNS;
     state.widen(&earlier.state, &marks.precise, constants_only);
 }

@@ -49,6 +49,7 @@ macro_rules! files {
 files!(
     arithmetic,
     branches,
+    callbacks,
     calls,
     context,
     control,
@@ -57,6 +58,7 @@ files!(
     helpers,
     kptrs,
     indices,
+    iterators,
     legacy_packets,
     locks,
     loops,
@@ -73,7 +75,8 @@ files!(
     sockets,
     stack,
     strings,
-    tail_calls
+    tail_calls,
+    timers
 );
 
 #[test]

@@ -191,7 +191,7 @@ f:  *(u64 *)(r1 +0) = 0
     ];
     let verified = accepted(&case);
     assert_eq!(verified.subprogs, subprogs);
-    assert_eq!((verified.call_depth, verified.combined_stack), (2, 64));
+    assert_eq!((verified.call_depth, verified.combined_stack), (2, 48));
 }
 
 #[test]

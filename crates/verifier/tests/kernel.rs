@@ -14,6 +14,7 @@ use support::random::Random;
 
 const PRECISER: &str = "bounds are kept better here";
 const NOT_HERE: &str = "not supported here";
+const ENDLESS: &str = "it never ends, which Linux overlooks at inner loops that it counts";
 
 /// Cases in which the verdicts differ, and why.
 const EXPLAINED: &[(&str, &str)] = &[
@@ -24,7 +25,11 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("one call with two maps", "engines are told of one map for a call"),
     ("a map is no memory", NOT_HERE),
     ("kernel objects", NOT_HERE),
-    ("below a little stack", "subprograms with tail calls need BTF there"),
+    ("a subprogram looks at the packet", "with BTF it may there"),
+    ("round for ever about a loop", ENDLESS),
+    ("round for ever about an iterator", ENDLESS),
+    ("a kfunc that throws", "exceptions are out"),
+    ("a loop whose callback makes another round", ENDLESS),
     ("a helper for devices", "there are none in user space"),
 ];
 

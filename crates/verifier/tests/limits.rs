@@ -83,6 +83,7 @@ fn custom(text: &str) -> Result<(), (usize, String)> {
     let case = case(text);
     match verify(&ProgramInput {
         helpers: &[CUSTOM],
+        kfuncs: &[],
         ..case.input()
     }) {
         Ok(_) => Ok(()),

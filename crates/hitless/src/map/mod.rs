@@ -264,6 +264,8 @@ impl Map {
             writeonly_prog: false,
             frozen: self.source.frozen.clone(),
             spin_lock: self.def.spin_lock,
+            // There are no timers while programs run: the bytes are bytes.
+            timer: None,
             inner: None,
             kptrs: Vec::new(),
         }

@@ -355,6 +355,8 @@ fn name(region: &Region) -> String {
         Region::Packet => "the packet".to_owned(),
         Region::MapValue { map } => format!("a value of map {map}"),
         Region::ContextMemory { field } => format!("the memory behind context field {field}"),
+        Region::MapKey { map } => format!("a key of map {map}"),
+        Region::InnerMapKey { outer } => format!("a key of a map in map {outer}"),
         Region::InnerMapValue { outer } => format!("a value of a map in map {outer}"),
         Region::InnerRecord { outer } => format!("a record of a map in map {outer}"),
         Region::Record { map } => format!("a record of map {map}"),

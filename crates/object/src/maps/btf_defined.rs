@@ -168,6 +168,7 @@ fn map(
         return Err(bad(&spec.name, "no type"));
     }
     spec.spin_lock = locks.find(&spec.name, spec.value_type)?;
+    spec.timer = locks.find_timer(spec.value_type)?;
     Ok((spec, values))
 }
 

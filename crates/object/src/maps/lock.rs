@@ -1,4 +1,4 @@
-//! `struct bpf_spin_lock` in the values of maps.
+//! `struct bpf_spin_lock` and `struct bpf_timer` in the values of maps.
 
 use std::cell::Cell;
 
@@ -9,6 +9,8 @@ use crate::error::ObjectError;
 
 /// The struct that is a lock.
 const LOCK: &str = "bpf_spin_lock";
+/// The struct that is a timer.
+const TIMER: &str = "bpf_timer";
 /// How many fields of values are looked at, for all maps of an object together.
 const MAX_FIELDS: usize = 1 << 20;
 
@@ -33,7 +35,7 @@ impl<'b> Locks<'b> {
         let Some((btf, value)) = self.btf.zip(value) else {
             return Ok(None);
         };
-        let locks = self.locks(btf, value)?;
+        let locks = self.structs(btf, value, LOCK)?;
         match locks[..] {
             [] => Ok(None),
             [(offset, 1)] if offset.is_multiple_of(4) => Ok(Some(offset)),
@@ -52,13 +54,24 @@ impl<'b> Locks<'b> {
         }
     }
 
-    /// Offset of each lock in a value, and how many there are side by side.
-    fn locks(&self, btf: &Btf, value: TypeId) -> Result<Vec<(u32, u64)>, ObjectError> {
+    /// Where the timer of a value is, if it has one that the kernel would take for one.
+    pub(crate) fn find_timer(&self, value: Option<TypeId>) -> Result<Option<u32>, ObjectError> {
+        let Some((btf, value)) = self.btf.zip(value) else {
+            return Ok(None);
+        };
+        match self.structs(btf, value, TIMER)?[..] {
+            [(offset, 1)] if offset.is_multiple_of(8) => Ok(Some(offset)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Offset of each struct of that name in a value, and how many there are side by side.
+    fn structs(&self, btf: &Btf, value: TypeId, name: &str) -> Result<Vec<(u32, u64)>, ObjectError> {
         let mut found = Vec::new();
         let mut todo = vec![(value, 0u32, 1u64)];
         while let Some((id, base, count)) = todo.pop() {
             match btf.resolve(id) {
-                Some((_, Type::Struct(t))) if t.name == *LOCK => found.push((base, count)),
+                Some((_, Type::Struct(t))) if t.name == *name => found.push((base, count)),
                 Some((_, Type::Struct(t))) => {
                     self.pay(t.members.len())?;
                     let inside = |bits: u32| base.saturating_add(bits / 8);
@@ -87,5 +100,42 @@ impl<'b> Locks<'b> {
         })?;
         self.budget.set(left);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hitless_btf::{Composite, Member};
+
+    use super::*;
+
+    fn composite(name: &str, size: u32, members: &[(TypeId, u32)]) -> Type {
+        let member = |&(ty, offset): &(TypeId, u32)| Member {
+            name: "".into(),
+            ty,
+            bit_offset: 8 * offset,
+            bitfield_size: 0,
+        };
+        Type::Struct(Composite {
+            name: name.into(),
+            size,
+            members: members.iter().map(member).collect(),
+        })
+    }
+
+    #[test]
+    fn timers_are_found() {
+        let timer = TypeId(1);
+        let types = vec![
+            Type::Void,
+            composite(TIMER, 16, &[]),
+            composite("one", 32, &[(timer, 8)]),
+            composite("two", 32, &[(timer, 0), (timer, 16)]),
+            composite("none", 32, &[]),
+        ];
+        let btf = Btf::new(types).unwrap();
+        let find = |id| Locks::new(Some(&btf)).find_timer(Some(TypeId(id))).unwrap();
+        assert_eq!([find(2), find(3), find(4)], [Some(8), None, None]);
+        assert_eq!(Locks::new(None).find_timer(Some(timer)).unwrap(), None);
     }
 }

@@ -9,8 +9,8 @@ use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{ArgType, HelperProto, MapFacts, MemArg, MemSize, MemUse, Region};
-use crate::program::Program;
+use crate::facts::{ArgType, CallsBack, HelperProto, MapFacts, MemArg, MemSize, MemUse, Region};
+use crate::program::{NamedMap, Program};
 use crate::requirements::Access;
 use crate::state::{HeldLock, State};
 use crate::tables::map_types::Lookup;
@@ -53,7 +53,7 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
         }
         ArgType::ContextOrNull => context(&value, reg),
         ArgType::ConstMap => match value.as_pointer().map(|pointer| pointer.kind) {
-            Some(PointerKind::Map { .. }) => Ok(()),
+            Some(PointerKind::Map { map }) => timer_map(cx, proto, map),
             _ => Err(wrong_type(&value, reg, "map_ptr")),
         },
         ArgType::Socket => object::socket(cx, proto, reg, &value, false),
@@ -66,6 +66,16 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
         ArgType::BtfOrNull(name) => object::typed(cx, reg, &value, name, true),
         ArgType::Kptr => kptr::field(cx, index, reg, &value),
         ArgType::OwnedObjectOrNull => kptr::owned(cx, reg, &value),
+        ArgType::Timer => timer(cx, reg, &value),
+        ArgType::Callback => callback(cx, proto, reg, &value),
+        ArgType::StackOrNull => match value.as_pointer().map(|pointer| pointer.kind) {
+            Some(PointerKind::Stack { .. }) => Ok(()),
+            None if value.is_zero() => {
+                cx.uses.value(reg);
+                Ok(())
+            }
+            _ => Err(wrong_type(&value, reg, "fp")),
+        },
         ArgType::SpinLock => spin_lock(cx, helper, reg, &value),
         ArgType::AllocSize => alloc_size(cx, reg, &value),
         ArgType::RingbufRecord => record(cx, reg, &value),
@@ -251,6 +261,7 @@ pub(super) fn memory(
         PointerKind::Context
         | PointerKind::PacketEnd
         | PointerKind::Map { .. }
+        | PointerKind::Func { .. }
         | PointerKind::InnerMapOrNull { .. }
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }
@@ -265,6 +276,10 @@ pub(super) fn memory(
             object::accessible(cx, &bytes, object, access)?
         }
         PointerKind::Object(_) => return Err(wrong_type(value, reg, expected)),
+        PointerKind::MapKey { .. } | PointerKind::Element { .. } if write => {
+            let message = format!("R{} cannot write into {}", reg.index(), pointer.kind.name());
+            return Err(Failure::new(value.to_string(), message));
+        }
         PointerKind::Argument(_) if align => return Err(wrong_type(value, reg, "fp, map_value")),
         PointerKind::Argument(argument) => {
             argument_memory(&bytes, argument)?;
@@ -306,9 +321,11 @@ pub(super) fn suitable_map(cx: &mut Context<'_, '_>, helper: u32) -> Result<(), 
     let facts = program.map(map);
     let ty = map_types::of(facts.kind);
     let found = || format!("map {} of type {}", facts.name, ty.name);
-    if !proto.maps.contains(&facts.kind) {
+    let any = proto.maps.is_empty();
+    if !any && !proto.maps.contains(&facts.kind) {
         let message = match helper {
             helpers::TAIL_CALL => "expected prog array map for tail call".to_owned(),
+            _ if proto.calls_back == Some(CallsBack::Elements) => "callback function not allowed for map".to_owned(),
             _ => format!(
                 "cannot pass map_type {} into func {}#{helper}",
                 facts.kind.number(),
@@ -385,6 +402,80 @@ fn record(cx: &Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> 
         None => format!("variable ringbuf_mem access var_off={} disallowed", pointer.var.bits),
     };
     Err(Failure::new(value.to_string(), message))
+}
+
+/// The function that a pointer points to.
+pub(crate) fn function(value: &Value) -> Option<usize> {
+    match value.as_pointer()?.kind {
+        PointerKind::Func { subprog } => Some(subprog as usize),
+        _ => None,
+    }
+}
+
+/// The address of a function, as it was loaded.
+fn callback(cx: &mut Context<'_, '_>, proto: &HelperProto, reg: Reg, value: &Value) -> Result<(), Failure> {
+    let (Some(pointer), Some(subprog)) = (value.as_pointer(), function(value)) else {
+        return Err(wrong_type(value, reg, "func"));
+    };
+    let index = reg.index();
+    let message = match pointer.constant_offset() {
+        Some(0) => {
+            let timer = cx.state.reg(Reg::R1).as_pointer().map(|pointer| pointer.kind);
+            if let (Some(CallsBack::Later), Some(PointerKind::MapValue { map, .. })) = (proto.calls_back, timer) {
+                cx.recorder.call_later(subprog, map);
+            }
+            return Ok(());
+        }
+        Some(off) => format!("dereference of modified func ptr R{index} off={off} disallowed"),
+        None => format!("variable func access var_off={} disallowed", pointer.var.bits),
+    };
+    Err(Failure::new(value.to_string(), message))
+}
+
+/// A timer in a value of a map that the program names.
+fn timer(cx: &Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
+    let fail = |message: String| Err(Failure::new(value.to_string(), message));
+    let Some(pointer) = value.as_pointer() else {
+        return Err(wrong_type(value, reg, "map_value"));
+    };
+    let PointerKind::MapValue {
+        map, nullable: false, ..
+    } = pointer.kind
+    else {
+        return Err(wrong_type(value, reg, "map_value"));
+    };
+    let Some(off) = pointer.constant_offset() else {
+        let message = "doesn't have constant offset. bpf_timer has to be at the constant offset";
+        return fail(format!("R{} {message}", reg.index()));
+    };
+    let facts = cx.program.map(map);
+    let Some(timer_off) = facts.timer else {
+        return fail(format!("map '{}' has no valid bpf_timer", facts.name));
+    };
+    if off != i64::from(timer_off) {
+        return fail(format!(
+            "off {off} doesn't point to 'struct bpf_timer' that is at {timer_off}"
+        ));
+    }
+    match cx.program.named_map(map) {
+        NamedMap::Itself(_) => Ok(()),
+        // Nothing tells the maps in it apart.
+        NamedMap::InnerOf(_) => fail("timers in maps of maps are not supported".to_owned()),
+    }
+}
+
+/// A timer belongs to the map that its value is in.
+fn timer_map(cx: &Context<'_, '_>, proto: &HelperProto, map: u32) -> Result<(), Failure> {
+    if proto.id != helpers::TIMER_INIT {
+        return Ok(());
+    }
+    match cx.state.reg(Reg::R1).as_pointer().map(|pointer| pointer.kind) {
+        Some(PointerKind::MapValue { map: of_timer, .. }) if of_timer != map => {
+            let message = "timer pointer in R1 map_uid=0 doesn't match map pointer in R2 map_uid=0";
+            Err(Failure::new("another map", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn spin_lock(cx: &Context<'_, '_>, helper: u32, reg: Reg, value: &Value) -> Result<(), Failure> {

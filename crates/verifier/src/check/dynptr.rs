@@ -5,6 +5,7 @@ use hitless_isa::Reg;
 use super::Context;
 use super::call::wrong_type;
 use super::memory::{Bytes, value_region};
+use crate::domain::iterator::OpenIterator;
 use crate::domain::pointer::PointerKind;
 use crate::domain::stack::{Dynptr, DynptrMemory, FRAME_SIZE, slots_of};
 use crate::domain::value::Value;
@@ -84,6 +85,9 @@ pub(super) fn uninitialized(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -
 
 /// No dynptr is read as bytes.
 pub(super) fn unread(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, off: i64, len: i64) -> Result<(), Failure> {
+    if let Some(iterator) = cx.state.stack(frame).iterators(off, len).next() {
+        return Err(part_of_iterator(bytes, off, iterator));
+    }
     match cx.state.stack(frame).dynptrs(off, len).next() {
         None => Ok(()),
         Some(dynptr) if bytes.pointer.constant_offset().is_some() => {
@@ -93,6 +97,19 @@ pub(super) fn unread(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, off: i6
         }
         Some(dynptr) => Err(read_somewhere(bytes, off, dynptr)),
     }
+}
+
+/// Bytes of an iterator are for its functions only.
+fn part_of_iterator(bytes: &Bytes<'_>, off: i64, iterator: &OpenIterator) -> Failure {
+    let at = off.max(iterator.off) - off;
+    let message = match bytes.pointer.constant_offset() {
+        Some(_) => format!("invalid read from stack off {off}+{at} size {}", bytes.len),
+        None => {
+            let (reg, bits) = (bytes.reg, bytes.pointer.var.bits);
+            format!("invalid read from stack R{reg} var_off {bits}+{at} size {}", bytes.len)
+        }
+    };
+    Failure::new("part of an iterator", message)
 }
 
 /// A read at an unknown offset that may be of a dynptr.
@@ -116,6 +133,14 @@ pub(super) fn kept(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, off: i64,
 
 /// Memory that a helper takes has no dynptr in it.
 pub(super) fn untouched(cx: &Context<'_, '_>, bytes: &Bytes<'_>, frame: u8, off: i64, len: i64) -> Result<(), Failure> {
+    if let Some(iterator) = cx.state.stack(frame).iterators(off, len).next() {
+        let at = off.max(iterator.off) - off;
+        let message = format!(
+            "invalid read from stack R{} off {off}+{at} size {}",
+            bytes.reg, bytes.len
+        );
+        return Err(Failure::new("an iterator", message));
+    }
     let Some(dynptr) = cx.state.stack(frame).dynptrs(off, len).next() else {
         return Ok(());
     };

@@ -59,6 +59,7 @@ pub(super) fn accessible(
     let atomic = matches!(access, Access::Atomic { .. });
     let region = match pointer.kind {
         PointerKind::Map { .. }
+        | PointerKind::Func { .. }
         | PointerKind::InnerMapOrNull { .. }
         | PointerKind::PacketEnd
         | PointerKind::MapValue { nullable: true, .. }
@@ -129,9 +130,17 @@ pub(super) fn accessible(
             }
             bytes_of_object(cx, &bytes)?
         }
-        PointerKind::ContextMemory { .. } | PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => {
-            bytes_of_object(cx, &bytes)?
+        PointerKind::MapKey { .. } if bytes.write => {
+            return bytes.fail(format!("write to change key R{reg} not allowed"));
         }
+        PointerKind::Element { .. } if bytes.write => {
+            return bytes.fail(format!("R{reg} cannot write into rdonly_mem"));
+        }
+        PointerKind::Element { .. }
+        | PointerKind::MapKey { .. }
+        | PointerKind::ContextMemory { .. }
+        | PointerKind::Packet { .. }
+        | PointerKind::PacketMeta { .. } => bytes_of_object(cx, &bytes)?,
     };
     cx.recorder.access(cx.pc, region, bytes.write)
 }
@@ -254,6 +263,18 @@ pub(super) fn bytes_of_object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Re
             }
         }
         PointerKind::ContextMemory { field } => context_memory(cx, bytes, field),
+        PointerKind::Element { size, .. } => {
+            sized(bytes, size, &format!("memory, mem_size={size}"))?;
+            Ok(Region::Stack)
+        }
+        PointerKind::MapKey { map } => {
+            let size = cx.program.map(map).key_size;
+            sized(bytes, size, &format!("map key, key_size={size}"))?;
+            Ok(match cx.program.named_map(map) {
+                NamedMap::Itself(map) => Region::MapKey { map },
+                NamedMap::InnerOf(outer) => Region::InnerMapKey { outer },
+            })
+        }
         PointerKind::Slice {
             memory,
             size,
@@ -333,6 +354,12 @@ fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<(Regio
         && lock < max + bytes.len
     {
         return bytes.fail("bpf_spin_lock cannot be accessed directly by load/store".to_owned());
+    }
+    if let Some(timer) = facts.timer.map(i64::from)
+        && min < timer + 16
+        && timer < max + bytes.len
+    {
+        return bytes.fail("bpf_timer cannot be accessed directly by load/store".to_owned());
     }
     Ok((value_region(cx, map), (min, max)))
 }

@@ -7,6 +7,7 @@ mod arithmetic;
 mod call;
 mod dynptr;
 mod func;
+mod kfunc;
 mod kptr;
 mod memory;
 mod object;
@@ -18,15 +19,16 @@ use crate::domain::pointer::PointerKind;
 use crate::domain::value::Value;
 use crate::error::Failure;
 use crate::facts::HelperProto;
-use crate::program::Program;
+use crate::program::{Program, target};
 use crate::record::Recorder;
 use crate::requirements::Requirement;
-use crate::state::{MAX_FRAMES, MAX_REFERENCES, State};
+use crate::state::{Callback, MAX_FRAMES, MAX_REFERENCES, State};
 use crate::tables::{helpers, map_types};
 use crate::uses::Uses;
 
-pub(crate) use call::{arg_reg, lock_at, map_argument, mem_size};
+pub(crate) use call::{arg_reg, function, lock_at, map_argument, mem_size};
 pub(crate) use dynptr::{dynptr_at, dynptr_place};
+pub(crate) use kfunc::{iterator_at, iterator_place};
 pub(crate) use kptr::field_at;
 
 /// Where a requirement is to hold.
@@ -79,6 +81,13 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
         }
         Requirement::Arithmetic { width, op, dst, src } => arithmetic::defined(cx, width, op, dst, src),
         Requirement::MapReference { map, value_off } => map_reference(cx, map, value_off),
+        Requirement::StaticFunction { off } => {
+            let subprog = target(cx.pc, off).and_then(|start| cx.program.subprog_at(start));
+            match subprog {
+                Some(subprog) if subprog != 0 && cx.program.global(subprog).is_none() => Ok(()),
+                _ => Err(Failure::new("a global function", "callback function not static")),
+            }
+        }
         Requirement::Accessible {
             access,
             size,
@@ -109,6 +118,13 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
         Requirement::NoLockAtCall { .. } => no_lock(cx, "function calls are not allowed while holding a lock"),
         Requirement::ReferenceCount => reference_count(cx.state),
         Requirement::NoReferenceAtEnd => no_reference(cx),
+        Requirement::NotCalledBack => match cx.state.frame().callback {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(
+                "a callback",
+                "tail_call is not allowed in callbacks: what called back expects the callback to return",
+            )),
+        },
         Requirement::NoLockAtExit => no_lock(
             cx,
             "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region",
@@ -131,6 +147,9 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             }
         },
         Requirement::Argument { helper, index, ty } => call::argument(cx, helper, index, ty),
+        Requirement::CallableKfunc if cx.program.called_kfunc(cx.pc).is_none() => Err(unsupported(cx)),
+        Requirement::CallableKfunc => kfunc::callable(cx),
+        Requirement::KfuncArgument { index } => kfunc::argument(cx, index),
         Requirement::SuitableMap { helper } => call::suitable_map(cx, helper),
         Requirement::Format { text, size } => text::format(cx, text, size),
         Requirement::ReturnValue => return_value(cx),
@@ -148,7 +167,6 @@ fn unsupported(cx: &Context<'_, '_>) -> Failure {
             imm: Imm64::BtfId { id, .. },
             ..
         } => ("a kernel variable", format!("unknown BTF id {id}")),
-        Instruction::LoadImm64 { .. } => ("the address of a subprogram", "callbacks are not supported".to_owned()),
         Instruction::Call(CallTarget::Helper(id)) => {
             let proto = cx.program.helper(*id);
             let what = proto.and_then(HelperProto::unsupported).unwrap_or("this helper");
@@ -281,7 +299,54 @@ fn map_reference(cx: &Context<'_, '_>, map: u32, value_off: Option<u32>) -> Resu
     Ok(())
 }
 
+/// A callback tells the helper whether to go on.
+fn callback_value(cx: &mut Context<'_, '_>, callback: Callback) -> Result<(), Failure> {
+    let value = cx.state.reg(Reg::R0);
+    let fail = |message: String| Err(Failure::new(value.to_string(), message));
+    let scalar = match value {
+        Value::Scalar(scalar, _) => scalar,
+        Value::Uninit => return fail("R0 !read_ok".to_owned()),
+        Value::Pointer(pointer) if matches!(pointer.kind, PointerKind::Stack { .. }) && !callback.asynchronous => {
+            return fail("cannot return stack pointer to the caller".to_owned());
+        }
+        Value::Pointer(pointer) if callback.asynchronous => {
+            let name = pointer.kind.name();
+            return fail(format!(
+                "At async callback return the register R0 is not a known value ({name})"
+            ));
+        }
+        Value::Pointer(_) => return fail("R0 not a scalar value".to_owned()),
+    };
+    cx.uses.value(Reg::R0);
+    let (min, max) = callback.returns;
+    let known = scalar.s64;
+    if i64::from(min) <= known.min && known.max <= i64::from(max) {
+        return Ok(());
+    }
+    let mut has = String::new();
+    if known.min > i64::MIN {
+        has += &format!(" smin={}", known.min);
+    }
+    if known.max < i64::MAX {
+        has += &format!(" smax={}", known.max);
+    }
+    if has.is_empty() {
+        has += " unknown scalar value";
+    }
+    let when = if callback.asynchronous {
+        "async callback"
+    } else {
+        "callback"
+    };
+    fail(format!(
+        "At {when} return the register R0 has{has} should have been in [{min}, {max}]"
+    ))
+}
+
 fn return_value(cx: &mut Context<'_, '_>) -> Result<(), Failure> {
+    if let Some(callback) = cx.state.frame().callback {
+        return callback_value(cx, callback);
+    }
     let value = cx.state.reg(Reg::R0);
     if cx.state.depth() > 0 {
         return match value.as_pointer().map(|pointer| pointer.kind) {

@@ -5,6 +5,7 @@
 //! (bottom); there is no other representation of the empty set.
 
 pub(crate) mod interval;
+pub(crate) mod iterator;
 pub(crate) mod object;
 pub(crate) mod pointer;
 pub(crate) mod scalar;

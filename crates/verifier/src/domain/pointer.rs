@@ -58,6 +58,23 @@ pub(crate) enum PointerKind {
         /// The lookup that it comes from.
         id: Id,
     },
+    /// What an open-coded iterator has come to: it lies in the iterator, and is to be read only.
+    Element {
+        /// The iterator.
+        iterator: Id,
+        /// Bytes in it.
+        size: u32,
+    },
+    /// A subprogram.
+    Func {
+        /// Its index.
+        subprog: u32,
+    },
+    /// A key of a map, given to a callback: to be read only.
+    MapKey {
+        /// Index of the map.
+        map: u32,
+    },
     /// A value of a map.
     MapValue {
         /// Index of the map.
@@ -125,6 +142,9 @@ impl PointerKind {
             PointerKind::PacketMeta { .. } => "pkt_meta",
             PointerKind::PacketEnd => "pkt_end",
             PointerKind::Map { .. } => "map_ptr",
+            PointerKind::Element { .. } => "rdonly_mem",
+            PointerKind::Func { .. } => "func",
+            PointerKind::MapKey { .. } => "map_key",
             PointerKind::MapValue { nullable: false, .. } => "map_value",
             // As in Linux, what was found is a map only after it was found not to be NULL.
             PointerKind::MapValue { nullable: true, .. } | PointerKind::InnerMapOrNull { .. } => "map_value_or_null",
@@ -192,7 +212,9 @@ impl PointerKind {
     /// The reference or dynptr that it is, or is part of: without it the pointer points to nothing.
     pub(crate) fn reference(self) -> Option<Id> {
         match self {
-            PointerKind::Record { id, .. } | PointerKind::Slice { dynptr: id, .. } => Some(id),
+            PointerKind::Record { id, .. }
+            | PointerKind::Slice { dynptr: id, .. }
+            | PointerKind::Element { iterator: id, .. } => Some(id),
             PointerKind::Object(object) => (object.reference != 0).then_some(object.reference),
             _ => None,
         }
@@ -258,6 +280,8 @@ impl Pointer {
             PointerKind::MapValue { nullable, .. }
             | PointerKind::Record { nullable, .. }
             | PointerKind::Slice { nullable, .. } => !nullable && from_start,
+            PointerKind::Func { .. } => false,
+            PointerKind::MapKey { .. } | PointerKind::Element { .. } => from_start,
             PointerKind::ContextMemory { .. } | PointerKind::InnerMapOrNull { .. } => false,
             PointerKind::Argument(argument) => !argument.nullable && from_start,
             PointerKind::Object(object) => object.is_certainly_there() && from_start,
@@ -274,10 +298,13 @@ impl Pointer {
             | PointerKind::MapValue { .. }
             | PointerKind::Record { .. }
             | PointerKind::Slice { .. }
+            | PointerKind::MapKey { .. }
+            | PointerKind::Element { .. }
             | PointerKind::Argument(_)
             | PointerKind::Object(_) => true,
             PointerKind::InnerMapOrNull { .. }
             | PointerKind::ContextMemory { .. }
+            | PointerKind::Func { .. }
             | PointerKind::Context
             | PointerKind::Stack { .. }
             | PointerKind::Packet { .. }

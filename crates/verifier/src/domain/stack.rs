@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use hitless_isa::{AluOp, Width};
 
+use super::iterator::OpenIterator;
 use super::pointer::Id;
 use super::scalar::{Scalar, arithmetic};
 use super::value::{IdMap, Link, Value};
@@ -132,6 +133,8 @@ pub(crate) struct Stack {
     slots: Vec<Slot>,
     /// In the order of their offsets; they do not overlap.
     dynptrs: Vec<Dynptr>,
+    /// Likewise.
+    iterators: Vec<OpenIterator>,
 }
 
 /// Slot and byte of an offset in `-512..0`.
@@ -176,6 +179,34 @@ impl Stack {
     /// The dynptrs that have some of `len` bytes from `off`.
     pub(crate) fn dynptrs(&self, off: i64, len: i64) -> impl Iterator<Item = &Dynptr> {
         self.dynptrs.iter().filter(move |dynptr| dynptr.meets(off, len))
+    }
+
+    /// The iterators that have some of `len` bytes from `off`.
+    pub(crate) fn iterators(&self, off: i64, len: i64) -> impl Iterator<Item = &OpenIterator> {
+        self.iterators.iter().filter(move |iterator| iterator.meets(off, len))
+    }
+
+    /// All iterators.
+    pub(crate) fn all_iterators(&self) -> &[OpenIterator] {
+        &self.iterators
+    }
+
+    /// Makes an iterator where there is none.
+    pub(crate) fn make_iterator(&mut self, iterator: OpenIterator) {
+        let index = self.iterators.partition_point(|other| other.off < iterator.off);
+        self.iterators.insert(index, iterator);
+    }
+
+    /// Changes the state of an iterator.
+    pub(crate) fn change_iterator(&mut self, id: Id, change: impl FnOnce(&mut OpenIterator)) {
+        if let Some(iterator) = self.iterators.iter_mut().find(|iterator| iterator.id == id) {
+            change(iterator);
+        }
+    }
+
+    /// Iterators that have some of `len` bytes from `off` become plain bytes.
+    pub(crate) fn unmake_iterators(&mut self, off: i64, len: i64) {
+        self.iterators.retain(|iterator| !iterator.meets(off, len));
     }
 
     /// Makes a dynptr where there is none.
@@ -378,7 +409,13 @@ impl Stack {
                 && self.dynptrs.iter().zip(&old.dynptrs).all(|(new, old)| {
                     new.off == old.off && new.memory == old.memory && ids.rename_object(old.id, new.id)
                 });
-        if !same_dynptrs {
+        let same_iterators = self.iterators.len() == old.iterators.len()
+            && self
+                .iterators
+                .iter()
+                .zip(&old.iterators)
+                .all(|(new, old)| new.is(old, ids));
+        if !same_dynptrs || !same_iterators {
             return false;
         }
         let mut left = read;

@@ -115,7 +115,7 @@ impl Value {
 }
 
 fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
-    use PointerKind::{InnerMapOrNull, MapValue, Packet, PacketMeta, Record, Slice};
+    use PointerKind::{Element, InnerMapOrNull, MapValue, Packet, PacketMeta, Record, Slice};
     match (new, old) {
         (Packet { id: new_id, range: new }, Packet { id: old_id, range: old })
         | (PacketMeta { id: new_id, range: new }, PacketMeta { id: old_id, range: old }) => {
@@ -133,6 +133,16 @@ fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
                 nullable: old_nullable,
             },
         ) => new == old && new_nullable == old_nullable && ids.rename_object(old_id, new_id),
+        (
+            Element {
+                iterator: new_id,
+                size: new,
+            },
+            Element {
+                iterator: old_id,
+                size: old,
+            },
+        ) => new == old && ids.rename_object(old_id, new_id),
         (InnerMapOrNull { map: new, id: new_id }, InnerMapOrNull { map: old, id: old_id }) => {
             new == old && ids.rename_object(old_id, new_id)
         }

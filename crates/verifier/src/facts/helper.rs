@@ -27,6 +27,8 @@ pub struct HelperProto {
     pub releases: bool,
     /// Map types that its map argument may have; empty if it takes no map, or any.
     pub maps: &'static [MapKind],
+    /// How it calls the function in its callback argument.
+    pub calls_back: Option<CallsBack>,
     /// Whether it changes the map that it is given (its elements, not a value through a pointer).
     pub writes_map: bool,
     /// The programs that may call it.
@@ -53,6 +55,7 @@ impl HelperProto {
             acquires: false,
             releases: false,
             maps: &[],
+            calls_back: None,
             writes_map: false,
             programs: ProgramSet::of(&[]),
             returns_size: false,
@@ -65,9 +68,29 @@ impl HelperProto {
     pub fn unsupported(&self) -> Option<&'static str> {
         self.args
             .iter()
-            .find_map(|arg| arg.unsupported())
+            .find_map(|arg| match arg {
+                ArgType::Callback if self.calls_back.is_none() => Some("callbacks with such arguments"),
+                arg => arg.unsupported(),
+            })
             .or_else(|| self.ret.unsupported())
     }
+
+    /// Whether it calls a function of the program before it returns.
+    #[must_use]
+    pub fn calls_back_at_once(&self) -> bool {
+        matches!(self.calls_back, Some(CallsBack::Turns | CallsBack::Elements))
+    }
+}
+
+/// How a helper calls a function of the program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallsBack {
+    /// As often as its first argument says at the most, with the number of the turn and its third argument (`bpf_loop`).
+    Turns,
+    /// For the elements of its map argument, with map, key, value and its third argument (`bpf_for_each_map_elem`).
+    Elements,
+    /// When a timer expires, with the map that the timer is in, key and value.
+    Later,
 }
 
 /// What a helper returns in `r0`.
@@ -193,8 +216,6 @@ impl ArgType {
     #[must_use]
     pub const fn unsupported(self) -> Option<&'static str> {
         Some(match self {
-            ArgType::Timer => "timers",
-            ArgType::Callback | ArgType::StackOrNull => "callbacks",
             ArgType::PercpuObject => "variables of each processor",
             _ => return None,
         })

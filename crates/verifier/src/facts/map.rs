@@ -104,6 +104,9 @@ pub struct MapFacts {
     /// Offset of a `struct bpf_spin_lock` (4 bytes) in the value, in bytes. Programs may reach it only through
     /// `bpf_spin_lock` and `bpf_spin_unlock`.
     pub spin_lock: Option<u32>,
+    /// Offset of a `struct bpf_timer` (16 bytes) in the value, in bytes. Programs may reach it only through the helpers for
+    /// timers.
+    pub timer: Option<u32>,
     /// For a map of maps: what the maps in it are like. Which of them a lookup finds is not known, so only type, sizes, the
     /// lock, who may write, and of arrays the number of elements count.
     pub inner: Option<Box<MapFacts>>,

@@ -9,6 +9,7 @@ mod context;
 mod func;
 mod helper;
 mod insn;
+mod kfunc;
 mod kptr;
 mod live;
 mod map;
@@ -22,8 +23,9 @@ use hitless_isa::Insn;
 
 pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths};
 pub use func::{FuncArg, GlobalFunc};
-pub use helper::{ArgType, HelperProto, MemArg, MemSize, MemUse, RetType};
+pub use helper::{ArgType, CallsBack, HelperProto, MemArg, MemSize, MemUse, RetType};
 pub use insn::{ArgMemory, Branch, Facts, InsnFacts};
+pub use kfunc::{IteratorType, KfuncArg, KfuncProto};
 pub use kptr::{Kptr, KptrKind};
 pub use live::LiveProgram;
 pub use map::{MapFacts, MapKind};
@@ -44,6 +46,8 @@ pub struct ProgramInput<'a> {
     pub context: &'a ContextFacts,
     /// The helpers that this program type may call, sorted by number.
     pub helpers: &'a [HelperProto],
+    /// The kernel functions that `insns` may name, in any order.
+    pub kfuncs: &'a [KfuncProto],
     /// Whether the program's license allows helpers that are GPL-only.
     pub gpl_compatible: bool,
     /// Source lines, sorted by `pc`; may be empty.
@@ -97,6 +101,16 @@ pub enum Region {
     },
     /// A value of a map that was looked up in a map of maps.
     InnerMapValue {
+        /// Index of the map of maps.
+        outer: u32,
+    },
+    /// A key of a map, given to a callback.
+    MapKey {
+        /// Index of the map.
+        map: u32,
+    },
+    /// A key of a map that was looked up in a map of maps.
+    InnerMapKey {
         /// Index of the map of maps.
         outer: u32,
     },

@@ -113,7 +113,7 @@ fn pointer(names: Names<'_>, pointer: &Pointer, depth: usize) -> String {
             items.extend((id != 0).then(|| format!("id={id}")));
             range = Some(format!("r={known}"));
         }
-        PointerKind::Map { map } => map_items(&mut items, map),
+        PointerKind::Map { map } | PointerKind::MapKey { map } => map_items(&mut items, map),
         PointerKind::MapValue { map, id, nullable } => {
             items.extend((nullable && id != 0).then(|| format!("id={id}")));
             map_items(&mut items, map);

@@ -100,6 +100,18 @@ impl<'l> Tracer<'l> {
         if self.log.level.insns() {
             self.log.write(&format!("Validating {name}() func#{subprog}...\n"));
         }
+        self.begin_at_entry();
+    }
+
+    /// A function is followed that is called later.
+    pub(crate) fn entry(&mut self) {
+        if !self.log.level.has(LogLevel::ALL) {
+            self.log.reset(0);
+        }
+        self.begin_at_entry();
+    }
+
+    fn begin_at_entry(&mut self) {
         self.arrival = Arrival::Entry;
         self.delta.clear();
         self.insn_end = self.log.position();
@@ -183,7 +195,10 @@ impl<'l> Tracer<'l> {
             }
             Instruction::Exit if goes_on && depth < before.depth() => {
                 let (callee, caller) = (all(&before, depth + 1), all(state, depth));
-                let to = before.frame().call_pc + 1;
+                let to = match before.frame().callback {
+                    Some(_) => before.frame().call_pc,
+                    None => before.frame().call_pc + 1,
+                };
                 self.log.write(&format!(
                     "returning from callee:\n{callee}\nto caller at {to}:\n{caller}\n"
                 ));

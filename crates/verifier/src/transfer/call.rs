@@ -4,15 +4,15 @@ use hitless_isa::Reg;
 
 use super::memory::{may_overwrite, overwrite};
 use super::{Flow, Ids, object};
-use crate::check::{arg_reg, dynptr_at, dynptr_place, field_at, lock_at, map_argument, mem_size};
+use crate::check::{arg_reg, dynptr_at, dynptr_place, field_at, function, lock_at, map_argument, mem_size};
 use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::stack::{Dynptr, DynptrMemory, Slots};
 use crate::domain::value::{Link, Value};
-use crate::facts::{ArgType, FuncArg, GlobalFunc, HelperProto, MapFacts, MapKind, MemSize, RetType};
+use crate::facts::{ArgType, CallsBack, FuncArg, GlobalFunc, HelperProto, MapFacts, MapKind, MemSize, RetType};
 use crate::program::Program;
-use crate::state::{Frame, State};
+use crate::state::{Callback, Counted, Frame, State};
 use crate::tables::helpers;
 use crate::uses::{StackSlot, Uses};
 
@@ -31,12 +31,87 @@ pub(super) fn enter(state: &mut State, uses: &mut Uses, subprog: usize, call_pc:
     uses.written(state.depth() as u8, Slots::MAX);
 }
 
+/// What a helper returns from a callback: zero to go on.
+const GO_ON_OR_STOP: (i32, i32) = (0, 1);
+
+/// A helper calls back, once more, if it can.
+pub(super) fn back(
+    program: &Program<'_>,
+    pc: usize,
+    proto: &HelperProto,
+    state: &mut State,
+    ids: &mut Ids,
+    uses: &mut Uses,
+) -> Option<(usize, Box<State>)> {
+    let calling = state.frame_mut().calling.take()?;
+    let sort = proto.calls_back?;
+    let index = proto.args.iter().position(|ty| *ty == ArgType::Callback)?;
+    let subprog = function(&state.reg(arg_reg(index as u8)))?;
+    let mut frame = Frame::new(subprog, pc);
+    frame.callback = Some(Callback {
+        asynchronous: false,
+        returns: GO_ON_OR_STOP,
+    });
+    match sort {
+        CallsBack::Turns => {
+            uses.value(Reg::R1);
+            let turns = state.reg(Reg::R1).as_scalar().map_or(u64::MAX, |turns| turns.u64.max);
+            if u64::from(calling.turns) >= turns {
+                return None;
+            }
+            frame.set(Reg::R1, Value::UNKNOWN);
+            frame.set(Reg::R2, state.reg(Reg::R3));
+        }
+        CallsBack::Elements => {
+            let map = map_argument(proto, state)?;
+            element(&mut frame, map, ids);
+            frame.set(Reg::R4, state.reg(Reg::R3));
+        }
+        CallsBack::Later => return None,
+    }
+    let mut entered = Box::new(state.clone());
+    entered.frame_mut().calling = Some(Counted {
+        turns: calling.turns + 1,
+        ..calling
+    });
+    entered.push_frame(frame);
+    Some((program.subprogs[subprog].0, entered))
+}
+
+/// A function that a timer in a value of `map` calls.
+pub(crate) fn later(subprog: usize, map: u32, ids: &mut Ids) -> State {
+    let mut frame = Frame::new(subprog, 0);
+    frame.callback = Some(Callback {
+        asynchronous: true,
+        returns: (0, 0),
+    });
+    element(&mut frame, map, ids);
+    State::with(frame)
+}
+
+/// A callback gets a map and one of its elements.
+fn element(frame: &mut Frame, map: u32, ids: &mut Ids) {
+    let value = PointerKind::MapValue {
+        map,
+        id: ids.fresh(),
+        nullable: false,
+    };
+    let args = [PointerKind::Map { map }, PointerKind::MapKey { map }, value];
+    for (index, kind) in (0..).zip(args) {
+        frame.set(arg_reg(index), Value::Pointer(Pointer::to(kind)));
+    }
+}
+
 /// Leaves a subprogram, or the program.
-pub(super) fn exit(state: &mut State) -> Flow {
+pub(super) fn exit(state: &mut State, uses: &mut Uses) -> Flow {
     let result = state.reg(Reg::R0);
     let Some(frame) = state.pop_frame() else {
         return Flow::End;
     };
+    if frame.callback.is_some() {
+        uses.callback = true;
+        return Flow::Back(frame.call_pc);
+    }
     state.set(Reg::R0, result);
     Flow::To(frame.call_pc + 1)
 }

@@ -161,8 +161,11 @@ pub(super) fn overwrite(state: &mut State, uses: &mut Uses, frame: u8, at: i64, 
     state.stack_mut(frame).overwrite(at, len);
 }
 
-/// Dynptrs that have some of `len` bytes from `at` are overwritten.
+/// Dynptrs and iterators that have some of `len` bytes from `at` are overwritten. The references that the latter are stay.
 fn end_dynptrs(state: &mut State, frame: u8, at: i64, len: i64) {
+    if state.stack(frame).iterators(at, len).next().is_some() {
+        state.stack_mut(frame).unmake_iterators(at, len);
+    }
     loop {
         let id = state.stack(frame).dynptrs(at, len).map(|dynptr| dynptr.id).next();
         let Some(id) = id else { return };

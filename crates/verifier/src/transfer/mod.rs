@@ -3,7 +3,8 @@
 //! Nothing is checked here. Where the requirements leave no doubt about a pointer's kind or offset, this relies on them.
 
 mod branch;
-mod call;
+pub(crate) mod call;
+mod kfunc;
 mod memory;
 mod object;
 
@@ -47,6 +48,25 @@ pub(crate) enum Flow {
         /// The following instruction.
         next: usize,
     },
+    /// On behind a helper in the state that was passed in, and into a function that it calls back.
+    CallBack {
+        /// The following instruction.
+        next: usize,
+        /// Where the function begins.
+        start: usize,
+        /// The state in which it does.
+        entered: Box<State>,
+    },
+    /// On in the state that was passed in, in which an iterator has come to its end, and in that in which it has come to an
+    /// element.
+    Element {
+        /// The following instruction.
+        next: usize,
+        /// The state with the element.
+        taken: Box<State>,
+    },
+    /// From a callback to the call of the helper, which may call back again.
+    Back(usize),
     /// Nowhere: the program ends, or no machine state gets here.
     End,
 }
@@ -56,7 +76,7 @@ pub(crate) enum Flow {
 pub(crate) struct Ids(Id);
 
 impl Ids {
-    fn fresh(&mut self) -> Id {
+    pub(crate) fn fresh(&mut self) -> Id {
         self.0 += 1;
         self.0
     }
@@ -74,7 +94,7 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
         }
         Instruction::Neg { width, dst } => map_scalar(state, dst, |scalar| negate(width, scalar)),
         Instruction::End { op, bits, dst } => map_scalar(state, dst, |scalar| byte_order(op, bits.into(), scalar)),
-        Instruction::LoadImm64 { dst, imm } => state.set(dst, wide_immediate(imm)),
+        Instruction::LoadImm64 { dst, imm } => state.set(dst, wide_immediate(program, pc, imm)),
         Instruction::Load {
             size,
             signed,
@@ -123,7 +143,11 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
         }
         Instruction::Call(CallTarget::Helper(id)) => {
             if let Some(proto) = program.helper(id) {
+                let again = call::back(program, pc, proto, state, ids, uses);
                 call::helper(program, pc, proto, state, ids, uses);
+                if let Some((start, entered)) = again {
+                    return Flow::CallBack { next, start, entered };
+                }
             }
             if id == helpers::TAIL_CALL
                 && let Some((back, state)) = call::replaced(state)
@@ -131,16 +155,15 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
                 return Flow::Replaced { back, state, next };
             }
         }
-        Instruction::Exit => return call::exit(state),
+        Instruction::Exit => return call::exit(state, uses),
+        Instruction::Call(CallTarget::Kfunc { .. }) => return kfunc::call(program, pc, next, state, ids, uses),
         // Never accepted.
         // If the packet is shorter the program ends here, with a zero that every hook of such programs takes.
         Instruction::LoadPacket { .. } => {
             state.frame_mut().clobber_caller_saved();
             state.set(Reg::R0, Value::UNKNOWN);
         }
-        Instruction::Call(CallTarget::Kfunc { .. } | CallTarget::Register(_)) | Instruction::AddrSpaceCast { .. } => {
-            return Flow::End;
-        }
+        Instruction::Call(CallTarget::Register(_)) | Instruction::AddrSpaceCast { .. } => return Flow::End,
     }
     Flow::To(next)
 }
@@ -158,7 +181,7 @@ fn map_scalar(state: &mut State, reg: Reg, f: impl FnOnce(&Scalar) -> Scalar) {
     state.set(reg, Value::Scalar(result, Link::NONE));
 }
 
-fn wide_immediate(imm: Imm64) -> Value {
+fn wide_immediate(program: &Program<'_>, pc: usize, imm: Imm64) -> Value {
     match imm {
         Imm64::Value(value) => Value::constant(value),
         Imm64::MapIdx(map) => Value::Pointer(Pointer::to(PointerKind::Map { map })),
@@ -174,7 +197,16 @@ fn wide_immediate(imm: Imm64) -> Value {
                 var: Scalar::constant(0),
             })
         }
-        Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId { .. } | Imm64::Func(_) => Value::Uninit,
+        Imm64::Func(off) => {
+            let subprog = target(pc, off).and_then(|start| program.subprog_at(start));
+            let func = |subprog| {
+                Value::Pointer(Pointer::to(PointerKind::Func {
+                    subprog: subprog as u32,
+                }))
+            };
+            subprog.map_or(Value::Uninit, func)
+        }
+        Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId { .. } => Value::Uninit,
     }
 }
 

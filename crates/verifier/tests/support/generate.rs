@@ -36,6 +36,10 @@ const CONDS: [Cond; 11] = [
     Cond::Set,
 ];
 const SIZES: [Size; 4] = [Size::B, Size::H, Size::W, Size::Dw];
+/// Where iterators are on the stack.
+const ITERATOR: i32 = -48;
+/// `bpf_loop`.
+const LOOP: u32 = 181;
 /// Bytes of stack that programs use.
 const STACK: i16 = 32;
 
@@ -53,6 +57,10 @@ enum Part {
     MayGoBack(usize),
     /// A call of the subprogram at the end.
     Call,
+    /// Makes an iterator, and takes elements from it as long as there are some, doing this with them.
+    Iterate(i32, Vec<Instruction>),
+    /// A call of `bpf_loop`, for so many turns of the function behind that.
+    Loop(i32),
 }
 
 fn reg(n: u64) -> Reg {
@@ -174,7 +182,7 @@ fn part(random: &mut Random, room: usize, calls: bool) -> Part {
     };
     let size = random.pick(&SIZES);
     let one = |insn| Part::Insns(vec![insn]);
-    match random.below(if calls { 17 } else { 16 }) {
+    match random.below(if calls { 19 } else { 16 }) {
         0..4 => {
             let op = random.pick(&OPS);
             let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
@@ -251,6 +259,8 @@ fn part(random: &mut Random, room: usize, calls: bool) -> Part {
             mov(a, Operand::Imm(number)),
         ]),
         16 => Part::Call,
+        18 => Part::Iterate(random.pick(&[0, 3, 100]), element(random)),
+        17 => Part::Loop(random.pick(&[1, 2, 10, 100_000])),
         _ => Part::Skip(
             jump(width, random.pick(&CONDS), a, src),
             random.below(room as u64 + 1) as usize,
@@ -337,13 +347,123 @@ fn subprogram(random: &mut Random) -> Vec<Instruction> {
     ]
 }
 
+/// What is done with an element, a number at `r0`: it goes into one of the numbers on the stack.
+fn element(random: &mut Random) -> Vec<Instruction> {
+    let off = stack_offset(random, Size::Dw);
+    let op = random.pick(&[AluOp::Add, AluOp::And, AluOp::Or, AluOp::Mov, AluOp::Rsh]);
+    let number = random.below(32) as i32;
+    let src = random.pick(&[Operand::Reg(Reg::R2), Operand::Imm(number)]);
+    let src = if op == AluOp::Rsh { Operand::Imm(number) } else { src };
+    vec![
+        load(Size::W, Reg::R2, Reg::R0, 0),
+        load(Size::Dw, Reg::R3, Reg::R10, off),
+        alu(op, Reg::R3, src),
+        Instruction::Store {
+            size: Size::Dw,
+            base: Reg::R10,
+            off,
+            src: Operand::Reg(Reg::R3),
+        },
+    ]
+}
+
+/// What `bpf_loop` calls: it changes one of the numbers on the caller's stack, and may go on.
+fn turn(random: &mut Random) -> Vec<Instruction> {
+    let off = 8 * random.below(4) as i16;
+    let op = random.pick(&[AluOp::Add, AluOp::And, AluOp::Or, AluOp::Mov, AluOp::Rsh]);
+    let number = if op == AluOp::Rsh { 1 } else { random.below(70) as i32 };
+    let operand = if random.below(4) == 0 {
+        Operand::Reg(Reg::R1)
+    } else {
+        Operand::Imm(number)
+    };
+    let mut code = vec![load(Size::Dw, Reg::R3, Reg::R2, off)];
+    if random.below(2) == 0 {
+        code.push(Instruction::Jump {
+            width: Width::W64,
+            cond: random.pick(&CONDS),
+            dst: random.pick(&[Reg::R1, Reg::R3]),
+            src: Operand::Imm(random.below(70) as i32),
+            off: 2,
+        });
+    }
+    code.extend([
+        alu(op, Reg::R3, operand),
+        Instruction::Store {
+            size: Size::Dw,
+            base: Reg::R2,
+            off,
+            src: Operand::Reg(Reg::R3),
+        },
+        mov(Reg::R0, Operand::Reg(Reg::R3)),
+        alu(AluOp::And, Reg::R0, Operand::Imm(random.pick(&[0, 1, 1, 3]))),
+        Instruction::Exit,
+    ]);
+    code
+}
+
 /// Lays the parts out one after the other.
 fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<Insn> {
     // After a call the arguments are loaded again.
+    let reload = || {
+        let loads = [2, 3, 4, 5].map(|n| load(Size::B, reg(n), Reg::R6, n as i16));
+        [mov(Reg::R1, Operand::Imm(3))].into_iter().chain(loads)
+    };
     let call = |off| {
         let mut code = vec![Instruction::Call(CallTarget::Subprog(off))];
-        code.push(mov(Reg::R1, Operand::Imm(3)));
-        code.extend([2, 3, 4, 5].map(|n| load(Size::B, reg(n), Reg::R6, n as i16)));
+        code.extend(reload());
+        code
+    };
+    // The address is loaded in the second slot.
+    let repeat = |turns: i32, off: i32| {
+        let mut code = vec![
+            mov(Reg::R1, Operand::Imm(turns)),
+            Instruction::LoadImm64 {
+                dst: Reg::R2,
+                imm: Imm64::Func(off - 1),
+            },
+            mov(Reg::R3, Operand::Reg(Reg::R10)),
+            alu(AluOp::Add, Reg::R3, Operand::Imm(-i32::from(STACK))),
+            mov(Reg::R4, Operand::Imm(0)),
+            Instruction::Call(CallTarget::Helper(LOOP)),
+        ];
+        code.extend(reload());
+        code
+    };
+    let iterate = |end: i32, body: &[Instruction]| {
+        let kfunc = |name| {
+            Instruction::Call(CallTarget::Kfunc {
+                id: super::btf::kfunc_id(name),
+                fd_idx: 0,
+            })
+        };
+        let place = [
+            mov(Reg::R1, Operand::Reg(Reg::R10)),
+            alu(AluOp::Add, Reg::R1, Operand::Imm(ITERATOR)),
+        ];
+        let len = body.iter().map(Instruction::slots).sum::<usize>() as i32;
+        let none = Instruction::Jump {
+            width: Width::W64,
+            cond: Cond::Eq,
+            dst: Reg::R0,
+            src: Operand::Imm(0),
+            off: len + 1,
+        };
+        let mut code = place.to_vec();
+        code.extend([mov(Reg::R2, Operand::Imm(0)), mov(Reg::R3, Operand::Imm(end))]);
+        code.push(kfunc("bpf_iter_num_new"));
+        code.extend(place.iter().cloned());
+        code.extend([kfunc("bpf_iter_num_next"), none]);
+        code.extend_from_slice(body);
+        // To the next element.
+        code.push(Instruction::Goto {
+            off: -(len + 5),
+            long: false,
+        });
+        code.extend(place);
+        code.push(kfunc("bpf_iter_num_destroy"));
+        code.push(mov(Reg::R0, Operand::Imm(0)));
+        code.extend(reload());
         code
     };
     let slots = |insns: &[Instruction]| insns.iter().map(Instruction::slots).sum::<usize>();
@@ -354,10 +474,15 @@ fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<
             Part::Skip(..) | Part::Back(..) => 1,
             Part::MayGoBack(_) => 2,
             Part::Call => slots(&call(0)),
+            Part::Loop(_) => slots(&repeat(0, 0)),
+            Part::Iterate(end, body) => slots(&iterate(*end, body)),
         };
         starts.push(starts.last().expect("not empty") + len);
     }
     let sub = starts[parts.len()] + slots(&tail);
+    let subprogram = subprogram(random);
+    let called = parts.iter().any(|part| matches!(part, Part::Call));
+    let back = if called { sub + slots(&subprogram) } else { sub };
     let target = |insn: &Instruction, from: usize, to: usize| match *insn {
         Instruction::Jump {
             width, cond, dst, src, ..
@@ -371,7 +496,6 @@ fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<
         other => other,
     };
     let mut code = Vec::new();
-    let mut called = false;
     for (index, part) in parts.iter().enumerate() {
         let at = starts[index];
         match part {
@@ -385,15 +509,17 @@ fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<
                 let long = false;
                 code.extend([Instruction::MayGoto { off: 1 }, Instruction::Goto { off, long }]);
             }
-            Part::Call => {
-                called = true;
-                code.extend(call(sub as i32 - at as i32 - 1));
-            }
+            Part::Call => code.extend(call(sub as i32 - at as i32 - 1)),
+            Part::Iterate(end, body) => code.extend(iterate(*end, body)),
+            Part::Loop(turns) => code.extend(repeat(*turns, back as i32 - at as i32 - 1)),
         }
     }
     code.extend(tail);
     if called {
-        code.extend(subprogram(random));
+        code.extend(subprogram);
+    }
+    if parts.iter().any(|part| matches!(part, Part::Loop(_))) {
+        code.extend(turn(random));
     }
     code.iter().flat_map(encode).collect()
 }

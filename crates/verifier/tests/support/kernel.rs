@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::btf;
 use hitless_btf::{Btf, Composite, Int, IntEncoding, Kind, Member, Type, TypeId, TypeTag};
 use hitless_isa::{Insn, decode};
 use hitless_verifier::tables::program_types::{self, ProgramType};
@@ -17,6 +18,8 @@ const BPF_MAP_FREEZE: i32 = 22;
 const F_RDONLY_PROG: u32 = 1 << 7;
 const F_SLEEPABLE: u32 = 1 << 4;
 const F_WRONLY_PROG: u32 = 1 << 8;
+const CALL: u8 = 0x85;
+const PSEUDO_KFUNC_CALL: u8 = 2;
 const PSEUDO_MAP_IDX: u8 = 5;
 const PSEUDO_MAP_IDX_VALUE: u8 = 6;
 /// From `BPF_PSEUDO_MAP_IDX` to `BPF_PSEUDO_MAP_FD`, from `BPF_PSEUDO_MAP_IDX_VALUE` to `BPF_PSEUDO_MAP_VALUE`.
@@ -215,7 +218,7 @@ fn make_like(facts: &MapFacts, types: Option<&Btf>) -> io::Result<OwnedFd> {
         (None, _) => None,
     };
     let inner_fd = inner.as_ref().map_or(0, |map| map.as_raw_fd() as u32);
-    let typed = facts.spin_lock.is_some() || !facts.kptrs.is_empty();
+    let typed = facts.spin_lock.is_some() || facts.timer.is_some() || !facts.kptrs.is_empty();
     let btf = typed.then(|| types_of(facts, types)).transpose()?;
     let attr = match &btf {
         Some(btf) => Attr::new()
@@ -253,9 +256,10 @@ fn freeze(map: &OwnedFd, value: &[u8]) -> io::Result<()> {
 /// The types in what [`types_of`] makes.
 const INT_TYPE: u32 = 1;
 const KEY_TYPE: u32 = 3;
-const VALUE_TYPE: u32 = 4;
+const TIMER_TYPE: u32 = 4;
+const VALUE_TYPE: u32 = 5;
 
-/// BTF of a map that has a lock or pointers to objects in its value. These are of types in `kernel`.
+/// BTF of a map that has a lock, a timer or pointers to objects in its value. These are of types in `kernel`.
 fn types_of(facts: &MapFacts, kernel: Option<&Btf>) -> io::Result<OwnedFd> {
     let structure = |name: &str, size: u32, members: Vec<Member>| {
         Type::Struct(Composite {
@@ -271,7 +275,8 @@ fn types_of(facts: &MapFacts, kernel: Option<&Btf>) -> io::Result<OwnedFd> {
         bitfield_size: 0,
     };
     let lock = facts.spin_lock.map(|off| member("lock", 2, off));
-    let mut members: Vec<Member> = lock.into_iter().collect();
+    let timer = facts.timer.map(|off| member("timer", TIMER_TYPE, off));
+    let mut members: Vec<Member> = lock.into_iter().chain(timer).collect();
     let mut pointers = Vec::new();
     for kptr in &facts.kptrs {
         let first = VALUE_TYPE + 1 + pointers.len() as u32;
@@ -302,6 +307,7 @@ fn types_of(facts: &MapFacts, kernel: Option<&Btf>) -> io::Result<OwnedFd> {
         int,
         structure("bpf_spin_lock", 4, vec![member("val", INT_TYPE, 0)]),
         structure("key", facts.key_size, Vec::new()),
+        structure("bpf_timer", 16, Vec::new()),
         structure("value", facts.value_size, members),
     ];
     types.extend(pointers);
@@ -312,11 +318,27 @@ fn types_of(facts: &MapFacts, kernel: Option<&Btf>) -> io::Result<OwnedFd> {
     )
 }
 
+fn load_btf(btf: &btf::Builder) -> io::Result<OwnedFd> {
+    let bytes = btf.bytes();
+    let attr = Attr::new().pointer(0, bytes.as_ptr()).u32(16, bytes.len() as u32);
+    bpf(BPF_BTF_LOAD, &attr)
+}
+
 /// Loads a program, which names its maps by descriptor.
 pub fn load(insns: &[Insn], load_as: LoadAs<'_>, level: LogLevel) -> Outcome {
+    load_typed(insns, load_as, level, None)
+}
+
+/// The same, telling the kernel of its functions if there are some besides the main program.
+fn load_typed(
+    insns: &[Insn],
+    load_as: LoadAs<'_>,
+    level: LogLevel,
+    functions: Option<(&OwnedFd, &[[u32; 2]])>,
+) -> Outcome {
     let code: Vec<u8> = insns.iter().flat_map(|insn| insn.to_bytes()).collect();
     let mut log = vec![0u8; if level == LogLevel::Cost { 1 << 12 } else { 1 << 24 }];
-    let attr = Attr::new()
+    let mut attr = Attr::new()
         .u32(0, load_as.program_type)
         .u32(4, insns.len() as u32)
         .pointer(8, code.as_ptr())
@@ -327,6 +349,13 @@ pub fn load(insns: &[Insn], load_as: LoadAs<'_>, level: LogLevel) -> Outcome {
         .u32(44, if load_as.sleepable { F_SLEEPABLE } else { 0 })
         .u32(68, load_as.attach_type)
         .u32(108, load_as.attach_btf_id);
+    if let Some((btf, info)) = functions {
+        attr = attr
+            .u32(72, btf.as_raw_fd() as u32)
+            .u32(76, size_of::<[u32; 2]>() as u32)
+            .pointer(80, info.as_ptr())
+            .u32(88, info.len() as u32);
+    }
     let error = bpf(BPF_PROG_LOAD, &attr).err();
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
     Outcome {
@@ -356,9 +385,21 @@ pub fn load_with(
             // An index that names no map stays wrong.
             insns[pc].imm = maps.get(insns[pc].imm as usize).map_or(-1, |map| map.as_raw_fd());
         }
+        if insns[pc].code == CALL && insns[pc].src == PSEUDO_KFUNC_CALL {
+            let name = btf::kfunc(insns[pc].imm);
+            insns[pc].imm = name.and_then(btf::kernel_function).unwrap_or(0);
+        }
         pc += slots;
     }
-    Ok(load(&insns, load_as, level))
+    let (btf, info) = btf::functions(&insns, &|_| false);
+    if info.len() == 1 {
+        return Ok(load(&insns, load_as, level));
+    }
+    // Where functions begin in the middle of nowhere it says so without types, too.
+    let inside = info.iter().all(|[start, _]| (*start as usize) < insns.len());
+    let btf = load_btf(&btf)?;
+    let functions = inside.then_some((&btf, info.as_slice()));
+    Ok(load_typed(&insns, load_as, level, functions))
 }
 
 /// The instructions that the kernel runs in place of these, if it accepts them and tells.

@@ -14,6 +14,8 @@ use super::random::Random;
 const CONTEXT: u64 = 0x1_0000_0000;
 const MAPS: u64 = 0x2_0000_0000;
 const STACK_TOP: u64 = 0x10_0000_0000;
+const KEYS: u64 = 0x3_0000_0000;
+const FUNCTIONS: u64 = 0x7000_0000_0000;
 const FRAME: u64 = 0x1_0000_0000;
 /// More steps than any accepted program takes.
 const STEPS: usize = 1_100_000;
@@ -22,6 +24,15 @@ struct Memory {
     region: Region,
     base: u64,
     bytes: Vec<u8>,
+}
+
+/// A helper that calls back.
+struct Loop {
+    /// Its call, and how many frames there are at it.
+    pc: usize,
+    frames: usize,
+    /// How many turns there still are.
+    left: u64,
 }
 
 /// One run of one program.
@@ -38,6 +49,9 @@ pub struct Machine<'a> {
     packet_meta: u64,
     regs: [u64; 11],
     callers: Vec<([u64; 11], usize)>,
+    loops: Vec<Loop>,
+    /// Where iterators are, and how many elements they still have.
+    iterators: Vec<(u64, u64)>,
     lock: Option<u64>,
     /// Where the next record goes.
     next_record: u64,
@@ -68,6 +82,8 @@ impl<'a> Machine<'a> {
             packet_meta: 0,
             regs: [0; 11],
             callers: Vec::new(),
+            loops: Vec::new(),
+            iterators: Vec::new(),
             lock: None,
             next_record: 0x5_0000_0000,
             dynptrs: Vec::new(),
@@ -83,12 +99,16 @@ impl<'a> Machine<'a> {
                 if let Some(frozen) = &map.frozen {
                     machine.objects.last_mut().expect("just added").bytes.clone_from(frozen);
                 }
+                let key = Region::MapKey { map: index as u32 };
+                machine.add(key, keys(index as u32) + (element << 16), map.key_size as usize);
                 if let Some(inner) = &map.inner {
                     let (outer, base) = (
                         index as u32,
                         values(case.maps.len() as u32 + index as u32) + (element << 16),
                     );
                     machine.add(Region::InnerMapValue { outer }, base, inner.value_size as usize);
+                    let key = keys(case.maps.len() as u32 + index as u32) + (element << 16);
+                    machine.add(Region::InnerMapKey { outer }, key, inner.key_size as usize);
                 }
             }
         }
@@ -159,6 +179,13 @@ impl<'a> Machine<'a> {
     /// How many frames there are below that of the last global function: its claims count from there.
     fn base(&self) -> u64 {
         let global = |next: usize| {
+            // The one that a callback returns to is the call of a helper.
+            if !matches!(
+                decode(&self.case.insns, next - 1),
+                Ok(Instruction::Call(CallTarget::Subprog(_)))
+            ) {
+                return false;
+            }
             let start = next.wrapping_add_signed(self.case.insns[next - 1].imm as isize);
             self.case.global_funcs.iter().any(|func| func.start == start)
         };
@@ -182,6 +209,9 @@ impl<'a> Machine<'a> {
             Object::PacketMeta(range) => at(self.packet_meta) && (*range == 0 || checked(range) <= self.packet),
             Object::PacketEnd => value == self.packet_end,
             Object::Map(map) => value == map_address(*map),
+            Object::Element => self.iterators.iter().any(|iterator| at(iterator.0)),
+            Object::Func(subprog) => at(function_address(self.verified.subprogs[*subprog as usize].start)),
+            Object::MapKey(map) => (0..2).any(|element| at(keys(*map) + (element << 16))),
             Object::InnerMapOrNull(map) => value == 0 || value == map_address(*map),
             Object::MapValue(map, nullable) => {
                 let region = match map.checked_sub(self.case.maps.len() as u32) {
@@ -316,6 +346,7 @@ impl<'a> Machine<'a> {
                     Imm64::Value(x) => x,
                     Imm64::MapIdx(map) => map_address(map),
                     Imm64::MapValueIdx { index, off } => MAPS + (u64::from(index) << 24) + u64::from(off),
+                    Imm64::Func(off) => function_address(target(off)),
                     other => return Err(format!("{other:?}")),
                 };
             }
@@ -375,19 +406,20 @@ impl<'a> Machine<'a> {
             },
             Instruction::Goto { off, .. } => return Ok(Some(target(off))),
             Instruction::Call(CallTarget::Subprog(off)) => {
-                self.callers.push((self.regs, next));
-                for index in [0, 6, 7, 8, 9] {
-                    self.regs[index] = self.random.next();
-                }
-                self.regs[10] += FRAME;
-                self.add(Region::Stack, self.regs[10] - 512, 512);
-                if self.callers.len() >= self.verified.call_depth as usize {
-                    return Err(format!("more than {} frames", self.verified.call_depth));
-                }
+                self.enter(next)?;
                 return Ok(Some(target(off)));
             }
-            Instruction::Call(CallTarget::Helper(id)) => self.helper(pc, id)?,
+            Instruction::Call(CallTarget::Helper(id)) => {
+                if let Some(start) = self.call_back(pc, id)? {
+                    return Ok(Some(start));
+                }
+                self.helper(pc, id)?;
+            }
+            Instruction::Call(CallTarget::Kfunc { id, .. }) => self.kfunc(id)?,
             Instruction::Exit => {
+                if self.callers.is_empty() && !self.iterators.is_empty() {
+                    return Err("exit with an iterator".to_owned());
+                }
                 if self.lock.is_some() {
                     return Err("exit with a lock".to_owned());
                 }
@@ -400,6 +432,15 @@ impl<'a> Machine<'a> {
                 let result = self.regs[0];
                 self.objects.pop();
                 self.regs = saved;
+                let frames = self.callers.len();
+                if let Some(called) = self.loops.last_mut().filter(|called| called.frames == frames) {
+                    match result {
+                        0 => {}
+                        1 => called.left = 0,
+                        other => return Err(format!("a callback returns {other:#x}")),
+                    }
+                    return Ok(Some(called.pc));
+                }
                 self.regs[0] = result;
                 for index in 1..6 {
                     self.regs[index] = self.random.next();
@@ -423,6 +464,102 @@ impl<'a> Machine<'a> {
             other => return Err(format!("{other:?}")),
         }
         Ok(Some(next))
+    }
+
+    fn kfunc(&mut self, id: i32) -> Step<()> {
+        let place = self.regs[1];
+        let known = self.iterators.iter().position(|iterator| iterator.0 == place);
+        let size = match super::btf::kfunc(id) {
+            Some(name) if name.starts_with("bpf_iter_num_") => 8,
+            _ => 16,
+        };
+        let fill = self.random.next() as u8;
+        let result = match super::btf::kfunc(id) {
+            Some("bpf_iter_num_new" | "bpf_iter_bits_new") => {
+                if known.is_some() {
+                    return Err("an iterator was lost".to_owned());
+                }
+                self.find(&[Region::Stack], place, size, true)?.fill(fill);
+                let left = self.random.below(40);
+                self.iterators.push((place, left));
+                self.random.number()
+            }
+            Some("bpf_iter_num_next" | "bpf_iter_bits_next") => {
+                let iterator = &mut self.iterators[known.ok_or("no iterator")?];
+                match iterator.1.checked_sub(1) {
+                    Some(left) => {
+                        iterator.1 = left;
+                        self.find(&[Region::Stack], place, size, true)?.fill(fill);
+                        place
+                    }
+                    None => 0,
+                }
+            }
+            Some("bpf_iter_num_destroy" | "bpf_iter_bits_destroy") => {
+                self.iterators.remove(known.ok_or("no iterator")?);
+                self.random.number()
+            }
+            other => return Err(format!("{other:?}")),
+        };
+        for index in 1..6 {
+            self.regs[index] = self.random.next();
+        }
+        self.regs[0] = result;
+        Ok(())
+    }
+
+    /// A new frame, that returns to `next`.
+    fn enter(&mut self, next: usize) -> Step<()> {
+        self.callers.push((self.regs, next));
+        for index in [0, 6, 7, 8, 9] {
+            self.regs[index] = self.random.next();
+        }
+        self.regs[10] += FRAME;
+        self.add(Region::Stack, self.regs[10] - 512, 512);
+        if self.callers.len() >= self.verified.call_depth as usize {
+            return Err(format!("more than {} frames", self.verified.call_depth));
+        }
+        Ok(())
+    }
+
+    /// The function that a helper calls back, if it does so once more.
+    fn call_back(&mut self, pc: usize, id: u32) -> Step<Option<usize>> {
+        const FOR_EACH_MAP_ELEM: u32 = 164;
+        const LOOP: u32 = 181;
+        if !matches!(id, FOR_EACH_MAP_ELEM | LOOP) {
+            return Ok(None);
+        }
+        let frames = self.callers.len();
+        if !self.loops.last().is_some_and(|called| called.frames == frames) {
+            let turns = self.random.below(6);
+            let most = if id == LOOP { self.regs[1] } else { 2 };
+            let left = turns.min(most);
+            self.loops.push(Loop { pc, frames, left });
+        }
+        let called = self.loops.last_mut().expect("just added");
+        if called.left == 0 {
+            self.loops.pop();
+            return Ok(None);
+        }
+        called.left -= 1;
+        let (regs, turn) = (self.regs, self.random.next());
+        self.enter(pc)?;
+        if id == LOOP {
+            self.regs[1] = turn;
+            self.regs[2] = regs[3];
+        } else {
+            let (facts, count) = (self.verified.facts.at(pc), self.case.maps.len() as u32);
+            let map = facts
+                .map
+                .or(facts.inner_of.map(|outer| count + outer))
+                .ok_or("no map")?;
+            let frozen = self.case.maps.get(map as usize).is_some_and(|map| map.frozen.is_some());
+            let element = if frozen { 0 } else { self.random.below(2) << 16 };
+            self.regs[2] = keys(map) + element;
+            self.regs[3] = values(map) + element;
+            self.regs[4] = regs[3];
+        }
+        Ok(Some(((regs[2] - FUNCTIONS) / 8) as usize))
     }
 
     fn check_result(&self) -> Step<()> {
@@ -478,6 +615,9 @@ impl<'a> Machine<'a> {
                 {
                     return Err("access to a lock".to_owned());
                 }
+            }
+            Region::MapKey { .. } | Region::InnerMapKey { .. } if write => {
+                return Err("write into a key".to_owned());
             }
             Region::ContextMemory { .. } if write => return Err("write into a key or value".to_owned()),
             Region::Packet if write && !case.context.packet_writable => return Err("write into a packet".to_owned()),
@@ -771,6 +911,14 @@ fn inner(case: &Case, outer: u32) -> &MapFacts {
 /// Where the values of a map are.
 fn values(map: u32) -> u64 {
     MAPS + (u64::from(map) << 24)
+}
+
+fn keys(map: u32) -> u64 {
+    KEYS + (u64::from(map) << 24)
+}
+
+fn function_address(start: usize) -> u64 {
+    FUNCTIONS + 8 * start as u64
 }
 
 fn map_address(map: u32) -> u64 {

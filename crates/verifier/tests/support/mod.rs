@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod btf;
 pub mod generate;
 pub mod kernel;
 pub mod machine;
@@ -15,10 +16,10 @@ use hitless_isa::{Insn, asm, decode};
 use kernel::{LoadAs, LogLevel, Outcome, load_with};
 
 use hitless_verifier::tables::program_types::{self, ProgramType};
-use hitless_verifier::tables::{helpers, map_types};
+use hitless_verifier::tables::{helpers, kfuncs, map_types};
 use hitless_verifier::{
-    ContextFacts, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, Kptr, KptrKind, MapFacts, Poisoned, ProgramInput,
-    ProgramKind, Rejection, Verified, Widths, verify,
+    ContextFacts, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, KfuncProto, Kptr, KptrKind, MapFacts, Poisoned,
+    ProgramInput, ProgramKind, Rejection, Verified, Widths, verify,
 };
 
 /// A program as a case file describes it.
@@ -31,6 +32,8 @@ pub struct Case {
     /// What Linux knows such programs as, if it does.
     pub program_type: Option<&'static ProgramType>,
     pub helpers: &'static [HelperProto],
+    /// All that are known, by the numbers that [`btf::kfunc_id`] gives them.
+    pub kfuncs: Vec<KfuncProto>,
     pub gpl: bool,
     pub insns: Vec<Insn>,
     pub poisoned: Vec<Poisoned>,
@@ -79,6 +82,7 @@ impl Case {
             context: self.context.clone(),
             program_type: self.program_type,
             helpers: self.helpers,
+            kfuncs: self.kfuncs.clone(),
             gpl: self.gpl,
             insns: Vec::new(),
             poisoned: Vec::new(),
@@ -96,6 +100,7 @@ impl Case {
             maps: &self.maps,
             context: &self.context,
             helpers: self.helpers,
+            kfuncs: &self.kfuncs,
             gpl_compatible: self.gpl,
             lines: &[],
             poisoned: &self.poisoned,
@@ -120,7 +125,7 @@ pub fn corpus() -> Vec<Case> {
 /// The cases of a file. Each begins with `case: NAME`, then come header lines, then the program:
 ///
 /// ```text
-/// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [kptr OFF STRUCT] [untrusted OFF STRUCT] [readonly] [frozen HEX] [inner NAME TYPE ...]
+/// map: NAME TYPE [key N] [value N] [entries N] [lock OFF] [timer OFF] [kptr OFF STRUCT] [untrusted OFF STRUCT] [readonly] [frozen HEX] [inner NAME TYPE ...]
 /// context: xdp | xdp readonly | update | delete | fields | SECTION | SECTION/NAME | sleepable
 /// license: proprietary
 /// helpers: all (also those that user space has not)
@@ -129,6 +134,7 @@ pub fn corpus() -> Vec<Case> {
 ///
 /// `SECTION/NAME` is a program attached to NAME of the running kernel. Offsets in its structs are written as
 /// [`types::resolve`] says; without its types there are no such cases.
+/// A kfunc is called by name: `call kfunc bpf_iter_num_new`.
 ///
 /// An instruction that must be refused carries `; error: MESSAGE`, one that is poisoned `; missing: WHAT`, before the error if
 /// there is one.
@@ -156,6 +162,10 @@ fn case(line: usize, lines: &[&str]) -> Option<Case> {
         context: program_types::xdp(),
         program_type: Some(program_types::of(ProgramKind::Xdp)),
         helpers: helpers::xdp(),
+        kfuncs: kfuncs::all()
+            .iter()
+            .map(|kfunc| KfuncProto::new(btf::kfunc_id(kfunc.name), 0, kfunc.name))
+            .collect(),
         gpl: true,
         insns: Vec::new(),
         poisoned: Vec::new(),
@@ -184,7 +194,7 @@ fn case(line: usize, lines: &[&str]) -> Option<Case> {
         } else if let Some(types) = &case.types {
             program += &types::resolve(text, types);
         } else {
-            program += text;
+            program += &with_kfunc_ids(text);
         }
         program.push('\n');
     }
@@ -222,6 +232,15 @@ fn context_types(line: &str) -> Option<(&'static ProgramType, &str)> {
         .iter()
         .find(|ty| ty.section == section && ty.is_typed())?;
     Some((ty, name))
+}
+
+/// "call kfunc NAME" with the number in the place of the name.
+fn with_kfunc_ids(text: &str) -> String {
+    let Some((before, call)) = text.split_once("call kfunc ") else {
+        return text.to_owned();
+    };
+    let (name, rest) = call.split_at(call.find(' ').unwrap_or(call.len()));
+    format!("{before}call kernel-function#{}{rest}", btf::kfunc_id(name))
 }
 
 fn global_func(text: &str) -> GlobalFunc {
@@ -266,6 +285,7 @@ fn map_facts(text: &str, types: Option<&Btf>) -> MapFacts {
         writeonly_prog: false,
         frozen: None,
         spin_lock: None,
+        timer: None,
         inner: None,
         kptrs: Vec::new(),
     };
@@ -289,6 +309,7 @@ fn map_facts(text: &str, types: Option<&Btf>) -> MapFacts {
                     ty: ty.expect("the kernel has the struct"),
                 });
             }
+            "timer" => map.timer = Some(number()),
             "inner" => {
                 let rest: Vec<&str> = words.by_ref().collect();
                 map.inner = Some(Box::new(map_facts(&rest.join(" "), types)));

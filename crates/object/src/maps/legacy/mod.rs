@@ -102,6 +102,7 @@ pub(super) fn declared(elf: &Elf<'_>, btf: Option<&Btf>, locks: &Locks<'_>) -> R
         if let (Some(btf), Some(&annotation)) = (btf, types.annotations.get(symbol.name)) {
             (spec.key_type, spec.value_type) = key_and_value(btf, annotation, &spec);
             spec.spin_lock = locks.find(name, spec.value_type)?;
+            spec.timer = locks.find_timer(spec.value_type)?;
         }
         definitions.push(definition);
         maps.push(DeclaredMap {

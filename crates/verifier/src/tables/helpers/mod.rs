@@ -69,6 +69,10 @@ pub const KTIME_GET_COARSE_NS: u32 = 160;
 #[doc(alias = "BPF_FUNC_snprintf")]
 pub const SNPRINTF: u32 = 165;
 
+/// `bpf_timer_init`.
+#[doc(alias = "BPF_FUNC_timer_init")]
+pub const TIMER_INIT: u32 = 169;
+
 /// Helpers that return their argument as another sort of socket: a reference stays one.
 pub(crate) const SOCKET_CASTS: [u32; 8] = [95, 96, 136, 137, 138, 139, 140, 196];
 

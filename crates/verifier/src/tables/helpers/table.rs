@@ -11,7 +11,7 @@ use crate::facts::ProgramKind::{
     CgroupSysctl, Fexit, FmodRet, Iter, LircMode2, Lsm, LwtIn, LwtSeg6Local, LwtXmit, PerfEvent, SkLookup, SkMsg,
     SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall,
 };
-use crate::facts::{ArgType, HelperProto, MapKind, RetType};
+use crate::facts::{ArgType, CallsBack, HelperProto, MapKind, RetType};
 
 const DEVICES: &str = "there are no network devices and no buffers of the kernel in user space";
 const SOCKETS: &str = "it works on sockets of the kernel, which user space has no access to";
@@ -312,13 +312,15 @@ helpers! {
     162 sock_from_file(Btf("file")) -> BtfOrNull("socket"), for TRACE.with(&[Syscall]), excluded: Some(SOCKETS);
     163 check_mtu(Context, Anything, FixedMutMem(4), Anything, Anything) -> Integer, for TC.and(XDP),
         gpl_only: true, excluded: Some(DEVICES);
-    164 for_each_map_elem(ConstMap, Callback, StackOrNull, Anything) -> Integer, for EVERY, maps: FOR_EACH;
+    164 for_each_map_elem(ConstMap, Callback, StackOrNull, Anything) -> Integer, for EVERY, maps: FOR_EACH,
+        calls_back: Some(CallsBack::Elements);
     165 snprintf(UninitMemOrNull, SizeOrZero, ConstString, MemOrNull, SizeOrZero) -> Integer, for EVERY, gpl_only: true;
     166 sys_bpf(Anything, Mem, Size) -> Integer, for only(&[Syscall]);
     167 btf_find_by_name_kind(Mem, Size, Anything, Anything) -> Integer, for only(&[Syscall]);
     168 sys_close(Anything) -> Integer, for only(&[Syscall]);
     169 timer_init(Timer, ConstMap, Anything) -> Integer, for EVERY, gpl_only: true;
-    170 timer_set_callback(Timer, Callback) -> Integer, for EVERY, gpl_only: true;
+    170 timer_set_callback(Timer, Callback) -> Integer, for EVERY, gpl_only: true,
+        calls_back: Some(CallsBack::Later);
     171 timer_start(Timer, Anything, Anything) -> Integer, for EVERY, gpl_only: true;
     172 timer_cancel(Timer) -> Integer, for EVERY, gpl_only: true;
     173 get_func_ip(Context) -> Integer, for TRAMPOLINE.and(KPROBE).with(&[Lsm]), gpl_only: true;
@@ -331,7 +333,7 @@ helpers! {
         excluded: Some(VARIABLES);
     180 find_vma(Btf("task_struct"), Anything, Callback, StackOrNull, Anything) -> Integer, for EVERY,
         excluded: Some(TASKS);
-    181 loop(Anything, Callback, StackOrNull, Anything) -> Integer, for EVERY;
+    181 loop(Anything, Callback, StackOrNull, Anything) -> Integer, for EVERY, calls_back: Some(CallsBack::Turns);
     182 strncmp(Mem, Size, ConstString) -> Integer, for EVERY;
     183 get_func_arg(Context, Anything, FixedUninitMem(8)) -> Integer, for TRAMPOLINE.with(&[Lsm]);
     184 get_func_ret(Context, FixedUninitMem(8)) -> Integer, for only(&[Fexit, FmodRet, Lsm]);

@@ -1,0 +1,124 @@
+//! Calls of kfuncs.
+
+use hitless_isa::Reg;
+
+use super::call::{arg_reg, wrong_type};
+use super::memory::Bytes;
+use super::{Context, dynptr};
+use crate::domain::iterator::OpenIterator;
+use crate::domain::pointer::PointerKind;
+use crate::domain::stack::{FRAME_SIZE, slots_of};
+use crate::domain::value::Value;
+use crate::error::Failure;
+use crate::facts::{IteratorType, KfuncArg};
+use crate::state::State;
+use crate::tables::kfuncs::IteratorStep;
+
+/// The kfunc may be called by programs, and can be offered.
+pub(super) fn callable(cx: &Context<'_, '_>) -> Result<(), Failure> {
+    let Some(proto) = cx.program.called_kfunc(cx.pc) else {
+        return Ok(());
+    };
+    let name = &proto.name;
+    if let Some(reason) = proto.excluded {
+        let message = format!("kernel function {name} is not available in user space: {reason}");
+        return Err(Failure::new(reason, message));
+    }
+    if proto.known.is_none() {
+        let message = format!("calling kernel function {name} is not allowed");
+        return Err(Failure::new("a kfunc that is not known", message));
+    }
+    if let Some(what) = proto.unsupported() {
+        return Err(Failure::new(what, format!("{name}: {what} are not supported")));
+    }
+    Ok(())
+}
+
+/// The argument in this position is what the kfunc takes.
+pub(super) fn argument(cx: &mut Context<'_, '_>, index: u8) -> Result<(), Failure> {
+    let Some(proto) = cx.program.called_kfunc(cx.pc) else {
+        return Ok(());
+    };
+    let reg = arg_reg(index);
+    let value = cx.state.reg(reg);
+    match proto.args().nth(index.into()) {
+        Some(KfuncArg::Ignored) | None => Ok(()),
+        _ if value == Value::Uninit => Err(Failure::new("nothing", format!("R{} !read_ok", reg.index()))),
+        Some(KfuncArg::Number) if value.as_scalar().is_none() => {
+            let message = format!("R{} is not a scalar", reg.index());
+            Err(Failure::new(value.to_string(), message))
+        }
+        Some(KfuncArg::Iterator(ty)) => match proto.iterator() {
+            Some((_, IteratorStep::New)) => uninitialized(cx, reg, &value, ty),
+            _ => initialized(cx, reg, &value, ty),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Frame and offset of the place for an iterator that a pointer points to.
+pub(crate) fn iterator_place(value: &Value, ty: IteratorType) -> Option<(u8, i64)> {
+    let pointer = value.as_pointer()?;
+    let PointerKind::Stack { frame } = pointer.kind else {
+        return None;
+    };
+    let off = pointer.constant_offset()?;
+    (off % 8 == 0 && (-FRAME_SIZE..=-i64::from(ty.size)).contains(&off)).then_some((frame, off))
+}
+
+/// The iterator that a pointer points to, and its frame.
+pub(crate) fn iterator_at(state: &State, value: &Value, ty: IteratorType) -> Option<(u8, OpenIterator)> {
+    let (frame, off) = iterator_place(value, ty)?;
+    let mut found = state.stack(frame).iterators(off, ty.size.into());
+    found
+        .find(|iterator| iterator.off == off && iterator.ty == ty)
+        .map(|iterator| (frame, *iterator))
+}
+
+/// The pointer is to the stack; returns whether an iterator can be there.
+fn on_stack(reg: Reg, value: &Value, ty: IteratorType) -> Result<Option<(u8, i64)>, Failure> {
+    let pointer = value.as_pointer().map(|pointer| pointer.kind);
+    match pointer {
+        Some(PointerKind::Stack { .. }) => Ok(iterator_place(value, ty)),
+        Some(_) => {
+            let message = format!("arg#{} expected pointer to an iterator on stack", reg.index() - 1);
+            Err(Failure::new(value.to_string(), message))
+        }
+        None => Err(wrong_type(value, reg, "fp")),
+    }
+}
+
+/// There is such an iterator.
+fn initialized(cx: &mut Context<'_, '_>, reg: Reg, value: &Value, ty: IteratorType) -> Result<(), Failure> {
+    on_stack(reg, value, ty)?;
+    let Some((frame, OpenIterator { off, .. })) = iterator_at(cx.state, value, ty) else {
+        let message = format!("expected an initialized {} as arg #{}", ty.name, reg.index() - 1);
+        return Err(Failure::new(value.to_string(), message));
+    };
+    cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, off);
+    cx.uses.read(frame, slots_of(off, ty.size.into()));
+    Ok(())
+}
+
+/// There is room for an iterator, and none yet.
+fn uninitialized(cx: &mut Context<'_, '_>, reg: Reg, value: &Value, ty: IteratorType) -> Result<(), Failure> {
+    let size = i64::from(ty.size);
+    let free = |&(frame, off): &(u8, i64)| cx.state.stack(frame).iterators(off, size).next().is_none();
+    let Some((frame, off)) = on_stack(reg, value, ty)?.filter(free) else {
+        let message = format!("expected uninitialized {} as arg #{}", ty.name, reg.index() - 1);
+        return Err(Failure::new(value.to_string(), message));
+    };
+    if let Some(pointer) = value.as_pointer() {
+        let bytes = Bytes {
+            reg: reg.index(),
+            pointer,
+            off: 0,
+            len: size,
+            read: false,
+            write: true,
+        };
+        dynptr::kept(cx, &bytes, frame, off, size)?;
+    }
+    cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, off);
+    Ok(())
+}
