@@ -238,7 +238,7 @@ fn loads_from_objects() {
     for _ in 0..given.unwrap_or(2_000) {
         let (event, arg, id) = &objects[random.below(objects.len() as u64) as usize];
         let size = types.size_of(*id).unwrap_or(8);
-        let mut text = format!("case: {event}\ncontext: tp_btf/{event}\nr2 = *(u64 *)(r1 +{arg})\n");
+        let mut text = format!("case: {event}\ncontext: tp_btf/{event}\nhelpers: all\nr2 = *(u64 *)(r1 +{arg})\n");
         for step in 0..=random.below(2) {
             let bytes = if step == 0 && random.below(2) == 0 {
                 8
@@ -248,6 +248,10 @@ fn loads_from_objects() {
             let limit = u64::from(size.min(30_000)) + 16;
             let off = random.below(limit.div_ceil(bytes)) * bytes;
             text += &format!("r2 = *(u{} *)(r2 +{off})\n", 8 * bytes);
+        }
+        // What helpers think of it tells what was loaded.
+        if random.below(2) == 0 {
+            text += "r1 = r2\ncall task_pt_regs#175\n";
         }
         text += "r0 = 0\nexit\n";
         let case = &support::parse(&text)[0];

@@ -661,6 +661,8 @@ impl<'a> Machine<'a> {
             ContextFieldKind::PacketMeta => self.packet_meta,
             ContextFieldKind::Memory => context_memory(index as u16),
             ContextFieldKind::Unsupported(what) => return Err(format!("{what} were loaded")),
+            // There are no objects, so there is none where there may be none.
+            ContextFieldKind::Object(object) if object.nullable => 0,
             ContextFieldKind::Object(_) => return Err("an object was loaded".to_owned()),
         })
     }
