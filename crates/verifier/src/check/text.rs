@@ -74,7 +74,7 @@ pub(super) fn format(cx: &mut Context<'_, '_>, text: Reg, size: Reg) -> Result<(
     cx.uses.value(size);
     let given = bytes / 8;
     let invalid = |found: String| Err(Failure::new(found, "Invalid format string"));
-    if bytes % 8 != 0 {
+    if !bytes.is_multiple_of(8) {
         return invalid(format!("numbers of {bytes} bytes"));
     }
     match conversions(format) {
