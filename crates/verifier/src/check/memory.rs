@@ -388,7 +388,9 @@ fn sized(bytes: &Bytes<'_>, size: u32, what: &str) -> Result<(i64, i64), Failure
     if variable && (var.s64.min <= -MAX_OFFSET || start + var.s64.min < 0) {
         return bytes.fail(negative(bytes.reg));
     }
-    let Some((min, max)) = bytes.pointer.offsets() else {
+    // As in Linux the unknown part alone has to be bounded, unsigned: what may be negative is not.
+    let unbounded = variable && var.u64.max >= MAX_OFFSET as u64;
+    let Some((min, max)) = bytes.pointer.offsets().filter(|_| !unbounded) else {
         return bytes.fail(format!(
             "R{} unbounded memory access, make sure to bounds check any such access",
             bytes.reg

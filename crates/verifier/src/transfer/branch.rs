@@ -207,7 +207,12 @@ fn packet(state: &mut State, pointer: &Pointer, cond: Cond, holds: bool) -> bool
         _ => return true,
     };
     if before {
-        let end = if inclusive { pointer.fixed } else { pointer.fixed + 1 };
+        // Linux learns nothing of the first byte from a comparison that leaves no doubt about it.
+        let end = match (inclusive, pointer.fixed) {
+            (true, fixed) => fixed,
+            (false, 0) => 0,
+            (false, fixed) => fixed + 1,
+        };
         extend(state, pointer, end);
         return true;
     }

@@ -43,8 +43,19 @@ const LOOP: u32 = 181;
 /// Bytes of stack that programs use.
 const STACK: i16 = 32;
 
+/// Where keys of lookups are, below the numbers.
+const KEY: i16 = -STACK - 16;
+
 /// The surroundings of the programs, as a case.
-pub const SETTING: &str = "case: generated\nmap: m array value 64\n    r0 = 0\n    exit\n";
+pub const SETTING: &str = "\
+case: generated
+map: m array value 64
+map: a array value 32 entries 4
+map: h hash value 16
+map: c array value 16 frozen 000102037f80ff050000000900000001
+    r0 = 0
+    exit
+";
 
 /// Part of a program. Jumps count parts, not slots.
 enum Part {
@@ -182,7 +193,7 @@ fn part(random: &mut Random, room: usize, calls: bool) -> Part {
     };
     let size = random.pick(&SIZES);
     let one = |insn| Part::Insns(vec![insn]);
-    match random.below(if calls { 19 } else { 16 }) {
+    match random.below(if calls { 26 } else { 23 }) {
         0..4 => {
             let op = random.pick(&OPS);
             let shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
@@ -235,16 +246,7 @@ fn part(random: &mut Random, room: usize, calls: bool) -> Part {
             base: Reg::R10,
             off: stack_offset(random, size),
         }),
-        11 if random.below(4) == 0 => {
-            let size = random.pick(&[Size::W, Size::Dw]);
-            one(Instruction::Atomic {
-                size,
-                op: random.pick(&[AtomicOp::Add { fetch: true }, AtomicOp::Xchg, AtomicOp::CmpXchg]),
-                base: Reg::R10,
-                off: stack_offset(random, size),
-                src: a,
-            })
-        }
+        11 if random.below(4) == 0 => one(atomic(random, size, a)),
         // The stack at an unknown offset.
         11 if random.below(2) == 0 => Part::Insns(vec![
             mov(a, Operand::Reg(b)),
@@ -258,9 +260,34 @@ fn part(random: &mut Random, room: usize, calls: bool) -> Part {
             },
             mov(a, Operand::Imm(number)),
         ]),
-        16 => Part::Call,
-        18 => Part::Iterate(random.pick(&[0, 3, 100]), element(random)),
-        17 => Part::Loop(random.pick(&[1, 2, 10, 100_000])),
+        12 => Part::Insns(lookup(random, a)),
+        13 => Part::Insns(checksum(random, a)),
+        14 => Part::Insns(packet(random, a)),
+        15 => Part::Insns(constant(random, a, size)),
+        // A copy at a distance that another register has.
+        16 => Part::Insns(vec![
+            mov(a, Operand::Reg(b)),
+            mov(Reg::R0, Operand::Imm(random.below(40) as i32 - 8)),
+            alu(random.pick(&[AluOp::Add, AluOp::Sub]), a, Operand::Reg(Reg::R0)),
+        ]),
+        // A number with bounds.
+        17 => Part::Insns(vec![
+            mov(a, Operand::Reg(b)),
+            alu(
+                random.pick(&[AluOp::And, AluOp::And, AluOp::And, AluOp::Mod]),
+                a,
+                Operand::Imm(1 + random.below(70) as i32),
+            ),
+        ]),
+        18 => one(Instruction::MovSx {
+            width: Width::W64,
+            bits: 32,
+            dst: a,
+            src: b,
+        }),
+        23 => Part::Call,
+        24 => Part::Iterate(random.pick(&[0, 3, 100]), element(random)),
+        25 => Part::Loop(random.pick(&[1, 2, 10, 100_000])),
         _ => Part::Skip(
             jump(width, random.pick(&CONDS), a, src),
             random.below(room as u64 + 1) as usize,
@@ -268,11 +295,221 @@ fn part(random: &mut Random, room: usize, calls: bool) -> Part {
     }
 }
 
+/// An atomic on numbers: on the stack, or in the map value.
+fn atomic(random: &mut Random, size: Size, reg: Reg) -> Instruction {
+    let (base, off) = match random.below(3) {
+        0 => (Reg::R6, 8 * random.below(8) as i16),
+        _ => (Reg::R10, stack_offset(random, size)),
+    };
+    match (random.below(4), size) {
+        (0, _) => Instruction::LoadAcquire {
+            size,
+            dst: reg,
+            base,
+            off,
+        },
+        (1, _) => Instruction::StoreRelease {
+            size,
+            base,
+            off,
+            src: reg,
+        },
+        (_, Size::W | Size::Dw) => {
+            let fetch = random.below(2) == 0;
+            let op = random.pick(&[
+                AtomicOp::Add { fetch },
+                AtomicOp::Or { fetch },
+                AtomicOp::And { fetch },
+                AtomicOp::Xor { fetch },
+                AtomicOp::Xchg,
+                AtomicOp::CmpXchg,
+            ]);
+            Instruction::Atomic {
+                size,
+                op,
+                base,
+                off,
+                src: reg,
+            }
+        }
+        _ => Instruction::LoadAcquire {
+            size,
+            dst: reg,
+            base,
+            off,
+        },
+    }
+}
+
+/// Numbers for the argument registers, which a call has clobbered.
+fn arguments(code: &mut Vec<Instruction>) {
+    code.push(mov(Reg::R1, Operand::Imm(3)));
+    code.extend([2, 3, 4, 5].map(|n| load(Size::B, reg(n), Reg::R6, n as i16)));
+}
+
+/// Looks up a key, a constant or a number, and uses what is found, whether or not it was compared with NULL.
+fn lookup(random: &mut Random, number: Reg) -> Vec<Instruction> {
+    let (map, value) = random.pick(&[(1, 32), (1, 32), (2, 16)]);
+    let size = random.pick(&[Size::W, Size::W, Size::W, Size::Dw, Size::B]);
+    let at = KEY + random.pick(&[0, 0, 0, 4]);
+    let key = match random.below(3) {
+        0 => Operand::Reg(number),
+        _ => Operand::Imm(random.below(5) as i32),
+    };
+    let mut code = vec![
+        Instruction::Store {
+            size,
+            base: Reg::R10,
+            off: if size == Size::Dw { KEY } else { at },
+            src: key,
+        },
+        Instruction::LoadImm64 {
+            dst: Reg::R1,
+            imm: Imm64::MapIdx(map),
+        },
+        mov(Reg::R2, Operand::Reg(Reg::R10)),
+        alu(AluOp::Add, Reg::R2, Operand::Imm(at.into())),
+        Instruction::Call(CallTarget::Helper(1)),
+    ];
+    if random.below(8) != 0 {
+        code.push(Instruction::Jump {
+            width: Width::W64,
+            cond: Cond::Eq,
+            dst: Reg::R0,
+            src: Operand::Imm(0),
+            off: 2,
+        });
+    }
+    code.push(load(
+        random.pick(&SIZES),
+        Reg::R2,
+        Reg::R0,
+        random.below(value - 6) as i16,
+    ));
+    code.push(mov(Reg::R0, Operand::Reg(Reg::R2)));
+    // Otherwise it is the pointer, or zero.
+    code.push(mov(Reg::R0, Operand::Imm(random.number() as i32)));
+    arguments(&mut code);
+    code
+}
+
+/// Gives a helper memory of a size that a number says, or perhaps none.
+fn checksum(random: &mut Random, number: Reg) -> Vec<Instruction> {
+    let mut code = vec![mov(Reg::R0, Operand::Reg(number))];
+    let limit = Operand::Imm(random.pick(&[3, 4, 7, 8, 15, 20, 31, 40]));
+    match random.below(4) {
+        0 => code.push(alu(AluOp::And, Reg::R0, limit)),
+        1 => code.push(alu(AluOp::And, Reg::R0, Operand::Imm(random.below(40) as i32))),
+        2 => code.push(mov(Reg::R0, limit)),
+        _ => {
+            let width = random.pick(&[Width::W32, Width::W64]);
+            let (dst, src, off) = (Reg::R0, limit, 1);
+            let cond = random.pick(&[Cond::Lt, Cond::Le, Cond::Lt, Cond::Le, Cond::Slt]);
+            code.push(Instruction::Jump {
+                width,
+                cond,
+                dst,
+                src,
+                off,
+            });
+            code.push(mov(Reg::R0, Operand::Imm(4)));
+        }
+    }
+    code.push(mov(Reg::R2, Operand::Reg(Reg::R0)));
+    code.extend(match random.below(3) {
+        0 => [
+            mov(Reg::R1, Operand::Reg(Reg::R6)),
+            alu(AluOp::Add, Reg::R1, Operand::Imm(random.below(28) as i32)),
+        ],
+        1 => [
+            mov(Reg::R1, Operand::Imm(0)),
+            alu(AluOp::And, Reg::R2, Operand::Imm(random.pick(&[0, 0, 0, 4]))),
+        ],
+        _ => [
+            mov(Reg::R1, Operand::Reg(Reg::R10)),
+            alu(AluOp::Add, Reg::R1, Operand::Imm(-64)),
+        ],
+    });
+    code.extend([
+        mov(Reg::R3, Operand::Imm(0)),
+        mov(Reg::R4, Operand::Imm(0)),
+        mov(Reg::R5, Operand::Imm(0)),
+        Instruction::Call(CallTarget::Helper(28)),
+    ]);
+    arguments(&mut code);
+    code
+}
+
+/// Loads from the packet somewhere behind a number, if that is not behind its end.
+fn packet(random: &mut Random, number: Reg) -> Vec<Instruction> {
+    let mask = random.pick(&[7, 15, 0xff, 0xfff, 0xffff, 0x1ffff]);
+    let size = random.pick(&SIZES);
+    let len = size.bytes() as i32 + random.below(3) as i32;
+    let off = if random.below(8) == 0 {
+        -1
+    } else {
+        random.below(3) as i16
+    };
+    let swapped = random.below(2) == 0;
+    let (dst, src) = if swapped {
+        (Reg::R8, Reg::R5)
+    } else {
+        (Reg::R5, Reg::R8)
+    };
+    let cond = match (random.below(8), swapped) {
+        (0, _) => random.pick(&CONDS),
+        (_, true) => random.pick(&[Cond::Lt, Cond::Le]),
+        (_, false) => random.pick(&[Cond::Gt, Cond::Ge]),
+    };
+    let op = if random.below(16) == 0 { AluOp::Sub } else { AluOp::Add };
+    vec![
+        mov(Reg::R5, Operand::Reg(number)),
+        alu(AluOp::And, Reg::R5, Operand::Imm(mask)),
+        mov(Reg::R0, Operand::Reg(Reg::R7)),
+        alu(AluOp::Add, Reg::R0, Operand::Imm(random.below(4) as i32)),
+        alu(op, Reg::R0, Operand::Reg(Reg::R5)),
+        mov(Reg::R5, Operand::Reg(Reg::R0)),
+        alu(AluOp::Add, Reg::R5, Operand::Imm(len + i32::from(off))),
+        Instruction::Jump {
+            width: Width::W64,
+            cond,
+            dst,
+            src: Operand::Reg(src),
+            off: 1,
+        },
+        load(size, Reg::R5, Reg::R0, off),
+        mov(Reg::R0, Operand::Imm(1)),
+        mov(Reg::R5, Operand::Imm(2)),
+    ]
+}
+
+/// A constant of the program's data.
+fn constant(random: &mut Random, number: Reg, size: Size) -> Vec<Instruction> {
+    vec![
+        Instruction::LoadImm64 {
+            dst: number,
+            imm: Imm64::MapValueIdx {
+                index: 3,
+                off: random.below(8) as u32,
+            },
+        },
+        Instruction::Load {
+            size,
+            signed: size != Size::Dw && random.below(2) == 0,
+            dst: number,
+            base: number,
+            off: random.below(10) as i16,
+        },
+    ]
+}
+
 /// Uses one of the numbers as an offset; returns the code, in which jumps count slots.
 fn epilogue(random: &mut Random, parts: &mut Vec<Part>) -> Vec<Instruction> {
     let index = reg(random.below(6));
+    let size = random.pick(&SIZES);
+    let less = random.below(8) as i32 / 2 - 1;
     let mut code = Vec::new();
-    if random.below(2) == 0 {
+    if random.below(3) == 0 {
         let limit = Operand::Imm(random.below(70) as i32);
         let check = jump(
             random.pick(&[Width::W32, Width::W64]),
@@ -307,15 +544,15 @@ fn epilogue(random: &mut Random, parts: &mut Vec<Part>) -> Vec<Instruction> {
         },
         alu(AluOp::Add, Reg::R7, Operand::Reg(index)),
         mov(Reg::R9, Operand::Reg(Reg::R7)),
-        alu(AluOp::Add, Reg::R9, Operand::Imm(random.below(10) as i32)),
+        alu(AluOp::Add, Reg::R9, Operand::Imm(size.bytes() as i32 + less)),
         Instruction::Jump {
             width: Width::W64,
-            cond: random.pick(&CONDS[2..6]),
+            cond: random.pick(&[Cond::Gt, Cond::Ge, Cond::Gt, Cond::Ge, Cond::Lt]),
             dst: Reg::R9,
             src: Operand::Reg(Reg::R8),
             off: 1,
         },
-        load(random.pick(&SIZES), Reg::R0, Reg::R7, 0),
+        load(size, Reg::R0, Reg::R7, 0),
         mov(Reg::R0, Operand::Imm(0)),
         Instruction::Exit,
     ]);
@@ -405,13 +642,9 @@ fn turn(random: &mut Random) -> Vec<Instruction> {
 /// Lays the parts out one after the other.
 fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<Insn> {
     // After a call the arguments are loaded again.
-    let reload = || {
-        let loads = [2, 3, 4, 5].map(|n| load(Size::B, reg(n), Reg::R6, n as i16));
-        [mov(Reg::R1, Operand::Imm(3))].into_iter().chain(loads)
-    };
     let call = |off| {
         let mut code = vec![Instruction::Call(CallTarget::Subprog(off))];
-        code.extend(reload());
+        arguments(&mut code);
         code
     };
     // The address is loaded in the second slot.
@@ -427,7 +660,7 @@ fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<
             mov(Reg::R4, Operand::Imm(0)),
             Instruction::Call(CallTarget::Helper(LOOP)),
         ];
-        code.extend(reload());
+        arguments(&mut code);
         code
     };
     let iterate = |end: i32, body: &[Instruction]| {
@@ -463,7 +696,7 @@ fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<
         code.extend(place);
         code.push(kfunc("bpf_iter_num_destroy"));
         code.push(mov(Reg::R0, Operand::Imm(0)));
-        code.extend(reload());
+        arguments(&mut code);
         code
     };
     let slots = |insns: &[Instruction]| insns.iter().map(Instruction::slots).sum::<usize>();
