@@ -57,7 +57,7 @@ fn maps() -> [MapFacts; 1] {
 /// Has the kernel verify it.
 fn ask_linux(insns: &[Insn]) -> Option<Outcome> {
     let xdp = program_types::of(ProgramKind::Xdp);
-    kernel::load_with(insns, &maps(), xdp.into(), LogLevel::Cost).ok()
+    kernel::load_with(insns, &maps(), None, xdp.into(), LogLevel::Cost).ok()
 }
 
 /// Verifies once; returns the cost and whether it was accepted.
