@@ -4,12 +4,14 @@
 //! It does not depend on what the runtime can host: loading and verifying begin here, and loading then has its own limits
 //! ([`load`](crate::load)).
 
+use hitless_btf::Btf;
 use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{MapEvent, MapSpec, ObjectSpec, ProgramSpec, SectionKind};
 use hitless_verifier::{
     ContextFacts, GlobalFunc, HelperProto, KfuncProto, Log, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection,
     SourceLine, Verified, tables, verify, verify_logged,
 };
+use tables::program_types::{ContextError, context_for};
 
 use crate::func::global_funcs;
 
@@ -63,19 +65,39 @@ impl<'a> Sort<'a> {
         }
     }
 
-    /// What such programs are given, if it does not depend on what they are attached to.
-    pub(crate) fn context(&self) -> Option<ContextFacts> {
-        let context = match self.event {
-            Some(MapEvent::Update) => tables::program_types::map_trace_update(),
-            Some(MapEvent::Delete) => tables::program_types::map_trace_delete(),
-            Some(MapEvent::Evict) => return None,
-            None => tables::program_types::context(self.kind)?,
+    /// What such programs are given, if they are attached to `target`, which the types of the host describe; or why that is
+    /// not known.
+    pub(crate) fn context(&self, target: Option<&str>, types: Option<&Btf>) -> Result<ContextFacts, ContextError> {
+        let target = match self.event {
+            Some(MapEvent::Update) => Some("update_elem"),
+            Some(MapEvent::Delete) => Some("delete_elem"),
+            Some(MapEvent::Evict) => Some("evict_elem"),
+            None => target,
         };
-        Some(ContextFacts {
+        Ok(ContextFacts {
             sleepable: self.sleepable,
-            ..context
+            ..context_for(self.kind, target, types)?
         })
     }
+}
+
+/// What a program is attached to, in the words of [`context_for`]: what its section names, or the member that it implements
+/// of a struct.
+pub(crate) fn target(object: &ObjectSpec, spec: &ProgramSpec, sort: &Sort<'_>) -> Option<String> {
+    if sort.kind != ProgramKind::StructOps {
+        return sort.target.map(str::to_owned);
+    }
+    let index = object.programs.iter().position(|program| program.name == spec.name)?;
+    let btf = object.btf.as_ref()?;
+    let structs = object.maps.iter().filter_map(|map| map.struct_ops.as_ref());
+    structs
+        .flat_map(|ops| ops.functions.iter().map(move |function| (ops, function)))
+        .find(|(_, function)| function.program == index)
+        .and_then(|(ops, function)| {
+            let mut members = btf.members(ops.ty).iter();
+            let member = members.find(|member| member.bit_offset == function.offset * 8)?;
+            Some(format!("{}.{}", ops.type_name, member.name))
+        })
 }
 
 /// What a map of an object is like, or why there is no such map.
@@ -103,6 +125,26 @@ pub(crate) fn map_facts(spec: &MapSpec) -> Result<MapFacts, String> {
     })
 }
 
+/// Why programs of a sort may not use such a map, in the kernel's words.
+pub(crate) fn forbidden_map(kind: ProgramKind, map: &MapFacts) -> Option<&'static str> {
+    let observes = matches!(
+        kind,
+        ProgramKind::Kprobe
+            | ProgramKind::KprobeSession
+            | ProgramKind::Tracepoint
+            | ProgramKind::PerfEvent
+            | ProgramKind::RawTracepoint
+            | ProgramKind::RawTracepointWritable
+    );
+    match kind {
+        _ if map.spin_lock.is_none() => None,
+        // They may interrupt the holder of the lock.
+        _ if observes => Some("tracing progs cannot use bpf_spin_lock yet"),
+        ProgramKind::SocketFilter => Some("socket filter progs cannot use bpf_spin_lock yet"),
+        _ => None,
+    }
+}
+
 /// The maps that instructions name, by index.
 pub(crate) fn used_maps(insns: &[Insn]) -> impl Iterator<Item = usize> {
     (0..insns.len()).filter_map(|pc| match decode(insns, pc) {
@@ -124,6 +166,7 @@ pub(crate) fn whole(data: &[u8], value_size: u32) -> Vec<u8> {
 /// Everything that [`ProgramInput`] borrows, but for the maps.
 pub(crate) struct ProgramFacts<'a> {
     spec: &'a ProgramSpec,
+    types: Option<&'a Btf>,
     context: ContextFacts,
     helpers: Vec<HelperProto>,
     kfuncs: Vec<KfuncProto>,
@@ -135,13 +178,14 @@ pub(crate) struct ProgramFacts<'a> {
 
 impl<'a> ProgramFacts<'a> {
     /// The facts about a program of a relocated object, that is given this and may call these helpers, and kernel functions
-    /// that nothing speaks against.
+    /// that nothing speaks against, where the host's objects are of these types.
     pub(crate) fn new(
         object: &ObjectSpec,
         spec: &'a ProgramSpec,
         context: ContextFacts,
         helpers: Vec<HelperProto>,
         excluded: impl Fn(&KfuncProto) -> Option<&'static str>,
+        types: Option<&'a Btf>,
     ) -> ProgramFacts<'a> {
         let kfuncs = spec.kfuncs.iter().map(|kfunc| {
             let proto = KfuncProto::new(kfunc.id, 0, &kfunc.name);
@@ -162,6 +206,7 @@ impl<'a> ProgramFacts<'a> {
         });
         ProgramFacts {
             spec,
+            types,
             helpers,
             kfuncs: kfuncs.collect(),
             gpl_compatible: is_gpl_compatible(&object.license),
@@ -185,7 +230,7 @@ impl<'a> ProgramFacts<'a> {
             lines: &self.lines,
             poisoned: &self.poisoned,
             global_funcs: &self.global_funcs,
-            types: None,
+            types: self.types,
         };
         match log {
             Some(log) => verify_logged(&input, log),
@@ -225,8 +270,9 @@ mod tests {
             (found.kind, found.sleepable, found.target),
             (ProgramKind::Lsm, true, Some("file_open"))
         );
-        assert!(sort("syscall").context().unwrap().sleepable);
-        assert_eq!(sort("map_trace/flows/EVICT_ELEM").context(), None);
+        assert!(sort("syscall").context(None, None).unwrap().sleepable);
+        assert!(sort("map_trace/flows/UPDATE_ELEM").context(None, None).is_ok());
+        assert!(sort("map_trace/flows/EVICT_ELEM").context(None, None).is_err());
         assert!(Sort::of(SectionKind::of("nothing")).is_err());
     }
 
@@ -240,6 +286,19 @@ mod tests {
             };
             assert_eq!(sort(section).kind, ty.kind, "{section}");
         }
+    }
+
+    #[test]
+    fn who_may_lock() {
+        let spec = MapSpec {
+            map_type: 2,
+            spin_lock: Some(0),
+            ..MapSpec::default()
+        };
+        let map = map_facts(&spec).unwrap();
+        assert!(forbidden_map(ProgramKind::Kprobe, &map).is_some());
+        assert!(forbidden_map(ProgramKind::SocketFilter, &map).is_some());
+        assert_eq!(forbidden_map(ProgramKind::Tc, &map), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hitless_object::{
     AttachType, MapEvent, MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, SectionKind, map_type_name,
 };
-use hitless_verifier::{HelperProto, MapFacts, MapKind, Rejection, tables};
+use hitless_verifier::{HelperProto, KfuncProto, MapFacts, MapKind, Rejection, tables};
 
 use crate::env::HELPERS;
 use crate::facts::{F_RDONLY_PROG, ProgramFacts, whole};
@@ -248,14 +248,13 @@ impl Runtime {
             ProgramType::MapTrace(_) => tables::helpers::map_trace(),
         };
         let helpers = helpers.iter().map(offered).collect();
-        let verified = ProgramFacts::new(object, spec, program_type.context(), helpers, |proto| {
-            proto.excluded.or(Some("hitless does not offer it yet"))
-        })
-        .verify(facts, None)
-        .map_err(|source| LoadError::Rejected {
-            program: spec.name.clone(),
-            source,
-        })?;
+        let excluded = |proto: &KfuncProto| proto.excluded.or(Some("hitless does not offer it yet"));
+        let verified = ProgramFacts::new(object, spec, program_type.context(), helpers, excluded, None)
+            .verify(facts, None)
+            .map_err(|source| LoadError::Rejected {
+                program: spec.name.clone(),
+                source,
+            })?;
         self.inner()
             .create_program(&spec.name, &spec.section, program_type, verified, maps.to_vec())
             .map_err(|source| LoadError::Build {

@@ -74,13 +74,18 @@ impl LoadOptions {
         self
     }
 
+    /// The types that programs are relocated against.
+    pub(crate) fn types(&self) -> &core::Target {
+        self.target_btf.as_ref().unwrap_or_else(|| types::target())
+    }
+
     /// The object as it is loaded.
     pub(crate) fn relocate<'a>(&self, spec: &'a ObjectSpec) -> Result<Cow<'a, ObjectSpec>, RelocateError> {
         if !spec.needs_relocation() {
             return Ok(Cow::Borrowed(spec));
         }
         let target = Target {
-            btf: Some(self.target_btf.as_ref().unwrap_or_else(|| types::target())),
+            btf: Some(self.types()),
             kconfig: &|name| self.kconfig.get(name).cloned(),
             symbols: &|name| self.symbols.get(name).copied(),
             kernel_version: KERNEL_VERSION,

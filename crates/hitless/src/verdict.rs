@@ -2,11 +2,13 @@
 
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::{
-    ContextFacts, HelperProto, KfuncProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats,
-    Verified, VerifierError, tables,
+    HelperProto, KfuncProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats, Verified,
+    VerifierError, tables,
 };
 
-use crate::facts::{ProgramFacts, Sort, map_facts, used_maps};
+use hitless_verifier::tables::program_types::ContextError;
+
+use crate::facts::{ProgramFacts, Sort, forbidden_map, map_facts, target, used_maps};
 use crate::load_options::LoadOptions;
 
 /// The most of a log that is kept: as much as libbpf gives the kernel at the most.
@@ -92,14 +94,14 @@ pub enum VerifyError {
         reason: &'static str,
     },
     /// It is not known what the program is given.
-    #[error("program {program}: section {section}: {reason}")]
+    #[error("program {program}: section {section}: what it is given is not known")]
     Context {
         /// The program.
         program: String,
         /// Its section.
         section: String,
         /// Why.
-        reason: String,
+        source: ContextError,
     },
     /// User space cannot host such programs.
     #[error("program {program}: programs in section {section} cannot run in user space: {reason}")]
@@ -121,6 +123,16 @@ pub enum VerifyError {
         /// Its type.
         map_type: &'static str,
         /// Why.
+        reason: &'static str,
+    },
+    /// Programs of this type may not use such a map.
+    #[error("program {program}: map {map}: {reason}")]
+    MapUse {
+        /// The program.
+        program: String,
+        /// The map.
+        map: String,
+        /// Why, in the kernel's words.
         reason: &'static str,
     },
     /// The verifier refused the program.
@@ -223,29 +235,35 @@ fn verify_program(
     if !options.kernel {
         hosted(spec, sort.kind, maps)?;
     }
-    let context = context(spec, &sort)?;
+    for map in used_maps(&spec.insns).filter_map(|index| maps.get(index)) {
+        if let Some(reason) = forbidden_map(sort.kind, map) {
+            return Err(VerifyError::MapUse {
+                program: spec.name.clone(),
+                map: map.name.clone(),
+                reason,
+            });
+        }
+    }
+    let types = options.load.types().btf();
+    let target = target(object, spec, &sort);
+    let context = sort
+        .context(target.as_deref(), Some(types))
+        .map_err(|source| VerifyError::Context {
+            program: spec.name.clone(),
+            section: spec.section.clone(),
+            source,
+        })?;
     let helpers = tables::helpers::of(sort.kind).iter().map(|proto| HelperProto {
         excluded: proto.excluded.filter(|_| !options.kernel),
         ..*proto
     });
     let excluded = |proto: &KfuncProto| proto.excluded.filter(|_| !options.kernel);
-    ProgramFacts::new(object, spec, context, helpers.collect(), excluded)
+    ProgramFacts::new(object, spec, context, helpers.collect(), excluded, Some(types))
         .verify(maps, Some(log))
         .map_err(|source| VerifyError::Rejected {
             program: spec.name.clone(),
             source,
         })
-}
-
-fn context(spec: &ProgramSpec, sort: &Sort<'_>) -> Result<ContextFacts, VerifyError> {
-    sort.context().ok_or_else(|| VerifyError::Context {
-        program: spec.name.clone(),
-        section: spec.section.clone(),
-        reason: match tables::program_types::of(sort.kind).excluded() {
-            Some(reason) => format!("the context of such programs is not known: {reason}"),
-            None => "what it is given depends on what it is attached to, which is not known".to_owned(),
-        },
-    })
 }
 
 /// Refuses what cannot be hosted in user space: the sort of program, and maps that it uses.
