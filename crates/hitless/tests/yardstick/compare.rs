@@ -65,6 +65,7 @@ fn ask(spec: &ObjectSpec, program: &str, load: &LoadOptions, kernel: bool) -> Ou
                 let error = &source.errors[0];
                 Ours::Refused(format!("{} (insn {}: {})", error.message, error.pc, error.insn))
             }
+            (VerifyError::Context { source, .. }, _) => Ours::Refused(source.to_string()),
             (error, _) => Ours::Refused(error.to_string()),
         },
         None => Ours::Unknown("no such program here".to_owned()),
@@ -86,7 +87,11 @@ pub(crate) fn compare(linux: &Linux, object: &Path, load: &LoadOptions) -> Resul
         let mut processed = None;
         let (class, ours) = match (everything, &theirs) {
             (Ours::Crash, _) => (Class::Crash, "panic".to_owned()),
-            (Ours::Accepted(_), Verdict::Refused(_)) => (Class::FalseAccept, "accepted".to_owned()),
+            (Ours::Accepted(_), Verdict::Refused(theirs)) => match ask(&spec, &program.name, load, false) {
+                // Kernels are built without some helpers that only they can offer.
+                Ours::Excluded(reason) if theirs.contains("cannot use helper") => (Class::NotComparable, reason),
+                _ => (Class::FalseAccept, "accepted".to_owned()),
+            },
             (Ours::Accepted(count), Verdict::Accepted) => {
                 processed = answer.and_then(|answer| Some((count, answer.processed()?)));
                 match ask(&spec, &program.name, load, false) {
