@@ -530,7 +530,7 @@ impl<'a> Machine<'a> {
             return Ok(None);
         }
         let frames = self.callers.len();
-        if !self.loops.last().is_some_and(|called| called.frames == frames) {
+        if self.loops.last().is_none_or(|called| called.frames != frames) {
             let turns = self.random.below(6);
             let most = if id == LOOP { self.regs[1] } else { 2 };
             let left = turns.min(most);
