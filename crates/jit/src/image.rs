@@ -69,10 +69,21 @@ pub struct Image {
     pub pcs: Vec<usize>,
     /// The verifier's facts, by slot.
     pub facts: Facts,
-    /// Bytes of stack that each subprogram uses, keyed by its first operation.
-    pub frames: Vec<(usize, u32)>,
+    /// The subprograms, the main program first, in the order of their operations.
+    pub frames: Vec<Frame>,
     /// Where the runtime keeps each context field.
     pub fields: Vec<HostField>,
+}
+
+/// A subprogram, and the stack that it needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// Its first operation.
+    pub first: usize,
+    /// How many bytes of stack it uses.
+    pub stack_depth: u32,
+    /// Whether its stack has to be zero when it is entered.
+    pub clear: bool,
 }
 
 /// Where the runtime keeps a context field, in its own context struct.

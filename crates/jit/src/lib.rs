@@ -4,14 +4,15 @@
 //! accesses converted to the runtime's layout, map references resolved, and, in the traced [`Variant`], the calls of map
 //! tracing inserted. An [`Engine`] makes [`Code`] of an image. The runtime knows these two traits and no engine by name.
 //!
-//! The one engine so far is the checked [`interp::Interpreter`]: it tests every memory access against what the verifier
-//! promised, and so is the oracle for every faster one.
+//! There are two. [`native::Compiler`] makes native code, which checks nothing. The checked [`interp::Interpreter`] tests
+//! every memory access against what the verifier promised, and so is the oracle for the other.
 
 mod image;
 pub mod interp;
 mod lower;
+pub mod native;
 
-pub use image::{HostField, Image, LowerError, LowerInput, MapAddresses, Op, Variant};
+pub use image::{Frame, HostField, Image, LowerError, LowerInput, MapAddresses, Op, Variant};
 pub use lower::lower;
 
 use std::sync::Arc;

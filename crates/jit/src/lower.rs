@@ -10,7 +10,7 @@
 use hitless_isa::{CallTarget, DecodeError, Imm64, Instruction, Reg, Size, decode};
 use hitless_verifier::{InsnFacts, Region};
 
-use crate::{HostField, Image, LowerError, LowerInput, Op, Variant};
+use crate::{Frame, HostField, Image, LowerError, LowerInput, Op, Variant};
 
 /// `bpf_map_update_elem()`, followed by a call of its tracers.
 const MAP_UPDATE_ELEM: u32 = 2;
@@ -46,7 +46,11 @@ pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
                 what: "a subprogram outside of the program",
             });
         };
-        frames.push((op, subprog.stack_depth));
+        frames.push(Frame {
+            first: op,
+            stack_depth: subprog.stack_depth,
+            clear: subprog.clear_stack,
+        });
     }
     let field = |field: &hitless_verifier::ContextField| HostField {
         off: field.host_off,

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Environment, assemble, compiled, decreed, lowered, run};
+use std::sync::Arc;
+
+use common::{Environment, assemble, decreed, engines, lowered, run};
 use hitless_isa::Insn;
 use hitless_jit::Variant;
 
@@ -11,6 +13,7 @@ const CASES: &str = include_str!("data/bpf_conformance.jsonl");
 
 #[test]
 fn every_case_has_its_result() {
+    let engines = engines();
     let (mut count, mut wrong) = (0, Vec::new());
     for case in CASES.lines() {
         let name = field(case, "name");
@@ -25,11 +28,16 @@ fn every_case_has_its_result() {
         );
         let verified = decreed(insns);
         for variant in [Variant::Plain, Variant::Traced] {
-            let mut memory = memory.clone();
-            let code = compiled(lowered(&verified, variant));
-            let result = run(&*code, &mut Environment::of(&mut memory));
-            if result != Ok(expected) {
-                wrong.push(format!("{name} ({variant:?}): expected {expected:#x}, got {result:x?}"));
+            let image = Arc::new(lowered(&verified, variant));
+            for (engine, compiler) in &engines {
+                let mut memory = memory.clone();
+                let code = compiler.compile(Arc::clone(&image)).expect("compiles");
+                let result = run(&*code, &mut Environment::of(&mut memory));
+                if result != Ok(expected) {
+                    wrong.push(format!(
+                        "{name} ({engine}, {variant:?}): expected {expected:#x}, got {result:x?}"
+                    ));
+                }
             }
         }
         count += 1;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Environment, MEMORY, assemble, compiled, decreed, lowered, run};
-use hitless_jit::{Image, LowerError, LowerInput, MapAddresses, Op, Variant, lower};
+use hitless_jit::{Frame, Image, LowerError, LowerInput, MapAddresses, Op, Variant, lower};
 use hitless_verifier::{ContextFacts, ContextField, ContextFieldKind, Region, Verified, Widths};
 
 const VALUE: Region = Region::MapValue { map: 0 };
@@ -149,7 +149,11 @@ fn insertions_and_the_jumps_around_them() {
     );
     assert_eq!(
         lower_as(&verified, Variant::Traced).unwrap().frames,
-        [(0, 512), (14, 512)]
+        [0, 14].map(|first| Frame {
+            first,
+            stack_depth: 512,
+            clear: false
+        })
     );
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hitless_isa::{CallTarget, Insn, Instruction, asm, decode};
 use hitless_jit::interp::Interpreter;
+use hitless_jit::native::Compiler;
 use hitless_jit::{Code, Engine, Env, Image, LowerInput, Trap, Variant, lower};
 use hitless_verifier::{ContextFacts, Facts, Region, Stats, Subprog, Verified};
 
@@ -81,6 +82,17 @@ pub(crate) fn lowered(verified: &Verified, variant: Variant) -> Image {
 
 pub(crate) fn compiled(image: Image) -> Box<dyn Code> {
     Interpreter::default().compile(Arc::new(image)).expect("compiles")
+}
+
+/// Every engine, with its name.
+pub(crate) fn engines() -> [(&'static str, Box<dyn Engine>); 2] {
+    [
+        ("interpreter", Box::new(Interpreter::default())),
+        (
+            "compiler",
+            Box::new(Compiler::new().expect("a compiler for this processor")),
+        ),
+    ]
 }
 
 /// Knows one stretch of memory and helpers that return their number plus their first argument, except

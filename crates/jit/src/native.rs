@@ -1,0 +1,73 @@
+//! The compiler: native code by way of Cranelift.
+//!
+//! Each subprogram becomes a native function, each BPF register a variable of it, and its frame a stack slot of as many bytes
+//! as the verifier found it to use. The code checks nothing: what the verifier proved is true of it, or the process is lost,
+//! as a kernel would be. Calls of the runtime go through a handful of entry points (`calls`), which find the environment
+//! in the [`Vm`](calls::Vm) that every function is passed first.
+//!
+//! - Loads and stores are done as often and in the order in which the program does them: other threads and the host see the
+//!   same memory, and BPF C says `volatile` where it matters, of which the instructions keep no trace. So no alias analysis.
+//! - Division by zero yields 0, a remainder by zero the dividend, and what overflows in C wraps, as the instruction set says.
+//! - Functions keep frame pointers, so that stacks unwind through them.
+//! - Code pages are never writable and executable at once.
+
+mod calls;
+mod code;
+mod translate;
+
+use std::sync::Arc;
+
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+
+use crate::{Code, CompileError, Engine, Image};
+
+/// The compiler. See the [module](self).
+pub struct Compiler {
+    isa: OwnedTargetIsa,
+}
+
+impl std::fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiler").field("isa", &self.isa.name()).finish()
+    }
+}
+
+const ENGINE: &str = "compiler";
+
+fn refused(reason: impl ToString) -> CompileError {
+    CompileError {
+        engine: ENGINE,
+        reason: reason.to_string(),
+    }
+}
+
+impl Compiler {
+    /// A compiler for the processor that this process runs on.
+    ///
+    /// # Errors
+    /// [`CompileError`] if there is none for it.
+    pub fn new() -> Result<Compiler, CompileError> {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "speed"),
+            ("enable_alias_analysis", "false"),
+            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+            ("preserve_frame_pointers", "true"),
+            ("enable_probestack", "false"),
+            ("unwind_info", "false"),
+        ] {
+            flags.set(name, value).map_err(refused)?;
+        }
+        let isa = cranelift_native::builder().map_err(refused)?;
+        let isa = isa.finish(settings::Flags::new(flags)).map_err(refused)?;
+        Ok(Compiler { isa })
+    }
+}
+
+impl Engine for Compiler {
+    fn compile(&self, image: Arc<Image>) -> Result<Box<dyn Code>, CompileError> {
+        let functions = translate::functions(&*self.isa, &image).map_err(refused)?;
+        Ok(Box::new(code::NativeCode::new(&functions).map_err(refused)?))
+    }
+}
