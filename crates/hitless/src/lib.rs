@@ -37,7 +37,7 @@ pub use load_options::{KERNEL_VERSION, LoadOptions};
 pub use map::{Entry, Map, MapCreateError, MapDef, MapError, UpdateFlags};
 pub use program::{BuildError, Program, ProgramType};
 pub use run::{Forked, SyncError};
-pub use runtime::{Options, Runtime};
+pub use runtime::{Engine, Options, Runtime};
 pub use trace::{MAX_TRACERS, TraceEvent};
 pub use verdict::{Verdict, VerifyError, VerifyOptions, verify};
 

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hitless_jit::{Engine, interp::Interpreter};
+use hitless_jit::interp::Interpreter;
+use hitless_jit::native::Compiler;
 
 use crate::hook::{Hook, Snapshot};
 use crate::link::{AttachError, Link};
@@ -34,11 +35,35 @@ pub struct Runtime {
 pub struct Options {
     /// How many slots (what programs see as possible CPUs); twice the number of processors if not given.
     pub slots: Option<usize>,
+    /// What runs programs.
+    pub engine: Engine,
+}
+
+/// What runs programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Engine {
+    /// Native code, or the interpreter if there is no compiler for the processor.
+    #[default]
+    Compiler,
+    /// The checked interpreter, which compares every access with what the verifier promised; slow.
+    Interpreter,
+}
+
+impl Engine {
+    fn make(self) -> Arc<dyn hitless_jit::Engine> {
+        match self {
+            Engine::Compiler => match Compiler::new() {
+                Ok(compiler) => Arc::new(compiler),
+                Err(_) => Engine::Interpreter.make(),
+            },
+            Engine::Interpreter => Arc::new(Interpreter::default()),
+        }
+    }
 }
 
 pub(crate) struct Inner {
     pub(crate) slots: Arc<Slots>,
-    engine: Arc<dyn Engine>,
+    engine: Arc<dyn hitless_jit::Engine>,
     control: Mutex<Control>,
 }
 
@@ -94,7 +119,7 @@ impl Runtime {
         Runtime {
             inner: Arc::new(Inner {
                 slots: Arc::new(Slots::new(id, count, Box::default())),
-                engine: Arc::new(Interpreter::default()),
+                engine: options.engine.make(),
                 control: Mutex::new(Control::default()),
             }),
         }

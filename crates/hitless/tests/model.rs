@@ -176,7 +176,10 @@ fn recycling() {
 
 /// A lookup must find a key that is there throughout, though elements are put back into the chain that it follows.
 fn missed_key() {
-    let runtime = Runtime::new(hitless::Options { slots: Some(4) });
+    let runtime = Runtime::new(hitless::Options {
+        slots: Some(4),
+        ..hitless::Options::default()
+    });
     let def = MapDef {
         name: "m".into(),
         kind: MapKind::Hash,

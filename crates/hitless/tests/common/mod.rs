@@ -117,7 +117,10 @@ pub struct Host {
 
 impl Host {
     pub fn new(spec: &ObjectSpec, slots: Option<usize>) -> Host {
-        let runtime = Runtime::new(Options { slots });
+        let runtime = Runtime::new(Options {
+            slots,
+            ..Options::default()
+        });
         let object = runtime.load(spec).expect("the object loads");
         let hook = runtime.hook("xdp");
         let link = runtime
