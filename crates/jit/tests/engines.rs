@@ -109,7 +109,7 @@ fn line() -> impl Strategy<Value = String> {
             let suffix = if len == 8 { "64" } else { "" };
             format!("r0 = atomic{suffix}_cmpxchg(({name} *){at}, r0, {src})")
         })),
-        1 => (1..90u32).prop_map(|id| format!("call bpf_fn#{id}")),
+        1 => (300..400u32).prop_map(|id| format!("call bpf_fn#{id}")),
         1 => Just("call double".to_owned()),
     ]
 }

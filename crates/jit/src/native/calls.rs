@@ -11,17 +11,25 @@ const MAX_LOOPS: u32 = 8 << 20;
 /// What a run is passed besides its context. Compiled code counts `turns` down itself.
 #[repr(C)]
 pub(super) struct Vm<'a> {
+    /// Nothing that the code generator knows.
+    zero: u64,
     /// Turns of `may_goto` that are left.
     turns: u32,
     env: &'a mut dyn Env,
 }
 
 impl<'a> Vm<'a> {
+    /// Where `zero` is.
+    pub(super) const ZERO: i32 = std::mem::offset_of!(Vm<'static>, zero) as i32;
     /// Where `turns` is.
     pub(super) const TURNS: i32 = std::mem::offset_of!(Vm<'static>, turns) as i32;
 
     pub(super) fn new(env: &'a mut dyn Env) -> Vm<'a> {
-        Vm { turns: MAX_LOOPS, env }
+        Vm {
+            zero: 0,
+            turns: MAX_LOOPS,
+            env,
+        }
     }
 }
 

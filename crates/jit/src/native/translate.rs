@@ -14,6 +14,7 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::{Context, FinalizedRelocTarget};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Reg, Size, Width};
+use hitless_verifier::{ArgType, tables::helpers};
 
 use super::calls::{self, EntryPoint, Vm};
 use crate::{Frame, Image, Op};
@@ -60,13 +61,15 @@ pub(super) fn functions(isa: &dyn TargetIsa, image: &Image) -> Result<Vec<Functi
         .zip(ends)
         .map(|(frame, end)| frame.first..end)
         .collect();
+    let args = arguments(image, &ranges)?;
     let mut functions = Vec::with_capacity(ranges.len());
     for (index, ops) in ranges.iter().enumerate() {
         context.clear();
-        context.func = ir::Function::with_name_signature(UserFuncName::user(0, index as u32), signature(isa, 6, true));
+        let signature = signature(isa, 1 + args[index], true);
+        context.func = ir::Function::with_name_signature(UserFuncName::user(0, index as u32), signature);
         let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
         let frame = &image.frames[index];
-        Translator::new(isa, image, &ranges, ops.clone(), builder).translate(frame)?;
+        Translator::new(isa, image, &ranges, &args, ops.clone(), builder).translate(frame)?;
         context
             .compile(isa, &mut ControlPlane::default())
             .map_err(|error| error.inner.to_string())?;
@@ -91,6 +94,78 @@ pub(super) fn functions(isa: &dyn TargetIsa, image: &Image) -> Result<Vec<Functi
     Ok(functions)
 }
 
+/// The subprogram, by index, that a call goes to.
+fn callee(ranges: &[Range<usize>], index: usize, off: i32) -> Result<usize, String> {
+    let target = (index + 1).checked_add_signed(off as isize);
+    let found = ranges.iter().position(|range| Some(range.start) == target);
+    found.ok_or_else(|| format!("operation {index}: a call into a subprogram"))
+}
+
+/// How many of `r1` to `r5` each subprogram is passed: up to the last that it may read. What it does not read would be kept
+/// for it.
+fn arguments(image: &Image, ranges: &[Range<usize>]) -> Result<Vec<usize>, String> {
+    let mut args = vec![0; ranges.len()];
+    // What a subprogram reads for those that it calls is known once theirs is; chains are as long as there are subprograms.
+    for _ in 0..ranges.len() {
+        let before = args.clone();
+        for (subprog, range) in ranges.iter().enumerate() {
+            for index in range.clone() {
+                let reads = match image.ops[index] {
+                    Op::Insn(Instruction::Call(CallTarget::Subprog(off))) => args[callee(ranges, index, off)?],
+                    Op::Insn(Instruction::Call(CallTarget::Helper(id))) => helper_args(id),
+                    Op::Insn(Instruction::Call(_)) => ARGUMENTS.len(),
+                    Op::Insn(insn) => reads(&insn),
+                    Op::RegisterPointer { base, .. } => base.index(),
+                    _ => 0,
+                };
+                args[subprog] = args[subprog].max(reads.min(ARGUMENTS.len()));
+            }
+        }
+        if args == before {
+            break;
+        }
+    }
+    // The engine passes the context.
+    args[0] = args[0].max(1);
+    Ok(args)
+}
+
+/// How many of `r1` to `r5` a helper takes.
+fn helper_args(id: u32) -> usize {
+    let Some(proto) = helpers::by_id(id) else {
+        return ARGUMENTS.len();
+    };
+    proto.args.iter().take_while(|arg| **arg != ArgType::None).count()
+}
+
+/// The greatest of `r1` to `r5` that an instruction other than a call reads; 0 if it reads none.
+fn reads(insn: &Instruction) -> usize {
+    let argument = |reg: Reg| if ARGUMENTS.contains(&reg) { reg.index() } else { 0 };
+    let operand = |operand: Operand| match operand {
+        Operand::Reg(reg) => argument(reg),
+        Operand::Imm(_) => 0,
+    };
+    match *insn {
+        Instruction::Alu {
+            op: AluOp::Mov, src, ..
+        } => operand(src),
+        Instruction::Alu { dst, src, .. } | Instruction::Jump { dst, src, .. } => argument(dst).max(operand(src)),
+        Instruction::MovSx { src, .. } | Instruction::AddrSpaceCast { src, .. } => argument(src),
+        Instruction::Neg { dst, .. } | Instruction::End { dst, .. } => argument(dst),
+        Instruction::Load { base, .. } | Instruction::LoadAcquire { base, .. } => argument(base),
+        Instruction::Store { base, src, .. } => argument(base).max(operand(src)),
+        Instruction::StoreRelease { base, src, .. } | Instruction::Atomic { base, src, .. } => {
+            argument(base).max(argument(src))
+        }
+        Instruction::LoadImm64 { .. }
+        | Instruction::LoadPacket { .. }
+        | Instruction::Goto { .. }
+        | Instruction::MayGoto { .. }
+        | Instruction::Call(_)
+        | Instruction::Exit => 0,
+    }
+}
+
 /// Of so many 64-bit arguments, returning a 64-bit value or nothing.
 fn signature(isa: &dyn TargetIsa, args: usize, returns: bool) -> Signature {
     let mut signature = Signature::new(isa.default_call_conv());
@@ -104,11 +179,15 @@ struct Translator<'a> {
     image: &'a Image,
     /// The operations of each subprogram.
     ranges: &'a [Range<usize>],
-    /// Those of this one.
+    /// How many arguments each takes.
+    args: &'a [usize],
+    /// The operations of this one.
     ops: Range<usize>,
     builder: FunctionBuilder<'a>,
     /// The run's [`Vm`].
     vm: Value,
+    /// Its zero.
+    zero: Value,
     regs: [Variable; 11],
     /// The block that begins at each operation of this subprogram that jumps go to.
     blocks: Vec<Option<Block>>,
@@ -123,6 +202,7 @@ impl<'a> Translator<'a> {
         isa: &'a dyn TargetIsa,
         image: &'a Image,
         ranges: &'a [Range<usize>],
+        args: &'a [usize],
         ops: Range<usize>,
         mut builder: FunctionBuilder<'a>,
     ) -> Translator<'a> {
@@ -134,10 +214,13 @@ impl<'a> Translator<'a> {
         for (reg, param) in ARGUMENTS.into_iter().zip(&params[1..]) {
             builder.def_var(regs[reg.index()], *param);
         }
+        let zero = builder.ins().load(I64, MEMORY, params[0], Vm::ZERO);
         Translator {
             isa,
             image,
             ranges,
+            args,
+            zero,
             blocks: vec![None; ops.len()],
             callees: vec![None; ranges.len()],
             ops,
@@ -246,6 +329,14 @@ impl<'a> Translator<'a> {
         self.builder.ins().iconst(ty, value)
     }
 
+    /// A constant that the code generator does not see as one. It would turn the comparison at a loop's end, of the counter
+    /// just stepped, into one of the counter before; then both are live, and going back takes a move and one more jump.
+    fn unseen(&mut self, ty: Type, value: i64) -> Value {
+        let zero = self.narrowed(self.zero, ty);
+        let value = self.constant(ty, value);
+        self.builder.ins().bxor(zero, value)
+    }
+
     fn narrowed(&mut self, value: Value, ty: Type) -> Value {
         if ty == I64 {
             value
@@ -331,12 +422,16 @@ impl<'a> Translator<'a> {
                 base,
                 off,
             } => {
-                let (ty, base) = (of_size(size), self.get(base));
-                let value = self.builder.ins().load(ty, MEMORY, base, i32::from(off));
-                let value = match (ty, signed) {
-                    (I64, _) => value,
-                    (_, true) => self.builder.ins().sextend(I64, value),
-                    (_, false) => self.builder.ins().uextend(I64, value),
+                let (base, off) = (self.get(base), i32::from(off));
+                let ins = self.builder.ins();
+                let value = match (size, signed) {
+                    (Size::B, false) => ins.uload8(I64, MEMORY, base, off),
+                    (Size::B, true) => ins.sload8(I64, MEMORY, base, off),
+                    (Size::H, false) => ins.uload16(I64, MEMORY, base, off),
+                    (Size::H, true) => ins.sload16(I64, MEMORY, base, off),
+                    (Size::W, false) => ins.uload32(MEMORY, base, off),
+                    (Size::W, true) => ins.sload32(MEMORY, base, off),
+                    (Size::Dw, _) => ins.load(I64, MEMORY, base, off),
                 };
                 self.set(dst, value);
             }
@@ -370,7 +465,11 @@ impl<'a> Translator<'a> {
                 off,
             } => {
                 let ty = of_width(width);
-                let (left, right) = (self.operand(Operand::Reg(dst), ty), self.operand(src, ty));
+                let left = self.operand(Operand::Reg(dst), ty);
+                let right = match src {
+                    Operand::Imm(imm) if off < 0 && matches!(cond, Cond::Eq | Cond::Ne) => self.unseen(ty, imm.into()),
+                    src => self.operand(src, ty),
+                };
                 let holds = match int_cc(cond) {
                     Some(cc) => self.builder.ins().icmp(cc, left, right),
                     None => self.builder.ins().band(left, right),
@@ -392,12 +491,13 @@ impl<'a> Translator<'a> {
                 self.builder.ins().store(MEMORY, left, self.vm, Vm::TURNS);
             }
             Instruction::Call(CallTarget::Helper(id)) => {
+                let args = helper_args(id);
                 let id = self.builder.ins().iconst(I64, i64::from(id));
-                self.helper(id);
+                self.helper(id, args);
             }
             Instruction::Call(CallTarget::Register(reg)) => {
                 let id = self.get(reg);
-                self.helper(id);
+                self.helper(id, ARGUMENTS.len());
             }
             Instruction::Call(CallTarget::Subprog(off)) => self.call(index, off)?,
             Instruction::Exit => {
@@ -427,18 +527,18 @@ impl<'a> Translator<'a> {
         self.builder.switch_to_block(next);
     }
 
-    fn helper(&mut self, id: Value) {
+    /// Calls a helper that takes so many arguments; what it gets for the others is nothing to it.
+    fn helper(&mut self, id: Value, count: usize) {
         let mut args = vec![self.vm, id];
-        args.extend(ARGUMENTS.map(|reg| self.get(reg)));
+        args.extend(ARGUMENTS[..count].iter().map(|reg| self.get(*reg)));
+        args.resize(2 + ARGUMENTS.len(), id);
         if let Some(result) = self.call_runtime(calls::helper_entry(), &args) {
             self.set(Reg::R0, result);
         }
     }
 
     fn call(&mut self, index: usize, off: i32) -> Result<(), String> {
-        let target = (index + 1).checked_add_signed(off as isize);
-        let callee = self.ranges.iter().position(|range| Some(range.start) == target);
-        let callee = callee.ok_or_else(|| format!("operation {index}: a call into a subprogram"))?;
+        let callee = callee(self.ranges, index, off)?;
         let func = match self.callees[callee] {
             Some(func) => func,
             None => {
@@ -448,7 +548,7 @@ impl<'a> Translator<'a> {
             }
         };
         let mut args = vec![self.vm];
-        args.extend(ARGUMENTS.map(|reg| self.get(reg)));
+        args.extend(ARGUMENTS[..self.args[callee]].iter().map(|reg| self.get(*reg)));
         let call = self.builder.ins().call(func, &args);
         let result = self.builder.inst_results(call)[0];
         self.set(Reg::R0, result);
@@ -456,7 +556,7 @@ impl<'a> Translator<'a> {
     }
 
     fn import(&mut self, callee: usize) -> FuncRef {
-        let signature = signature(self.isa, 6, true);
+        let signature = signature(self.isa, 1 + self.args[callee], true);
         let signature = self.builder.import_signature(signature);
         let name = UserExternalName::new(0, callee as u32);
         let name = self.builder.func.declare_imported_user_function(name);
