@@ -66,7 +66,7 @@ fn main() {
     }
 
     println!("{}; {rounds} rounds of every case in turns\n", Calibration::measure());
-    println!("hitless runs its checked interpreter here. Linux runs machine code where a line below says so.");
+    println!("hitless runs native code. Linux does where a line below says so.");
     println!("Least of all rounds in which every thread had its processor; ~ if there was no such round.\n");
     println!(
         "The capture ({} frames) replayed in order through Hook::run, ns per packet and thread",
@@ -75,7 +75,7 @@ fn main() {
     let mut table = Table::new(&["hitless", "1 thread", "median", "2 threads", "median"]);
     for (object, pair) in replays {
         table.row(
-            [format!("{object}, interpreter")]
+            [object.to_owned()]
                 .into_iter()
                 .chain(cases.figures(pair)),
         );
@@ -88,7 +88,7 @@ fn main() {
     println!("{table}");
 
     println!("The same {SAMPLE} frames of it, each again and again, ns per packet and thread");
-    let mut table = Table::new(&["object, threads", "hitless (interpreter)", "Linux", "hitless / Linux"]);
+    let mut table = Table::new(&["object, threads", "hitless", "Linux", "hitless / Linux"]);
     for object in &compared {
         for (threads, [hitless, linux]) in object.results() {
             let ratio = hitless.zip(linux).map(|(hitless, linux)| hitless / linux);
