@@ -74,11 +74,7 @@ fn main() {
     );
     let mut table = Table::new(&["hitless", "1 thread", "median", "2 threads", "median"]);
     for (object, pair) in replays {
-        table.row(
-            [object.to_owned()]
-                .into_iter()
-                .chain(cases.figures(pair)),
-        );
+        table.row([object.to_owned()].into_iter().chain(cases.figures(pair)));
     }
     table.row(
         ["no program attached".to_owned()]
