@@ -188,30 +188,20 @@ impl Recorder {
     }
 
     /// The map given to a helper: one that the program names, or one that it looked up in a map of maps.
-    pub(crate) fn map_argument(&mut self, pc: usize, map: NamedMap, updated: bool) -> Result<(), Failure> {
-        let facts = self.facts.at(pc);
-        let (index, known, other) = match map {
-            NamedMap::Itself(map) => (map, facts.map, facts.inner_of),
-            NamedMap::InnerOf(outer) => (outer, facts.inner_of, facts.map),
-        };
-        if let Some(other) = other.or(known.filter(|known| *known != index)) {
-            let found = format!("map {other} on one path and {map:?} on another");
-            return Err(Failure::new(found, "same insn cannot be used with different maps"));
-        }
-        let updates = match map {
+    pub(crate) fn map_argument(&mut self, pc: usize, map: NamedMap, updated: bool) {
+        let (index, updates) = match map {
             NamedMap::Itself(map) => {
-                self.facts.set_map(pc, map);
-                &mut self.maps_updated
+                self.facts.add_map(pc, map);
+                (map, &mut self.maps_updated)
             }
             NamedMap::InnerOf(outer) => {
-                self.facts.set_inner_of(pc, outer);
-                &mut self.inner_maps_updated
+                self.facts.add_inner_of(pc, outer);
+                (outer, &mut self.inner_maps_updated)
             }
         };
         if updated {
             updates.insert(index);
         }
-        Ok(())
     }
 
     /// The constant index that a lookup or a tail call is given, or that it is given none.

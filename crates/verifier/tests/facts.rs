@@ -381,3 +381,24 @@ fn constant_indices() {
     let tail = "map: p prog_array\nr2 = map[idx:0]\nr3 = 0\ncall bpf_tail_call#12\nr0 = 0\nexit";
     assert_eq!(index(tail, 3), Some(0));
 }
+
+#[test]
+fn several_maps_of_one_call() {
+    let text = "map: a hash key 4 value 8
+map: b hash key 4 value 8
+    *(u32 *)(r10 -4) = 0
+    r3 = *(u32 *)(r1 +12)
+    r1 = map[idx:0]
+    if r3 == 0 goto pc+2
+    r1 = map[idx:1]
+    r2 = r10
+    r2 += -4
+    call bpf_map_delete_elem#3
+    r0 = 0
+    exit";
+    let verified = accepted(&case(text));
+    let call = verified.facts.at(9);
+    assert_eq!((call.map, call.inner_of), (None, None));
+    assert_eq!(call.memory[1].map(|memory| memory.regions), Some(&[Region::Stack][..]));
+    assert_eq!(verified.maps_updated, set([0, 1]));
+}

@@ -21,7 +21,6 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("a remainder bounds an index", PRECISER),
     ("the bound of a sum reaches the copy", PRECISER),
     ("a smaller check after a greater one is decided", PRECISER),
-    ("one call with two maps", "engines are told of one map for a call"),
     ("a map is no memory", NOT_HERE),
     ("kernel objects", NOT_HERE),
     ("a subprogram looks at the packet", "with BTF it may there"),

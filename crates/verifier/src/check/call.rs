@@ -135,7 +135,7 @@ fn memory_argument(
         usage => usage,
     };
     if argument.nullable && value.is_zero() {
-        if max > 0 {
+        if max > 0 && argument.size == MemSize::NextArgument {
             return Err(wrong_type(value, arg_reg(index), "fp"));
         }
         cx.uses.value(arg_reg(index));
@@ -354,7 +354,8 @@ pub(super) fn suitable_map(cx: &mut Context<'_, '_>, helper: u32) -> Result<(), 
         ));
     }
     cx.recorder
-        .map_argument(cx.pc, program.named_map(map), proto.writes_map)
+        .map_argument(cx.pc, program.named_map(map), proto.writes_map);
+    Ok(())
 }
 
 /// The lock that a pointer points to, whatever the state of it.

@@ -28,9 +28,10 @@ pub struct InsnFacts<'a> {
     /// For loads, stores and atomics: every region that some path accesses here, sorted. One instruction may reach values
     /// of several maps, but not regions of different sorts, except the stack and others where the kernel allows it.
     pub access: &'a [Region],
-    /// For helper calls: the map in the map argument (the same on every path).
+    /// For helper calls: the map in the map argument, if it is the same on every path.
     pub map: Option<u32>,
-    /// For helper calls: the map of maps from which the map in the map argument was looked up (the same on every path).
+    /// For helper calls: the map of maps from which the map in the map argument was looked up, if it is the same on every
+    /// path.
     pub inner_of: Option<u32>,
     /// For lookups in arrays and for tail calls: the index, if it is the same constant on every path and that of an
     /// element. Such a lookup finds something.
@@ -81,11 +82,34 @@ struct Slot {
 /// What is kept of a helper call, or of a call of a global function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Call {
-    map: Option<u32>,
-    inner_of: Option<u32>,
+    map: MapArgument,
     index: Index,
     /// The regions of each argument, and whether it is written.
     memory: [Option<(SetId, bool)>; 5],
+}
+
+/// The map that a call is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum MapArgument {
+    /// No path was followed yet, or it is given none.
+    #[default]
+    None,
+    /// One that the program names.
+    Named(u32),
+    /// One that was looked up in this map of maps.
+    InnerOf(u32),
+    /// Not the same on every path.
+    Several,
+}
+
+impl MapArgument {
+    fn add(&mut self, other: MapArgument) {
+        *self = match *self {
+            MapArgument::None => other,
+            known if known == other => known,
+            _ => MapArgument::Several,
+        };
+    }
 }
 
 /// The constant index that a call is given.
@@ -130,6 +154,7 @@ impl Facts {
             return InsnFacts::default();
         };
         let call = self.call(pc);
+        let map = call.map_or(MapArgument::None, |call| call.map);
         let argument = |index: usize| {
             let (regions, write) = call?.memory[index]?;
             Some(ArgMemory {
@@ -146,8 +171,14 @@ impl Facts {
                 (false, false) => None,
             },
             access: self.sets.get(slot.access),
-            map: call.and_then(|call| call.map),
-            inner_of: call.and_then(|call| call.inner_of),
+            map: match map {
+                MapArgument::Named(map) => Some(map),
+                _ => None,
+            },
+            inner_of: match map {
+                MapArgument::InnerOf(outer) => Some(outer),
+                _ => None,
+            },
             index: match call.map(|call| call.index) {
                 Some(Index::Same(index)) => Some(index),
                 _ => None,
@@ -209,14 +240,14 @@ impl Facts {
         }
     }
 
-    /// Sets the map in the map argument of the call at `pc`.
-    pub fn set_map(&mut self, pc: usize, map: u32) {
-        call_mut(&mut self.calls, pc).map = Some(map);
+    /// On some path this map is in the map argument of the call at `pc`.
+    pub fn add_map(&mut self, pc: usize, map: u32) {
+        call_mut(&mut self.calls, pc).map.add(MapArgument::Named(map));
     }
 
-    /// Sets the map of maps from which the map in the map argument of the call at `pc` was looked up.
-    pub fn set_inner_of(&mut self, pc: usize, outer: u32) {
-        call_mut(&mut self.calls, pc).inner_of = Some(outer);
+    /// On some path a map that was looked up in this map of maps is in the map argument of the call at `pc`.
+    pub fn add_inner_of(&mut self, pc: usize, outer: u32) {
+        call_mut(&mut self.calls, pc).map.add(MapArgument::InnerOf(outer));
     }
 
     /// On some path the call at `pc` is given this constant index, or none.

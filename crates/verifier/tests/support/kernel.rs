@@ -15,6 +15,7 @@ const BPF_PROG_LOAD: i32 = 5;
 const BPF_OBJ_GET_INFO_BY_FD: i32 = 15;
 const BPF_BTF_LOAD: i32 = 18;
 const BPF_MAP_FREEZE: i32 = 22;
+const F_NO_PREALLOC: u32 = 1;
 const F_RDONLY_PROG: u32 = 1 << 7;
 const F_SLEEPABLE: u32 = 1 << 4;
 const F_WRONLY_PROG: u32 = 1 << 8;
@@ -211,14 +212,20 @@ pub fn make_map(
 
 fn make_like(facts: &MapFacts, types: Option<&Btf>) -> io::Result<OwnedFd> {
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-    let flags = flag(facts.readonly_prog, F_RDONLY_PROG) | flag(facts.writeonly_prog, F_WRONLY_PROG);
+    let storage = matches!(
+        facts.kind,
+        MapKind::SkStorage | MapKind::InodeStorage | MapKind::TaskStorage | MapKind::CgrpStorage
+    );
+    let flags = flag(facts.readonly_prog, F_RDONLY_PROG)
+        | flag(facts.writeonly_prog, F_WRONLY_PROG)
+        | flag(storage, F_NO_PREALLOC);
     let inner = match (&facts.inner, facts.kind) {
         (Some(inner), _) => Some(make_like(inner, types)?),
         (None, MapKind::ArrayOfMaps | MapKind::HashOfMaps) => Some(make_map(MapKind::Hash.number(), 4, 8, 1, 0, 0)?),
         (None, _) => None,
     };
     let inner_fd = inner.as_ref().map_or(0, |map| map.as_raw_fd() as u32);
-    let typed = facts.spin_lock.is_some() || facts.timer.is_some() || !facts.kptrs.is_empty();
+    let typed = storage || facts.spin_lock.is_some() || facts.timer.is_some() || !facts.kptrs.is_empty();
     let btf = typed.then(|| types_of(facts, types)).transpose()?;
     let attr = match &btf {
         Some(btf) => Attr::new()
@@ -259,7 +266,7 @@ const KEY_TYPE: u32 = 3;
 const TIMER_TYPE: u32 = 4;
 const VALUE_TYPE: u32 = 5;
 
-/// BTF of a map that has a lock, a timer or pointers to objects in its value. These are of types in `kernel`.
+/// BTF of a map. Pointers to objects in its value are of types in `kernel`.
 fn types_of(facts: &MapFacts, kernel: Option<&Btf>) -> io::Result<OwnedFd> {
     let structure = |name: &str, size: u32, members: Vec<Member>| {
         Type::Struct(Composite {

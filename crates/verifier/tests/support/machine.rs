@@ -522,6 +522,14 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// The map at an address: one that is named, or, after those, the maps in one.
+    fn map_at(&self, address: u64) -> Option<u32> {
+        let count = self.case.maps.len() as u32;
+        let inner = (0..count).filter(|outer| self.case.maps[*outer as usize].inner.is_some());
+        let mut maps = (0..count).chain(inner.map(|outer| count + outer));
+        maps.find(|map| map_address(*map) == address)
+    }
+
     /// The function that a helper calls back, if it does so once more.
     fn call_back(&mut self, pc: usize, id: u32) -> Step<Option<usize>> {
         const FOR_EACH_MAP_ELEM: u32 = 164;
@@ -548,11 +556,7 @@ impl<'a> Machine<'a> {
             self.regs[1] = turn;
             self.regs[2] = regs[3];
         } else {
-            let (facts, count) = (self.verified.facts.at(pc), self.case.maps.len() as u32);
-            let map = facts
-                .map
-                .or(facts.inner_of.map(|outer| count + outer))
-                .ok_or("no map")?;
+            let map = self.map_at(regs[1]).ok_or("no map")?;
             let frozen = self.case.maps.get(map as usize).is_some_and(|map| map.frozen.is_some());
             let element = if frozen { 0 } else { self.random.below(2) << 16 };
             self.regs[2] = keys(map) + element;
@@ -746,12 +750,18 @@ impl<'a> Machine<'a> {
             .ok_or("no such helper")?;
         let facts = self.verified.facts.at(pc);
         let (case, count) = (self.case, self.case.maps.len() as u32);
+        let position = proto.args.iter().position(|ty| *ty == ArgType::ConstMap);
         let map = match (facts.map, facts.inner_of) {
-            (Some(map), None) => Some((map, &case.maps[map as usize])),
-            (None, Some(outer)) => Some((count + outer, inner(case, outer))),
-            (None, None) => None,
+            (Some(map), None) => Some(map),
+            (None, Some(outer)) => Some(count + outer),
+            // Not the same on every path.
+            (None, None) => position.and_then(|index| self.map_at(self.regs[index + 1])),
             _ => return Err("two maps".to_owned()),
         };
+        let map = map.map(|map| match map.checked_sub(count) {
+            None => (map, &case.maps[map as usize]),
+            Some(outer) => (map, inner(case, outer)),
+        });
         if self.lock.is_some() && id != helpers::SPIN_UNLOCK {
             return Err("a call under a lock".to_owned());
         }
@@ -800,11 +810,10 @@ impl<'a> Machine<'a> {
                 return Err(format!("index {found:#x} was said to be {index}"));
             }
         }
-        let recorded = match (facts.map, facts.inner_of) {
-            (Some(map), _) => self.verified.maps_updated.contains(&map),
-            (_, Some(outer)) => self.verified.inner_maps_updated.contains(&outer),
-            _ => true,
-        };
+        let recorded = map.is_none_or(|(map, _)| match map.checked_sub(count) {
+            None => self.verified.maps_updated.contains(&map),
+            Some(outer) => self.verified.inner_maps_updated.contains(&outer),
+        });
         if proto.writes_map && !recorded {
             return Err("an update was not recorded".to_owned());
         }

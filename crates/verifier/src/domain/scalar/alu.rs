@@ -32,13 +32,11 @@ pub(crate) fn arithmetic(width: Width, op: AluOp, a: &Scalar, b: &Scalar) -> Sca
             }
             .tightened()
         }
-        Width::W32 => {
-            Scalar::from_low(
-                bitwise(op, a.bits.truncate(32), b.bits.truncate(32), b.u32, 32),
-                unsigned(op, a.u32, b.u32, b.u32),
-                signed(op, a.s32, b.s32, b.u32),
-            )
-        }
+        Width::W32 => Scalar::from_low(
+            bitwise(op, a.bits.truncate(32), b.bits.truncate(32), b.u32, 32),
+            unsigned(op, a.u32, b.u32, b.u32),
+            signed(op, a.s32, b.s32, b.u32),
+        ),
     }
 }
 
