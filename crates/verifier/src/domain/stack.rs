@@ -90,6 +90,15 @@ pub(crate) struct Loaded {
     pub(crate) spilled: bool,
 }
 
+/// A number in bytes of the stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Constant {
+    /// What the bytes are.
+    pub(crate) bytes: u64,
+    /// In which slot they were spilled, as part of which number.
+    pub(crate) spilled: Option<(usize, u64)>,
+}
+
 /// What is in a slot: for each byte, the lowest first, the kernel's letter for its sort, or nothing if it is the spill's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SlotBytes<'a> {
@@ -245,20 +254,26 @@ impl Stack {
         Ok(Loaded { value, spilled: false })
     }
 
-    /// The number in `len` bytes from `off`, if it is known as Linux knows it: all bytes are zero, or a constant of that size
-    /// was spilled there. Says of a spilled one in which slot. Of the end of a longer constant the whole is returned.
-    pub(crate) fn constant(&self, off: i64, len: i64) -> Option<(u64, Option<usize>)> {
+    /// The number in `len` bytes from `off`, if it is known as Linux knows it: all bytes are zero, or they are a constant
+    /// that was spilled, or its end.
+    pub(crate) fn constant(&self, off: i64, len: i64) -> Option<Constant> {
         let zero = |at: i64| {
             let (index, byte) = place(at);
             self.slot(index).zero & 1 << byte != 0
         };
         if (off..off + len).all(zero) {
-            return Some((0, None));
+            return Some(Constant {
+                bytes: 0,
+                spilled: None,
+            });
         }
         let (index, first) = place(off);
         let slot = self.slot(index);
-        let spilled = slot.spill.as_deref()?.as_scalar()?.as_constant()?;
-        (first as i64 + len == slot.size.into()).then_some((spilled, Some(index)))
+        let whole = slot.spill.as_deref()?.as_scalar()?.as_constant()?;
+        (first as i64 + len == slot.size.into()).then_some(Constant {
+            bytes: whole >> (8 * first),
+            spilled: Some((index, whole)),
+        })
     }
 
     /// Whether all of `len` bytes from `off` were written.
@@ -531,6 +546,30 @@ mod tests {
         s.store(-24, 4, &Value::constant(u64::MAX));
         assert_eq!(value(&s, -24, 4), Some(Value::constant(0xffff_ffff)));
         assert_eq!(value(&s, -24, 8), Some(Value::UNKNOWN));
+    }
+
+    #[test]
+    fn constants() {
+        let known = |s: &Stack, off, len| s.constant(off, len).map(|constant| constant.bytes);
+        let mut s = Stack::default();
+        assert_eq!(known(&s, -4, 4), None, "nothing was written");
+        s.store(-8, 8, &Value::constant(0x5_0000_0002));
+        assert_eq!(known(&s, -8, 8), Some(0x5_0000_0002));
+        assert_eq!(known(&s, -4, 4), Some(5), "the bytes, not the whole number");
+        assert_eq!(
+            known(&s, -8, 4),
+            None,
+            "Linux does not look at the start of a longer one"
+        );
+        s.store(-16, 4, &Value::constant(7));
+        assert_eq!(known(&s, -16, 4), Some(7));
+        s.store(-12, 4, &Value::constant(0));
+        assert_eq!(known(&s, -12, 4), Some(0));
+        assert_eq!(known(&s, -14, 4), None, "partly spilled");
+        s.store(-20, 4, &Value::constant(3));
+        assert_eq!(known(&s, -20, 4), None, "only zero is kept beside the start of a slot");
+        s.overwrite(-16, 1);
+        assert_eq!(known(&s, -16, 4), None);
     }
 
     #[test]

@@ -276,7 +276,8 @@ pub(super) fn helper(
 
 /// The constant index of the element of an array that is looked up, or of the program that is called, if there is one.
 fn constant_index(helper: u32, map: &MapFacts, state: &State, uses: &mut Uses) -> Option<u32> {
-    let (index, slot) = match helper {
+    let small = |index: &u64| *index < map.max_entries.into();
+    let index = match helper {
         helpers::MAP_LOOKUP_ELEM if matches!(map.kind, MapKind::Array | MapKind::PercpuArray) => {
             let Value::Pointer(key) = state.reg(Reg::R2) else {
                 return None;
@@ -284,20 +285,23 @@ fn constant_index(helper: u32, map: &MapFacts, state: &State, uses: &mut Uses) -
             let (PointerKind::Stack { frame }, Some(off)) = (key.kind, key.constant_offset()) else {
                 return None;
             };
-            let (index, slot) = state.stack(frame).constant(off, map.key_size.into())?;
-            (index, slot.map(|slot| (frame, slot as u8)))
+            let key = state.stack(frame).constant(off, map.key_size.into())?;
+            if let Some((slot, whole)) = key.spilled {
+                // Linux compares the whole number, of whose end it may be. The end of one that is so small is zero.
+                Some(whole).filter(small)?;
+                let slot = slot as u8;
+                uses.slot_value = Some(StackSlot { frame, slot });
+            }
+            key.bytes
         }
-        helpers::TAIL_CALL => (state.reg(Reg::R3).as_scalar()?.as_constant()?, None),
+        helpers::TAIL_CALL => {
+            let index = state.reg(Reg::R3).as_scalar()?.as_constant().filter(small)?;
+            uses.value(Reg::R3);
+            index
+        }
         _ => return None,
     };
-    // The end of a number that is so small is zero, so an index as well.
-    let index = u32::try_from(index).ok().filter(|index| *index < map.max_entries)?;
-    match slot {
-        Some((frame, slot)) => uses.slot_value = Some(StackSlot { frame, slot }),
-        None if helper == helpers::TAIL_CALL => uses.value(Reg::R3),
-        None => {}
-    }
-    Some(index)
+    Some(index).filter(small).and_then(|index| u32::try_from(index).ok())
 }
 
 fn pointer_to(object: Object) -> Value {
