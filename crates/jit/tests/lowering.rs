@@ -53,6 +53,7 @@ fn context() -> ContextFacts {
         legacy_packet_access: false,
         sleepable: false,
         returns_nothing: false,
+        writable: Vec::new(),
     }
 }
 

@@ -79,7 +79,7 @@ pub use facts::{
     ArgMemory, ArgType, Branch, CallsBack, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc,
     HelperProto, InsnFacts, IteratorType, KfuncArg, KfuncProto, Kptr, KptrKind, LiveProgram, MapFacts, MapKind, MemArg,
     MemSize, MemUse, ObjectPointer, ObjectType, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType,
-    SourceLine, Stats, Subprog, Trust, Verified, Widths,
+    SourceLine, Stats, Subprog, Trust, Verified, Widths, WritableMember,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};

@@ -67,6 +67,7 @@ pub(crate) fn no_context() -> ContextFacts {
         legacy_packet_access: false,
         sleepable: false,
         returns_nothing: false,
+        writable: Vec::new(),
     }
 }
 

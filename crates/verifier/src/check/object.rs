@@ -1,5 +1,6 @@
 //! Objects that have a type: loads from them, and arguments of helpers.
 
+use hitless_btf::TypeId;
 use hitless_isa::Reg;
 
 use super::Context;
@@ -9,7 +10,7 @@ use crate::domain::object::{Object, Space};
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{HelperProto, ObjectType, Region, RetType, Trust};
+use crate::facts::{HelperProto, ObjectType, Region, RetType, Trust, WritableMember};
 use crate::members;
 use crate::requirements::Access;
 use crate::tables::sockets;
@@ -48,7 +49,8 @@ pub(super) fn accessible(
                 Space::PerCpu => return bytes.fail(format!("R{reg} is ptr_{name} access percpu memory: off={off}")),
             }
             if access.writes() {
-                return bytes.fail("only read is supported".to_owned());
+                writable(cx, bytes, object, ty, start, &name)?;
+                return Ok(Region::Object);
             }
             if let Err(message) = members::at(types, ty, start, bytes.len as u32) {
                 return bytes.fail(message);
@@ -63,6 +65,36 @@ pub(super) fn accessible(
         }
     }
     Ok(Region::Object)
+}
+
+/// The bytes are of a member that the hook lets programs write.
+fn writable(
+    cx: &Context<'_, '_>,
+    bytes: &Bytes<'_>,
+    object: Object,
+    ty: TypeId,
+    start: u32,
+    name: &str,
+) -> Result<(), Failure> {
+    let members = &cx.program.input.context.writable;
+    let mut members = members.iter().filter(|member| member.ty == ty).peekable();
+    if members.peek().is_none() || object.worth() != Trust::Trusted {
+        return bytes.fail("only read is supported".to_owned());
+    }
+    let begins = |member: &&WritableMember| {
+        let end = member.off + if member.within { member.size } else { 1 };
+        (member.off..end).contains(&start)
+    };
+    let Some(member) = members.find(begins) else {
+        return bytes.fail(format!("no write support to {name} at off {start}"));
+    };
+    let (end, len) = (member.off + member.size, bytes.len);
+    if i64::from(start) + len <= i64::from(end) {
+        return Ok(());
+    }
+    bytes.fail(format!(
+        "write access at off {start} with size {len} beyond the member of {name} ended at {end}"
+    ))
 }
 
 /// Sockets have fields, as contexts do.

@@ -1,5 +1,7 @@
 //! What a hook passes to a program.
 
+use hitless_btf::TypeId;
+
 use super::ObjectPointer;
 
 /// The context of a hook: what `r1` points to on entry.
@@ -21,6 +23,21 @@ pub struct ContextFacts {
     pub sleepable: bool,
     /// Whether the hook takes no result: `r0` then need not hold anything at the end.
     pub returns_nothing: bool,
+    /// Members of the host's objects that may be written; of others nothing.
+    pub writable: Vec<WritableMember>,
+}
+
+/// A member that programs of a hook may write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WritableMember {
+    /// The struct, in the types of the host.
+    pub ty: TypeId,
+    /// Its offset in that, in bytes.
+    pub off: u32,
+    /// Its size in bytes.
+    pub size: u32,
+    /// Whether it may be written from within, too: it is an array of bytes.
+    pub within: bool,
 }
 
 /// A field of a context.

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use hitless_btf::Btf;
 use hitless_isa::Insn;
 
-pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths};
+pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths, WritableMember};
 pub use func::{FuncArg, GlobalFunc};
 pub use helper::{ArgType, CallsBack, HelperProto, MemArg, MemSize, MemUse, RetType};
 pub use insn::{ArgMemory, Branch, Facts, InsnFacts};
@@ -130,7 +130,7 @@ pub enum Region {
         map: u32,
     },
     /// An object of one of the host's types, or bytes behind a pointer that was read out of one. Nothing says that the memory
-    /// is there: engines guard such loads, and one that fails gives zero.
+    /// is there: engines guard such loads, and one that fails gives zero. Only members that the context says may be written are.
     Object,
 }
 

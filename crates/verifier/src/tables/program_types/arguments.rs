@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::nullable::NULLABLE;
 use super::{of, typed};
-use crate::facts::{ContextFacts, ContextFieldKind, ObjectPointer, ObjectType, ProgramKind, Trust};
+use crate::facts::{ContextFacts, ContextFieldKind, ObjectPointer, ObjectType, ProgramKind, Trust, WritableMember};
 
 /// The most slots that a context has.
 const MAX_SLOTS: usize = 12;
@@ -53,6 +53,14 @@ pub enum ContextError {
         /// Its name.
         name: String,
     },
+    /// The host does not let programs implement it, or not programs that may sleep.
+    #[error("attach to unsupported member {member} of struct {owner}")]
+    UnsupportedMember {
+        /// The struct.
+        owner: String,
+        /// Its member.
+        member: String,
+    },
     /// What it is attached to has more arguments than a context holds.
     #[error("{name} takes {slots} slots of arguments, at most {MAX_SLOTS} are possible")]
     TooLarge {
@@ -61,6 +69,19 @@ pub enum ContextError {
         /// How many there are.
         slots: usize,
     },
+}
+
+/// Members of structs of functions that Linux has no programs for.
+const UNSUPPORTED: [(&str, &str); 1] = [("tcp_congestion_ops", "get_info")];
+
+/// Members of structs of functions that may sleep, of the structs in which others may not.
+const SLEEPABLE: [(&str, &str); 1] = [("bpf_dummy_ops", "test_sleepable")];
+
+/// Whether Linux has programs for a member of a struct of functions.
+#[must_use]
+pub fn is_supported_member(owner: &str, member: &str, sleepable: bool) -> bool {
+    let may_not_sleep = SLEEPABLE.iter().any(|(found, _)| *found == owner) && !SLEEPABLE.contains(&(owner, member));
+    !UNSUPPORTED.contains(&(owner, member)) && !(sleepable && may_not_sleep)
 }
 
 /// The context of a program: what `r1` points to on entry.
@@ -114,6 +135,9 @@ pub fn context_for(kind: ProgramKind, attach: Option<&str>, btf: Option<&Btf>) -
     if is_void && matches!(kind, ProgramKind::StructOps | ProgramKind::Lsm) {
         context.return_range = None;
         context.returns_nothing = true;
+    }
+    if kind == ProgramKind::StructOps {
+        context.writable = target.owner.map_or_else(Vec::new, |owner| writable(owner, btf));
     }
     Ok(context)
 }
@@ -283,6 +307,59 @@ impl Argument<'_> {
             _ => value(ty, btf, |ty| ObjectPointer { ty, trust, nullable }),
         }
     }
+}
+
+/// Members of `struct sock`, `inet_connection_sock` and `tcp_sock` that congestion control may write. Found by writing every
+/// byte of a `tcp_sock` on Linux 6.18.
+const CONGESTION_CONTROL: [(&str, &str, Option<&str>); 10] = [
+    ("sock", "sk_pacing_status", None),
+    ("sock", "sk_pacing_rate", None),
+    ("inet_connection_sock", "icsk_ack", Some("pending")),
+    ("inet_connection_sock", "icsk_ca_priv", None),
+    ("tcp_sock", "snd_cwnd", None),
+    ("tcp_sock", "snd_ssthresh", None),
+    ("tcp_sock", "ecn_flags", None),
+    ("tcp_sock", "app_limited", None),
+    ("tcp_sock", "snd_cwnd_cnt", None),
+    ("tcp_sock", "snd_cwnd_stamp", None),
+];
+
+/// What programs that implement this struct may write.
+fn writable(owner: &str, btf: &Btf) -> Vec<WritableMember> {
+    let Some(tcp) = btf
+        .find(Kind::Struct, "tcp_sock")
+        .filter(|_| owner == "tcp_congestion_ops")
+    else {
+        return Vec::new();
+    };
+    // A socket of TCP begins with the others.
+    let found = CONGESTION_CONTROL.iter().filter_map(|(owner, name, inner)| {
+        let (mut off, mut ty) = member(btf, btf.find(Kind::Struct, owner)?, name)?;
+        if let Some(inner) = inner {
+            let (inner_off, inner_ty) = member(btf, ty, inner)?;
+            (off, ty) = (off + inner_off, inner_ty);
+        }
+        Some(WritableMember {
+            ty: tcp,
+            off,
+            size: btf.size_of(ty)?,
+            within: matches!(btf.resolve(ty), Some((_, Type::Array(_)))),
+        })
+    });
+    found.collect()
+}
+
+/// Where a member of a struct lies, also if it is in a struct without a name, and its type.
+fn member(btf: &Btf, owner: TypeId, name: &str) -> Option<(u32, TypeId)> {
+    let (owner, _) = btf.resolve(owner)?;
+    btf.members(owner).iter().find_map(|found| {
+        let off = found.bit_offset / 8;
+        if found.name == *name {
+            return Some((off, found.ty)).filter(|_| found.bit_offset % 8 == 0 && found.bitfield_size == 0);
+        }
+        let inner = found.name.is_empty().then(|| member(btf, found.ty, name)).flatten();
+        inner.map(|(inner, ty)| (off + inner, ty))
+    })
 }
 
 /// A pointer of which nothing is known.

@@ -55,6 +55,7 @@ impl Layout {
             legacy_packet_access: false,
             sleepable: false,
             returns_nothing: false,
+            writable: Vec::new(),
         };
         place(&mut facts.fields);
         facts

@@ -21,7 +21,7 @@ use ProgramKind::{
 };
 use layout::Layout;
 
-pub use arguments::{ContextError, context_for};
+pub use arguments::{ContextError, context_for, is_supported_member};
 
 /// What is fixed for all programs of a kind.
 #[derive(Clone, Copy, Debug)]
@@ -251,6 +251,7 @@ pub fn typed(kind: ProgramKind, name: &str, arguments: &[(&str, ContextFieldKind
         legacy_packet_access: false,
         sleepable: false,
         returns_nothing: false,
+        writable: Vec::new(),
     }
 }
 
