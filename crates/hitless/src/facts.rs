@@ -11,7 +11,7 @@ use hitless_verifier::{
     ContextFacts, GlobalFunc, HelperProto, KfuncProto, Log, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection,
     SourceLine, Verified, tables, verify, verify_logged,
 };
-use tables::program_types::{ContextError, context_for};
+use tables::program_types::{ContextError, context_for, is_supported_member};
 
 use crate::func::global_funcs;
 
@@ -74,6 +74,15 @@ impl<'a> Sort<'a> {
             Some(MapEvent::Evict) => Some("evict_elem"),
             None => target,
         };
+        if let (ProgramKind::StructOps, Some((owner, member))) =
+            (self.kind, target.and_then(|name| name.split_once('.')))
+            && !is_supported_member(owner, member, self.sleepable)
+        {
+            return Err(ContextError::UnsupportedMember {
+                owner: owner.to_owned(),
+                member: member.to_owned(),
+            });
+        }
         Ok(ContextFacts {
             sleepable: self.sleepable,
             ..context_for(self.kind, target, types)?
@@ -136,11 +145,13 @@ pub(crate) fn forbidden_map(kind: ProgramKind, map: &MapFacts) -> Option<&'stati
             | ProgramKind::RawTracepoint
             | ProgramKind::RawTracepointWritable
     );
+    // They may interrupt the holder of the lock.
     match kind {
-        _ if map.spin_lock.is_none() => None,
-        // They may interrupt the holder of the lock.
-        _ if observes => Some("tracing progs cannot use bpf_spin_lock yet"),
-        ProgramKind::SocketFilter => Some("socket filter progs cannot use bpf_spin_lock yet"),
+        _ if observes && map.spin_lock.is_some() => Some("tracing progs cannot use bpf_spin_lock yet"),
+        ProgramKind::SocketFilter if map.spin_lock.is_some() => {
+            Some("socket filter progs cannot use bpf_spin_lock yet")
+        }
+        _ if observes && map.timer.is_some() => Some("tracing progs cannot use bpf_timer yet"),
         _ => None,
     }
 }
@@ -240,7 +251,7 @@ impl<'a> ProgramFacts<'a> {
 }
 
 /// Licenses under which the kernel lets programs call GPL-only helpers (`license_is_gpl_compatible`).
-fn is_gpl_compatible(license: &str) -> bool {
+pub(crate) fn is_gpl_compatible(license: &str) -> bool {
     [
         "GPL",
         "GPL v2",
@@ -292,6 +303,7 @@ mod tests {
     fn who_may_lock() {
         let spec = MapSpec {
             map_type: 2,
+            value_size: 16,
             spin_lock: Some(0),
             ..MapSpec::default()
         };
@@ -299,6 +311,23 @@ mod tests {
         assert!(forbidden_map(ProgramKind::Kprobe, &map).is_some());
         assert!(forbidden_map(ProgramKind::SocketFilter, &map).is_some());
         assert_eq!(forbidden_map(ProgramKind::Tc, &map), None);
+        let timer = map_facts(&MapSpec {
+            spin_lock: None,
+            timer: Some(0),
+            ..spec
+        });
+        let timer = timer.unwrap();
+        assert!(forbidden_map(ProgramKind::Kprobe, &timer).is_some());
+        assert_eq!(forbidden_map(ProgramKind::SocketFilter, &timer), None);
+    }
+
+    #[test]
+    fn members_that_are_not_supported() {
+        let sort = Sort::of(SectionKind::of("struct_ops.s/test_2")).unwrap();
+        let context = sort.context(Some("bpf_dummy_ops.test_2"), None);
+        assert!(matches!(context, Err(ContextError::UnsupportedMember { .. })));
+        let context = sort.context(Some("bpf_dummy_ops.test_sleepable"), None);
+        assert!(matches!(context, Err(ContextError::NoTypes { .. })));
     }
 
     #[test]

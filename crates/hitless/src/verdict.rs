@@ -8,7 +8,7 @@ use hitless_verifier::{
 
 use hitless_verifier::tables::program_types::ContextError;
 
-use crate::facts::{ProgramFacts, Sort, forbidden_map, map_facts, target, used_maps};
+use crate::facts::{ProgramFacts, Sort, forbidden_map, is_gpl_compatible, map_facts, target, used_maps};
 use crate::load_options::LoadOptions;
 
 /// The most of a log that is kept: as much as libbpf gives the kernel at the most.
@@ -135,6 +135,17 @@ pub enum VerifyError {
         /// Why, in the kernel's words.
         reason: &'static str,
     },
+    /// Functions of structs are for programs with a license compatible with the GPL.
+    #[error(
+        "program {program}: struct ops programs must have a GPL compatible license, \
+         found {license:?}"
+    )]
+    License {
+        /// The program.
+        program: String,
+        /// The license of the object.
+        license: String,
+    },
     /// The verifier refused the program.
     #[error("program {program}: the verifier refuses it")]
     Rejected {
@@ -243,6 +254,12 @@ fn verify_program(
                 reason,
             });
         }
+    }
+    if sort.kind == ProgramKind::StructOps && !is_gpl_compatible(&object.license) {
+        return Err(VerifyError::License {
+            program: spec.name.clone(),
+            license: object.license.clone(),
+        });
     }
     let types = options.load.types().btf();
     let target = target(object, spec, &sort);
