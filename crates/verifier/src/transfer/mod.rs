@@ -233,19 +233,14 @@ fn alu(state: &mut State, ids: &mut Ids, width: Width, op: AluOp, dst: Reg, src:
         return;
     }
     let result = match (state.reg(dst), operand(state, src)) {
+        // Only a difference is defined of halves, and Linux knows nothing of it.
+        (Value::Pointer(_), _) | (_, Value::Pointer(_)) if width == Width::W32 => Value::UNKNOWN,
         (Value::Pointer(pointer), Value::Scalar(scalar, _)) | (Value::Scalar(scalar, _), Value::Pointer(pointer)) => {
             let id = if scalar.as_constant().is_some() { 0 } else { ids.fresh() };
             Value::Pointer(offset_by(&pointer, op, &scalar, id))
         }
         // The distance between two pointers.
-        (Value::Pointer(_), Value::Pointer(_)) => {
-            let distance = if width == Width::W32 {
-                Scalar::loaded(4, false)
-            } else {
-                Scalar::TOP
-            };
-            Value::Scalar(distance, Link::NONE)
-        }
+        (Value::Pointer(_), Value::Pointer(_)) => Value::UNKNOWN,
         (Value::Scalar(left, link), Value::Scalar(right, _)) => {
             let link = match (width, op, right.as_constant()) {
                 (Width::W64, AluOp::Add, Some(by)) => link.plus(by as i64),
