@@ -13,7 +13,7 @@ mod memory;
 mod object;
 mod text;
 
-use hitless_isa::Reg;
+use hitless_isa::{CallTarget, Instruction, Reg};
 
 use crate::domain::pointer::PointerKind;
 use crate::domain::value::Value;
@@ -115,7 +115,14 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             Err(Failure::new("one that may not", message))
         }
         Requirement::HostedHelper { id } => Err(excluded_helper(cx, id)),
-        Requirement::NoLockAtCall { .. } => no_lock(cx, "function calls are not allowed while holding a lock"),
+        Requirement::NoLockAtCall { .. } => match cx.program.insn(cx.pc) {
+            Instruction::Call(CallTarget::Subprog(_)) if cx.program.global_callee(cx.pc).is_none() => Ok(()),
+            Instruction::Call(CallTarget::Subprog(_)) => no_lock(
+                cx,
+                "global function calls are not allowed while holding a lock, use static function instead",
+            ),
+            _ => no_lock(cx, "function calls are not allowed while holding a lock"),
+        },
         Requirement::ReferenceCount => reference_count(cx.state),
         Requirement::NoReferenceAtEnd => no_reference(cx),
         Requirement::NotCalledBack => match cx.state.frame().callback {
@@ -125,6 +132,8 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
                 "tail_call is not allowed in callbacks: what called back expects the callback to return",
             )),
         },
+        // A static function may leave to its caller what it took.
+        Requirement::NoLockAtExit if cx.state.depth() > 0 && cx.state.frame().callback.is_none() => Ok(()),
         Requirement::NoLockAtExit => no_lock(
             cx,
             "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region",
@@ -157,7 +166,7 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
 }
 
 fn unsupported(cx: &Context<'_, '_>) -> Failure {
-    use hitless_isa::{CallTarget, Imm64, Instruction};
+    use hitless_isa::Imm64;
     let (found, message) = match cx.program.insn(cx.pc) {
         Instruction::LoadImm64 {
             imm: Imm64::MapFd(fd) | Imm64::MapValueFd { fd, .. },
@@ -256,7 +265,7 @@ fn reference_count(state: &State) -> Result<(), Failure> {
 
 /// The exit of a subprogram ends nothing; a tail call does, wherever it is.
 fn no_reference(cx: &Context<'_, '_>) -> Result<(), Failure> {
-    let returns = matches!(cx.program.insn(cx.pc), hitless_isa::Instruction::Exit) && cx.state.depth() > 0;
+    let returns = matches!(cx.program.insn(cx.pc), Instruction::Exit) && cx.state.depth() > 0;
     match cx.state.references().first() {
         Some(reference) if !returns => Err(Failure::new(
             format!("what the call at insn {} returned", reference.pc),

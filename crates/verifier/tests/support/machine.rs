@@ -420,7 +420,7 @@ impl<'a> Machine<'a> {
                 if self.callers.is_empty() && !self.iterators.is_empty() {
                     return Err("exit with an iterator".to_owned());
                 }
-                if self.lock.is_some() {
+                if self.callers.is_empty() && self.lock.is_some() {
                     return Err("exit with a lock".to_owned());
                 }
                 if self.callers.is_empty() && self.objects.iter().any(Machine::is_record) {
