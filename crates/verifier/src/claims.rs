@@ -70,8 +70,6 @@ pub enum Object {
 pub enum Claim {
     /// Nothing.
     Nothing,
-    /// It is a number.
-    AnyNumber,
     /// It is one of these numbers.
     Number(Number),
     /// It points to the start of the object, plus a constant, plus one of these numbers.
@@ -111,44 +109,82 @@ fn claim(value: &Value) -> Claim {
     Claim::Pointer(object, pointer.fixed, Number(pointer.var))
 }
 
-/// What is claimed at one step of the search: of those of `r0` to `r9` that can still be read there, and of numbers only
-/// if they matter (see `precision`).
-#[derive(Clone, Debug)]
+/// What is claimed at one step of the search.
+#[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// The slot.
     pub pc: usize,
-    /// What is claimed of `r0` to `r9`.
-    pub regs: [Claim; 10],
     at: u32,
+    /// Where in [`Claims::all`] its claims are.
+    first: usize,
+    last: usize,
 }
 
-/// Claims of the steps of a search.
+/// Claims of the steps of a search: of the registers that can still be read there, and of numbers only if they matter (see
+/// `precision`).
 #[derive(Debug, Default)]
 pub struct Claims {
     /// In the order of the search.
     pub steps: Vec<Step>,
-    /// Whether there were more than could be kept.
-    pub incomplete: bool,
+    /// With the index of the register.
+    all: Vec<(u8, Claim)>,
+    /// The most steps to be taken.
     limit: usize,
     /// The registers of each step that matter.
     precise: Vec<u16>,
 }
 
-impl explore::Observer for Claims {
-    fn step(&mut self, at: u32, pc: usize, state: &State, live: u16) {
-        if self.steps.len() >= self.limit {
-            self.incomplete = true;
-            return;
-        }
-        let claim_of = |index: usize| {
-            if live & (1 << index) == 0 {
-                Claim::Nothing
-            } else {
-                claim(state.frame().reg(index))
+impl Claims {
+    /// What is claimed at a step of some of `r0` to `r9`.
+    #[must_use]
+    pub fn of(&self, step: &Step) -> &[(u8, Claim)] {
+        &self.all[step.first..step.last]
+    }
+
+    fn clear(&mut self, limit: usize) {
+        self.steps.clear();
+        self.all.clear();
+        self.precise.clear();
+        self.limit = limit;
+    }
+
+    /// Leaves the claims out that are none.
+    fn keep_what_matters(&mut self) {
+        let mut kept = 0;
+        for step in &mut self.steps {
+            let precise = self.precise.get(step.at as usize).copied().unwrap_or(0);
+            let claims = step.first..step.last;
+            step.first = kept;
+            for index in claims {
+                let (reg, claim) = self.all[index];
+                let matters = match claim {
+                    Claim::Nothing => false,
+                    Claim::Number(_) => precise & 1 << reg != 0,
+                    Claim::Pointer(..) => true,
+                };
+                if matters {
+                    self.all[kept] = (reg, claim);
+                    kept += 1;
+                }
             }
-        };
-        let regs = std::array::from_fn(claim_of);
-        self.steps.push(Step { pc, regs, at });
+            step.last = kept;
+        }
+        self.all.truncate(kept);
+    }
+}
+
+impl explore::Observer for Claims {
+    fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn step(&mut self, at: u32, pc: usize, state: &State, live: u16) {
+        let first = self.all.len();
+        let live = (0..10u8).filter(|index| live & 1 << index != 0);
+        self.all
+            .extend(live.map(|index| (index, claim(state.frame().reg(index.into())))));
+        let last = self.all.len();
+        self.steps.push(Step { pc, at, first, last });
     }
 
     fn precise(&mut self, at: u32, regs: u16) {
@@ -160,23 +196,14 @@ impl explore::Observer for Claims {
     }
 }
 
-/// As [`verify`](crate::verify), returning up to `limit` claims as well.
+/// As [`verify`](crate::verify), returning the claims in `claims` as well. A program that takes more than `limit` steps is
+/// refused.
 ///
 /// # Errors
 /// As for [`verify`](crate::verify).
-pub fn verify_watched(input: &ProgramInput<'_>, limit: usize) -> Result<(Verified, Claims), Rejection> {
-    let mut claims = Claims {
-        limit,
-        ..Claims::default()
-    };
-    let verified = explore::explore(input, Some(&mut claims), None)?;
-    for step in &mut claims.steps {
-        let precise = claims.precise.get(step.at as usize).copied().unwrap_or(0);
-        for (index, claim) in step.regs.iter_mut().enumerate() {
-            if matches!(claim, Claim::Number(_)) && precise & 1 << index == 0 {
-                *claim = Claim::AnyNumber;
-            }
-        }
-    }
-    Ok((verified, claims))
+pub fn verify_watched(input: &ProgramInput<'_>, limit: usize, claims: &mut Claims) -> Result<Verified, Rejection> {
+    claims.clear(limit);
+    let verified = explore::explore(input, Some(claims), None)?;
+    claims.keep_what_matters();
+    Ok(verified)
 }

@@ -69,6 +69,8 @@ const KEEP_STEPS: usize = 100;
 
 /// Sees what the search does, for tests.
 pub(crate) trait Observer {
+    /// The most steps to be taken, if fewer than Linux takes.
+    fn limit(&self) -> usize;
     /// Step `at` of the search: the instruction at `pc` is interpreted in `state`, where anything can still read the
     /// registers `live` (bits).
     fn step(&mut self, at: u32, pc: usize, state: &State, live: u16);
@@ -117,8 +119,9 @@ pub(crate) fn explore<'w>(
     log: Option<&'w mut Log>,
 ) -> Result<Verified, Rejection> {
     let mut tracer = log.map(Tracer::new);
+    let limit = watch.as_ref().map_or(COMPLEXITY_LIMIT, |watch| watch.limit());
     let stats = Stats {
-        limit: COMPLEXITY_LIMIT,
+        limit,
         ..Stats::default()
     };
     let program = match Program::new(input) {
@@ -250,7 +253,7 @@ impl Search<'_, '_> {
         let pc = path.pc;
         let at = self.stats.processed;
         self.stats.processed += 1;
-        if self.stats.processed > COMPLEXITY_LIMIT {
+        if self.stats.processed > self.stats.limit {
             let processed = self.stats.processed;
             let message = format!("BPF program is too large. Processed {processed} insn");
             let failure = Failure::new(format!("{processed} steps"), message);

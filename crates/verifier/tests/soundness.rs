@@ -2,38 +2,38 @@
 
 mod support;
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
 use hitless_isa::{Insn, decode};
 use hitless_verifier::ContextFieldKind;
-use hitless_verifier::claims::{Claim, verify_watched};
+use hitless_verifier::claims::verify_watched;
 use support::Case;
 use support::generate;
-use support::machine::Machine;
+use support::machine::{ClaimsBySlot, Machine};
 use support::random::Random;
 
-/// More claims than this are not kept, and the program is skipped.
-const CLAIMS: usize = 20_000;
+/// Programs that take the verifier more steps than this are skipped.
+const STEPS: usize = 20_000;
 
 /// Bytes of memory behind a context field beyond which a program is skipped.
 const EXTENT: u32 = 1 << 16;
 
 /// Verifies a program and runs it if it is accepted; returns whether it was.
-fn check(case: &Case, random: &mut Random, runs: usize) -> bool {
-    let Ok((verified, claimed)) = verify_watched(&case.input(), CLAIMS) else {
+fn check(case: &Case, claims: &mut ClaimsBySlot, random: &mut Random, runs: usize) -> bool {
+    let Ok(verified) = verify_watched(&case.input(), STEPS, &mut claims.claims) else {
         return false;
     };
     // Keys and values larger than that take too long to make.
-    if claimed.incomplete || verified.extents.iter().any(|(_, extent)| *extent > EXTENT) {
+    if verified.extents.iter().any(|(_, extent)| *extent > EXTENT) {
         return false;
     }
-    let count = claimed.steps.len();
-    let mut claims: Vec<Vec<[Claim; 10]>> = vec![Vec::new(); case.insns.len()];
-    for step in claimed.steps {
-        claims[step.pc].push(step.regs);
-    }
+    claims.sort(case.insns.len());
     // Each step of a run is compared with every claim for its slot.
-    let runs = if count > 1000 { 1 } else { runs };
+    let runs = if claims.claims.steps.len() > 1000 { 1 } else { runs };
     for _ in 0..runs {
-        if let Err(error) = Machine::new(case, &verified, &claims, random).run() {
+        if let Err(error) = Machine::new(case, &verified, claims, random).run() {
             let listing = hitless_isa::disasm::listing(&case.insns, &hitless_isa::disasm::no_names);
             panic!("{}: {error}\n{listing}", case.name);
         }
@@ -99,14 +99,16 @@ fn runnable() -> Vec<Case> {
 
 #[test]
 fn cases_do_what_is_claimed() {
-    let mut random = Random::new(1);
-    let accepted = runnable().iter().filter(|case| check(case, &mut random, 50)).count();
+    let (mut random, mut claims) = (Random::new(1), ClaimsBySlot::default());
+    let cases = runnable();
+    let accepted = cases.iter().filter(|case| check(case, &mut claims, &mut random, 50));
+    let accepted = accepted.count();
     assert!(accepted > 80, "{accepted}");
 }
 
 #[test]
 fn mutated_cases_do_what_is_claimed() {
-    let mut random = Random::new(2);
+    let (mut random, mut claims) = (Random::new(2), ClaimsBySlot::default());
     // Of the refused ones a few: a change that makes them acceptable is rare.
     let long = |case: &Case| case.name.contains("loop");
     let (good, bad): (Vec<Case>, Vec<Case>) = runnable()
@@ -129,23 +131,20 @@ fn mutated_cases_do_what_is_claimed() {
             name: format!("{} ({round})", original.name),
             ..original.surroundings()
         };
-        accepted += usize::from(check(&case, &mut random, 4));
+        accepted += usize::from(check(&case, &mut claims, &mut random, 4));
     }
     assert!(accepted > 3000, "only {accepted} programs were accepted");
 }
 
 /// Checks `rounds` generated programs; returns how many were accepted.
 fn check_generated(seed: u64, rounds: usize, runs: usize) -> usize {
-    let mut random = Random::new(seed);
-    let setting = &support::parse(generate::SETTING)[0];
+    let (mut random, mut claims) = (Random::new(seed), ClaimsBySlot::default());
+    let mut case = support::parse(generate::SETTING).remove(0);
     let mut accepted = 0;
     for round in 0..rounds {
-        let case = Case {
-            insns: generate::program(&mut random),
-            name: format!("generated ({seed}, {round})"),
-            ..setting.surroundings()
-        };
-        accepted += usize::from(check(&case, &mut random, runs));
+        case.insns = generate::program(&mut random);
+        case.name = format!("generated ({seed}, {round})");
+        accepted += usize::from(check(&case, &mut claims, &mut random, runs));
     }
     accepted
 }
@@ -156,7 +155,12 @@ fn generated_programs_do_what_is_claimed() {
     assert!(accepted > 3000, "only {accepted} programs were accepted");
 }
 
-/// `FUZZ_PROGRAMS` of them, from `FUZZ_SEED` on.
+/// Programs that one thread generates from one seed.
+const CHUNK: u64 = 10_000;
+/// After so many there is word of it.
+const WORD: u64 = 100_000;
+
+/// `FUZZ_PROGRAMS` of them, from `FUZZ_SEED` on, for `FUZZ_SECONDS` at most, on all processors.
 #[test]
 #[ignore = "takes long"]
 fn many_generated_programs_do_what_is_claimed() {
@@ -165,10 +169,29 @@ fn many_generated_programs_do_what_is_claimed() {
         given.unwrap_or(default)
     };
     let (programs, seed) = (number("FUZZ_PROGRAMS", 2_000_000), number("FUZZ_SEED", 1000));
-    let mut accepted = 0;
-    for chunk in 0..programs.div_ceil(100_000) {
-        accepted += check_generated(seed + chunk, 100_000, 3);
-    }
-    println!("{programs} programs, {accepted} accepted");
-    assert!(accepted > 0);
+    let (begun, limit) = (Instant::now(), Duration::from_secs(number("FUZZ_SECONDS", u64::MAX)));
+    let (next, done, accepted) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let work = || {
+        loop {
+            let chunk = next.fetch_add(1, Relaxed);
+            if chunk * CHUNK >= programs || begun.elapsed() > limit {
+                return;
+            }
+            let rounds = CHUNK.min(programs - chunk * CHUNK);
+            let sound = check_generated(seed + chunk, rounds as usize, 3) as u64;
+            let sound = accepted.fetch_add(sound, Relaxed) + sound;
+            let done = done.fetch_add(rounds, Relaxed) + rounds;
+            if done % WORD < rounds {
+                println!(
+                    "{done} programs, {sound} accepted, {} seconds",
+                    begun.elapsed().as_secs()
+                );
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // What goes wrong on one thread is passed on when all have ended.
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    println!("{done:?} programs, {accepted:?} accepted, none of them unsound");
+    assert!(accepted.into_inner() > 0);
 }

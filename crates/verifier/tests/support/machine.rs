@@ -4,7 +4,7 @@
 //! reachable, and each access that it stays inside one object of a region that was claimed for the instruction.
 
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Size, Width, decode};
-use hitless_verifier::claims::{Claim, Object};
+use hitless_verifier::claims::{Claim, Claims, Object, Step as Claimed};
 use hitless_verifier::tables::helpers;
 use hitless_verifier::{ArgType, Branch, ContextFieldKind, MapFacts, MapKind, MemSize, Region, RetType, Verified};
 
@@ -39,7 +39,7 @@ struct Loop {
 pub struct Machine<'a> {
     case: &'a Case,
     verified: &'a Verified,
-    claims: &'a [Vec<[Claim; 10]>],
+    claims: &'a ClaimsBySlot,
     /// For each slot the claim that was found to hold last; the next one is likely to hold next.
     found: Vec<usize>,
     random: &'a mut Random,
@@ -63,18 +63,49 @@ pub struct Machine<'a> {
 
 type Step<T> = Result<T, String>;
 
+/// What a verification claimed, to be found by slot. Kept from program to program.
+#[derive(Default)]
+pub struct ClaimsBySlot {
+    pub claims: Claims,
+    /// The steps in the order of their slots.
+    steps: Vec<Claimed>,
+    /// For each slot where its steps begin, and where the last one's end.
+    starts: Vec<usize>,
+}
+
+impl ClaimsBySlot {
+    /// Sorts the claims for a program of so many slots.
+    pub fn sort(&mut self, slots: usize) {
+        self.starts.clear();
+        self.starts.resize(slots + 1, 0);
+        for step in &self.claims.steps {
+            self.starts[step.pc + 1] += 1;
+        }
+        for slot in 0..slots {
+            self.starts[slot + 1] += self.starts[slot];
+        }
+        self.steps.clear();
+        self.steps.extend_from_slice(&self.claims.steps);
+        self.steps.sort_by_key(|step| step.pc);
+    }
+
+    fn at(&self, pc: usize) -> &[Claimed] {
+        &self.steps[self.starts[pc]..self.starts[pc + 1]]
+    }
+}
+
 impl<'a> Machine<'a> {
     pub fn new(
         case: &'a Case,
         verified: &'a Verified,
-        claims: &'a [Vec<[Claim; 10]>],
+        claims: &'a ClaimsBySlot,
         random: &'a mut Random,
     ) -> Machine<'a> {
         let mut machine = Machine {
             case,
             verified,
             claims,
-            found: vec![0; claims.len()],
+            found: vec![0; case.insns.len()],
             random,
             objects: Vec::new(),
             packet: 0,
@@ -136,7 +167,7 @@ impl<'a> Machine<'a> {
     }
 
     fn add(&mut self, region: Region, base: u64, len: usize) {
-        let bytes = (0..len).map(|_| self.random.number() as u8).collect();
+        let bytes = self.random.bytes(len);
         self.objects.push(Memory { region, base, bytes });
     }
 
@@ -157,10 +188,10 @@ impl<'a> Machine<'a> {
     }
 
     fn check_claims(&mut self, pc: usize) -> Step<()> {
-        let states = &self.claims[pc];
-        let holds = |claims: &[Claim; 10]| {
-            let mut pairs = claims.iter().zip(self.regs);
-            pairs.all(|(claim, value)| self.admits(claim, value))
+        let states = self.claims.at(pc);
+        let holds = |step: &Claimed| {
+            let mut claims = self.claims.claims.of(step).iter();
+            claims.all(|(reg, claim)| self.admits(claim, self.regs[usize::from(*reg)]))
         };
         let first = self.found[pc];
         let mut order = (first..states.len()).chain(0..first);
@@ -172,7 +203,7 @@ impl<'a> Machine<'a> {
             "insn {pc}: no claim admits {:x?}; the last of {} is {:?}",
             self.regs,
             states.len(),
-            states.last()
+            states.last().map(|step| self.claims.claims.of(step))
         ))
     }
 
@@ -195,7 +226,7 @@ impl<'a> Machine<'a> {
 
     fn admits(&self, claim: &Claim, value: u64) -> bool {
         let (object, fixed, var) = match claim {
-            Claim::Nothing | Claim::AnyNumber => return true,
+            Claim::Nothing => return true,
             Claim::Number(number) => return number.admits(value),
             Claim::Pointer(object, fixed, var) => (object, *fixed as u64, var),
         };

@@ -1,5 +1,7 @@
 //! A small generator of random numbers, the same on every run.
 
+use std::sync::OnceLock;
+
 /// xorshift64*.
 pub struct Random(u64);
 
@@ -21,6 +23,20 @@ impl Random {
 
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
+    }
+
+    /// Bytes of such numbers as [`Random::number`] makes, from a place in many that were made once.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+        let made = MADE.get_or_init(|| {
+            let mut random = Random::new(0);
+            (0..1 << 16).map(|_| random.number() as u8).collect()
+        });
+        if len > made.len() / 2 {
+            return (0..len).map(|_| self.number() as u8).collect();
+        }
+        let first = self.below((made.len() - len) as u64) as usize;
+        made[first..first + len].to_vec()
     }
 
     /// A number, often one at which something changes.
