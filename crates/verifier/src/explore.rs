@@ -208,9 +208,10 @@ impl Search<'_, '_> {
         }
         let recorder = &self.recorder;
         let made = |pc| recorder.is_reached(pc);
+        let later = |subprog| recorder.is_called_later(subprog);
         let chain = self
             .program
-            .check_combined_stack(recorder.depths(), made, |subprog| recorder.is_called_later(subprog))
+            .check_combined_stack(recorder.depths(), made, later, recorder.called_back())
             .map_err(|(pc, failure)| self.error(pc, Requirement::CombinedStack, failure))?;
         self.recorder.chain(chain);
         Ok(())

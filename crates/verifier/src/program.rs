@@ -5,6 +5,8 @@
 //! that the search can come to holds an instruction.
 
 use hitless_btf::{Kind, TypeId};
+use std::collections::BTreeSet;
+
 use hitless_isa::{CallTarget, Imm64, Instruction, decode, disasm};
 
 use crate::error::{Failure, VerifierError};
@@ -480,13 +482,14 @@ impl<'a> Program<'a> {
     }
 
     /// Checks the stack of each chain of calls and returns the worst, given how much each subprogram uses and which calls are
-    /// ever made. Who knows a function's address may have it called, unless it is only called `later`, with a stack of its
-    /// own.
+    /// ever made, and which helpers are `called_back` from. As in Linux who has a function's address counts as a caller,
+    /// unless it is called `later`, with a stack of its own; but so does who passes the address to a helper.
     pub(crate) fn check_combined_stack(
         &self,
         depths: &[u32],
         made: impl Fn(usize) -> bool,
         later: impl Fn(usize) -> bool,
+        called_back: &BTreeSet<(usize, usize)>,
     ) -> Result<CallChain, (usize, Failure)> {
         let mut callees = vec![Vec::new(); self.subprogs.len()];
         let at_once = |start: usize| !self.subprog_at(start).is_some_and(&later);
@@ -495,6 +498,9 @@ impl<'a> Program<'a> {
             if let Some(callee) = self.subprog_at(start) {
                 callees[self.subprog_of(pc)].push((pc, callee));
             }
+        }
+        for &(pc, callee) in called_back {
+            callees[self.subprog_of(pc)].push((pc, callee));
         }
         /// Frames are rounded up as the kernel does for its compilers.
         fn rounded(depth: u32) -> u32 {

@@ -26,6 +26,8 @@ pub(crate) struct Recorder {
     called: BTreeSet<usize>,
     /// The functions that timers call, with the map that the timer is in.
     called_later: BTreeSet<(usize, u32)>,
+    /// The calls of helpers that call back, with the functions that they call.
+    called_back: BTreeSet<(usize, usize)>,
     /// Memory that global functions were given, by subprogram and argument: instruction and argument of the call.
     given: BTreeMap<Place, BTreeSet<(usize, u8)>>,
     /// Instructions that access such memory, and those that pass it on in an argument.
@@ -58,6 +60,7 @@ impl Recorder {
             inner_maps_stored: BTreeSet::new(),
             called: BTreeSet::new(),
             called_later: BTreeSet::new(),
+            called_back: BTreeSet::new(),
             given: BTreeMap::new(),
             through: BTreeMap::new(),
         }
@@ -146,6 +149,16 @@ impl Recorder {
             .range((subprog, 0)..=(subprog, u32::MAX))
             .next()
             .is_some()
+    }
+
+    /// The helper called at `pc` calls a function back before it returns.
+    pub(crate) fn call_back(&mut self, pc: usize, subprog: usize) {
+        self.called_back.insert((pc, subprog));
+    }
+
+    /// The calls of helpers that call back, with the functions that they call.
+    pub(crate) fn called_back(&self) -> &BTreeSet<(usize, usize)> {
+        &self.called_back
     }
 
     /// Puts what callers give in the place of what global functions were given.

@@ -422,8 +422,11 @@ fn callback(cx: &mut Context<'_, '_>, proto: &HelperProto, reg: Reg, value: &Val
     let message = match pointer.constant_offset() {
         Some(0) => {
             let timer = cx.state.reg(Reg::R1).as_pointer().map(|pointer| pointer.kind);
-            if let (Some(CallsBack::Later), Some(PointerKind::MapValue { map, .. })) = (proto.calls_back, timer) {
-                cx.recorder.call_later(subprog, map);
+            match (proto.calls_back, timer) {
+                (Some(CallsBack::Later), Some(PointerKind::MapValue { map, .. })) => {
+                    cx.recorder.call_later(subprog, map);
+                }
+                _ => cx.recorder.call_back(cx.pc, subprog),
             }
             return Ok(());
         }
