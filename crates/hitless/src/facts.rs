@@ -188,18 +188,19 @@ pub(crate) struct ProgramFacts<'a> {
 }
 
 impl<'a> ProgramFacts<'a> {
-    /// The facts about a program of a relocated object, that is given this and may call these helpers, and kernel functions
+    /// The facts about a program of a relocated object, that is of this sort, is given this and may call these helpers, and kernel functions
     /// that nothing speaks against, where the host's objects are of these types.
     pub(crate) fn new(
         object: &ObjectSpec,
         spec: &'a ProgramSpec,
+        kind: ProgramKind,
         context: ContextFacts,
         helpers: Vec<HelperProto>,
         excluded: impl Fn(&KfuncProto) -> Option<&'static str>,
         types: Option<&'a Btf>,
     ) -> ProgramFacts<'a> {
         let kfuncs = spec.kfuncs.iter().map(|kfunc| {
-            let proto = KfuncProto::new(kfunc.id, 0, &kfunc.name);
+            let proto = KfuncProto::new(kind, kfunc.id, 0, &kfunc.name);
             KfuncProto {
                 excluded: excluded(&proto),
                 ..proto

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hitless_object::{
     AttachType, MapEvent, MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, SectionKind, map_type_name,
 };
-use hitless_verifier::{HelperProto, KfuncProto, MapFacts, MapKind, Rejection, tables};
+use hitless_verifier::{HelperProto, KfuncProto, MapFacts, MapKind, ProgramKind, Rejection, tables};
 
 use crate::env::HELPERS;
 use crate::facts::{F_RDONLY_PROG, ProgramFacts, whole};
@@ -243,13 +243,13 @@ impl Runtime {
         facts: &[MapFacts],
     ) -> Result<Arc<Program>, LoadError> {
         let program_type = program_type(spec)?;
-        let helpers = match program_type {
-            ProgramType::Xdp => tables::helpers::xdp(),
-            ProgramType::MapTrace(_) => tables::helpers::map_trace(),
+        let (kind, helpers) = match program_type {
+            ProgramType::Xdp => (ProgramKind::Xdp, tables::helpers::xdp()),
+            ProgramType::MapTrace(_) => (ProgramKind::MapTrace, tables::helpers::map_trace()),
         };
         let helpers = helpers.iter().map(offered).collect();
         let excluded = |proto: &KfuncProto| proto.excluded.or(Some("hitless does not offer it yet"));
-        let verified = ProgramFacts::new(object, spec, program_type.context(), helpers, excluded, None)
+        let verified = ProgramFacts::new(object, spec, kind, program_type.context(), helpers, excluded, None)
             .verify(facts, None)
             .map_err(|source| LoadError::Rejected {
                 program: spec.name.clone(),

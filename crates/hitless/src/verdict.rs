@@ -163,8 +163,12 @@ impl VerifyError {
         match self {
             VerifyError::ExcludedProgram { reason, .. } | VerifyError::ExcludedMap { reason, .. } => Some(reason),
             VerifyError::Rejected { source, .. } => {
-                let is_excluded =
-                    |error: &&VerifierError| matches!(error.requirement, Requirement::HostedHelper { .. });
+                let is_excluded = |error: &&VerifierError| {
+                    matches!(
+                        error.requirement,
+                        Requirement::HostedHelper { .. } | Requirement::HostedKfunc
+                    )
+                };
                 source.errors.iter().find(is_excluded).map(|error| error.found.as_str())
             }
             _ => None,
@@ -275,12 +279,20 @@ fn verify_program(
         ..*proto
     });
     let excluded = |proto: &KfuncProto| proto.excluded.filter(|_| !options.kernel);
-    ProgramFacts::new(object, spec, context, helpers.collect(), excluded, Some(types))
-        .verify(maps, Some(log))
-        .map_err(|source| VerifyError::Rejected {
-            program: spec.name.clone(),
-            source,
-        })
+    ProgramFacts::new(
+        object,
+        spec,
+        sort.kind,
+        context,
+        helpers.collect(),
+        excluded,
+        Some(types),
+    )
+    .verify(maps, Some(log))
+    .map_err(|source| VerifyError::Rejected {
+        program: spec.name.clone(),
+        source,
+    })
 }
 
 /// Refuses what cannot be hosted in user space: the sort of program, and maps that it uses.

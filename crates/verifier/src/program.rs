@@ -240,6 +240,24 @@ impl<'a> Program<'a> {
 
     /// Whether pointers to the packet are invalid after a call of the subprogram.
     pub(crate) fn changes_packet(&self, subprog: usize) -> bool {
+        self.comes_to(subprog, |_, insn| match *insn {
+            Instruction::Call(CallTarget::Helper(id)) => {
+                id == helpers::TAIL_CALL || self.helper(id).is_some_and(|proto| proto.changes_packet)
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a call of the subprogram may sleep.
+    pub(crate) fn might_sleep(&self, subprog: usize) -> bool {
+        self.comes_to(subprog, |pc, insn| match *insn {
+            Instruction::Call(CallTarget::Helper(id)) => self.helper(id).is_some_and(|proto| proto.might_sleep),
+            _ => self.called_kfunc(pc).is_some_and(KfuncProto::might_sleep),
+        })
+    }
+
+    /// Whether the subprogram, or one that it calls, has such an instruction.
+    fn comes_to(&self, subprog: usize, is_such: impl Fn(usize, &Instruction) -> bool) -> bool {
         let mut seen = vec![false; self.subprogs.len()];
         let mut todo = vec![subprog];
         while let Some(subprog) = todo.pop() {
@@ -248,19 +266,15 @@ impl<'a> Program<'a> {
             }
             let (start, end) = self.subprogs[subprog];
             for pc in start..end {
-                match self.code[pc] {
-                    Some(Instruction::Call(CallTarget::Helper(id)))
-                        if id == helpers::TAIL_CALL || self.helper(id).is_some_and(|proto| proto.changes_packet) =>
-                    {
-                        return true;
-                    }
+                match &self.code[pc] {
+                    Some(insn) if is_such(pc, insn) => return true,
                     Some(
                         Instruction::Call(CallTarget::Subprog(off))
                         | Instruction::LoadImm64 {
                             imm: Imm64::Func(off), ..
                         },
                     ) => {
-                        todo.extend(target(pc, off).and_then(|start| self.subprog_at(start)));
+                        todo.extend(target(pc, *off).and_then(|start| self.subprog_at(start)));
                     }
                     _ => {}
                 }

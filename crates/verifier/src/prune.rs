@@ -47,7 +47,7 @@ pub(crate) fn covers(
             .iter()
             .zip(new_references)
             .all(|(old, new)| ids.rename_object(old.id, new.id));
-    if !same_lock || !same_references {
+    if !same_lock || !same_references || old.regions != new.regions {
         return false;
     }
     // Callers go on behind their calls. The current frame comes first: it is the likeliest to differ.

@@ -176,6 +176,8 @@ pub enum Requirement {
     ReferenceCount,
     /// No reference is held where the program ends: at its exit and at tail calls.
     NoReferenceAtEnd,
+    /// The program is in no region that a kfunc began where it ends, at tail calls and at legacy loads from the packet.
+    NoRegionAtEnd,
     /// A tail call is not made by a function that a helper calls.
     NotCalledBack,
     /// No lock is held at the end of the program or of a subprogram.
@@ -196,7 +198,9 @@ pub enum Requirement {
         /// Its type.
         ty: ArgType,
     },
-    /// The kernel function is known, and can be offered in user space.
+    /// User space can offer the kernel function.
+    HostedKfunc,
+    /// The kernel function is one that such programs may call here.
     CallableKfunc,
     /// An argument is of the type that the kernel function takes.
     KfuncArgument {
@@ -274,10 +278,12 @@ impl fmt::Display for Requirement {
             }
             Requirement::ReferenceCount => f.write_str("at most 256 references held at once"),
             Requirement::NotCalledBack => f.write_str("a function that no helper calls"),
+            Requirement::NoRegionAtEnd => f.write_str("no region that was begun and not ended"),
             Requirement::NoReferenceAtEnd => f.write_str("no reference held"),
             Requirement::Argument { index, ty, .. } => write!(f, "r{} to be {}", index + 1, argument(*ty)),
             Requirement::Format { .. } => f.write_str("a format for the numbers that are given"),
-            Requirement::CallableKfunc => f.write_str("a kernel function that there is in user space"),
+            Requirement::HostedKfunc => f.write_str("a kernel function that there is in user space"),
+            Requirement::CallableKfunc => f.write_str("a kernel function that the program may call"),
             Requirement::KfuncArgument { index } => write!(f, "r{} to be what the function takes", index + 1),
             Requirement::SuitableMap { .. } => f.write_str("one map that the helper works on"),
             Requirement::ReturnValue => f.write_str("a return value that the caller can take"),
@@ -456,6 +462,7 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto], l
         Instruction::Exit => {
             list.push(Requirement::NoReferenceAtEnd);
             list.push(Requirement::NoLockAtExit);
+            list.push(Requirement::NoRegionAtEnd);
             list.push(Requirement::ReturnValue);
         }
         Instruction::LoadPacket { index, .. } => {
@@ -463,11 +470,15 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto], l
             list.push(Requirement::Initialized { reg: Reg::R6 });
             list.push(Requirement::NoReferenceAtEnd);
             list.push(Requirement::NoLockAtPacketAccess);
+            list.push(Requirement::NoRegionAtEnd);
             list.push(Requirement::ContextInR6);
             list.extend(index.map(|reg| Requirement::Initialized { reg }));
         }
         // See `kfunc_requirements`.
-        Instruction::Call(CallTarget::Kfunc { .. }) => list.push(Requirement::CallableKfunc),
+        Instruction::Call(CallTarget::Kfunc { .. }) => {
+            list.push(Requirement::HostedKfunc);
+            list.push(Requirement::CallableKfunc);
+        }
         Instruction::Call(CallTarget::Register(_)) | Instruction::AddrSpaceCast { .. } => {
             list.push(Requirement::Supported)
         }
@@ -529,6 +540,7 @@ fn call(list: &mut Vec<Requirement>, id: u32, prototypes: &[HelperProto]) {
     if id == helpers::TAIL_CALL {
         list.push(Requirement::NotCalledBack);
         list.push(Requirement::NoReferenceAtEnd);
+        list.push(Requirement::NoRegionAtEnd);
     }
 }
 

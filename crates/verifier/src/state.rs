@@ -8,6 +8,7 @@ use hitless_isa::Reg;
 use crate::domain::pointer::{Id, Pointer, PointerKind};
 use crate::domain::stack::Stack;
 use crate::domain::value::Value;
+use crate::facts::Trust;
 use crate::places::Places;
 use crate::program::Program;
 
@@ -94,6 +95,26 @@ pub(crate) struct HeldLock {
     pub(crate) id: Id,
 }
 
+/// The regions that a program is in because of kfuncs that it called.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Regions {
+    /// Whether it is in a read-side critical section of RCU.
+    pub(crate) rcu: bool,
+    /// How often it has said that it wants to keep its processor.
+    pub(crate) preempt: u32,
+}
+
+impl Regions {
+    /// The innermost call that is to be undone, as the kernel names it.
+    pub(crate) fn open(self) -> Option<&'static str> {
+        match self {
+            Regions { rcu: true, .. } => Some("bpf_rcu_read_lock"),
+            Regions { preempt: 1.., .. } => Some("bpf_preempt_disable"),
+            Regions { .. } => None,
+        }
+    }
+}
+
 /// The most references that may be held at once. Linux has no limit but memory.
 pub(crate) const MAX_REFERENCES: usize = 256;
 
@@ -110,6 +131,7 @@ pub(crate) struct Reference {
 pub(crate) struct State {
     frames: Vec<Rc<Frame>>,
     pub(crate) lock: Option<HeldLock>,
+    pub(crate) regions: Regions,
     /// The references held, in the order in which they were acquired. They belong to no frame: what one acquires another
     /// may release.
     references: Rc<Vec<Reference>>,
@@ -138,14 +160,16 @@ impl State {
         State {
             frames: vec![Rc::new(frame)],
             lock: None,
+            regions: Regions::default(),
             references: Rc::default(),
             turns: 0,
         }
     }
 
-    /// Whether what RCU protects stays while the program goes on: it does in all programs that may not sleep.
+    /// Whether what RCU protects stays while the program goes on: it does in all programs that may not sleep, and where others
+    /// say so.
     pub(crate) fn in_rcu(&self, program: &Program<'_>) -> bool {
-        !program.input.context.sleepable
+        self.regions.rcu || !program.input.context.sleepable
     }
 
     /// The references held.
@@ -182,6 +206,24 @@ impl State {
             pointer.and_then(|pointer| pointer.kind.reference()) == Some(id)
         };
         self.for_each_value(part, |value| *value = Value::UNKNOWN);
+    }
+
+    /// Ends a read-side critical section of RCU: what was protected may be gone.
+    pub(crate) fn end_rcu(&mut self) {
+        self.regions.rcu = false;
+        let is_protected = |value: &Value| {
+            let kind = value.as_pointer().map(|pointer| pointer.kind);
+            matches!(kind, Some(PointerKind::Object(object)) if object.trust == Trust::Rcu)
+        };
+        self.for_each_value(is_protected, |value| {
+            if let Value::Pointer(pointer) = value
+                && let PointerKind::Object(object) = &mut pointer.kind
+            {
+                object.trust = Trust::Untrusted;
+                object.nullable = false;
+                object.id = 0;
+            }
+        });
     }
 
     pub(crate) fn frames(&self) -> &[Rc<Frame>] {

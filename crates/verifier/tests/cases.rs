@@ -71,6 +71,7 @@ files!(
     programs,
     prototypes,
     pruning,
+    regions,
     ringbufs,
     sockets,
     stack,

@@ -16,6 +16,11 @@ pub(super) fn arguments(cx: &mut Context<'_, '_>, subprog: usize) -> Result<(), 
         Err(reason) => return Err(Failure::new(reason.clone(), reason.clone())),
     };
     cx.recorder.called(subprog);
+    if cx.state.regions.open().is_some() && cx.program.might_sleep(subprog) {
+        let message = "global functions that may sleep are not allowed in non-sleepable context, \
+                       i.e., in a RCU/IRQ/preempt-disabled section, or in a non-sleepable program";
+        return Err(Failure::new("a function that may sleep", message));
+    }
     for (index, arg) in (0..).zip(args) {
         let reg = arg_reg(index);
         let value = cx.state.reg(reg);

@@ -4,7 +4,7 @@ use hitless_isa::Reg;
 
 use super::call::{arg_reg, wrong_type};
 use super::memory::Bytes;
-use super::{Context, dynptr};
+use super::{Context, dynptr, region};
 use crate::domain::iterator::OpenIterator;
 use crate::domain::pointer::PointerKind;
 use crate::domain::stack::{FRAME_SIZE, slots_of};
@@ -14,24 +14,45 @@ use crate::facts::{IteratorType, KfuncArg};
 use crate::state::State;
 use crate::tables::kfuncs::IteratorStep;
 
-/// The kfunc may be called by programs, and can be offered.
+/// The kfunc can be offered.
+pub(super) fn hosted(cx: &Context<'_, '_>) -> Result<(), Failure> {
+    let proto = cx.program.called_kfunc(cx.pc);
+    match proto.and_then(|proto| Some((&proto.name, proto.excluded?))) {
+        None => Ok(()),
+        Some((name, reason)) => {
+            let message = format!("kernel function {name} is not available in user space: {reason}");
+            Err(Failure::new(reason, message))
+        }
+    }
+}
+
+/// The kfunc may be called by such programs, and here.
 pub(super) fn callable(cx: &Context<'_, '_>) -> Result<(), Failure> {
     let Some(proto) = cx.program.called_kfunc(cx.pc) else {
         return Ok(());
     };
     let name = &proto.name;
-    if let Some(reason) = proto.excluded {
-        let message = format!("kernel function {name} is not available in user space: {reason}");
-        return Err(Failure::new(reason, message));
-    }
     if proto.known.is_none() {
         let message = format!("calling kernel function {name} is not allowed");
         return Err(Failure::new("a kfunc that is not known", message));
     }
+    if !cx.program.input.gpl_compatible {
+        let message = "cannot call kernel function from non-GPL compatible program";
+        return Err(Failure::new("another license", message));
+    }
     if let Some(what) = proto.unsupported() {
         return Err(Failure::new(what, format!("{name}: {what} are not supported")));
     }
-    Ok(())
+    if proto.might_sleep() && !cx.program.input.context.sleepable {
+        let message = format!("program must be sleepable to call sleepable kfunc {name}");
+        return Err(Failure::new("one that may not sleep", message));
+    }
+    if proto.might_sleep() {
+        region::may_sleep(cx, |region| {
+            format!("kernel func {name} is sleepable within {region} region")
+        })?;
+    }
+    region::step(cx, proto)
 }
 
 /// The argument in this position is what the kfunc takes.

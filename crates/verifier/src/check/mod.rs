@@ -11,6 +11,7 @@ mod kfunc;
 mod kptr;
 mod memory;
 mod object;
+mod region;
 mod text;
 
 use hitless_isa::{CallTarget, Instruction, Reg};
@@ -107,12 +108,13 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             let message = "cannot call GPL-restricted function from non-GPL compatible program";
             Err(Failure::new("another license", message))
         }
-        Requirement::MaySleep { .. } => {
-            if cx.program.input.context.sleepable {
-                return Ok(());
+        Requirement::MaySleep { id } => {
+            if !cx.program.input.context.sleepable {
+                let message = "helper call might sleep in a non-sleepable prog";
+                return Err(Failure::new("one that may not", message));
             }
-            let message = "helper call might sleep in a non-sleepable prog";
-            Err(Failure::new("one that may not", message))
+            let name = helpers::name(id).unwrap_or_default();
+            region::may_sleep(cx, |region| format!("sleepable helper {name}#{id} in {region} region"))
         }
         Requirement::HostedHelper { id } => Err(excluded_helper(cx, id)),
         Requirement::NoLockAtCall { .. } => match cx.program.insn(cx.pc) {
@@ -125,6 +127,7 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
         },
         Requirement::ReferenceCount => reference_count(cx.state),
         Requirement::NoReferenceAtEnd => no_reference(cx),
+        Requirement::NoRegionAtEnd => region::ended(cx),
         Requirement::NotCalledBack => match cx.state.frame().callback {
             None => Ok(()),
             Some(_) => Err(Failure::new(
@@ -156,6 +159,7 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             }
         },
         Requirement::Argument { helper, index, ty } => call::argument(cx, helper, index, ty),
+        Requirement::HostedKfunc => kfunc::hosted(cx),
         Requirement::CallableKfunc if cx.program.called_kfunc(cx.pc).is_none() => Err(unsupported(cx)),
         Requirement::CallableKfunc => kfunc::callable(cx),
         Requirement::KfuncArgument { index } => kfunc::argument(cx, index),

@@ -1,6 +1,7 @@
 //! The kernel's functions that a program calls by BTF id (kfuncs), as data.
 
-use crate::tables::kfuncs::{IteratorStep, Kfunc};
+use super::ProgramKind;
+use crate::tables::kfuncs::{IteratorStep, Kfunc, RegionStep};
 
 /// A kfunc that the program names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub struct KfuncProto {
     pub fd_idx: i16,
     /// Its name.
     pub name: String,
-    /// What is known of it. Programs may not call what is not.
+    /// What is known of it, if such programs may call it.
     pub known: Option<&'static Kfunc>,
     /// Why user space cannot offer it; a program that calls it is refused with that.
     pub excluded: Option<&'static str>,
@@ -74,10 +75,10 @@ const NUMBERS: &[&str] = &[
 ];
 
 impl KfuncProto {
-    /// What is known of a kfunc, by its name.
+    /// What programs of this sort may know of a kfunc, by its name.
     #[must_use]
-    pub fn new(id: i32, fd_idx: i16, name: &str) -> KfuncProto {
-        let known = crate::tables::kfuncs::by_name(name);
+    pub fn new(kind: ProgramKind, id: i32, fd_idx: i16, name: &str) -> KfuncProto {
+        let known = crate::tables::kfuncs::by_name(name).filter(|kfunc| kfunc.programs.contains(kind));
         KfuncProto {
             id,
             fd_idx,
@@ -101,6 +102,18 @@ impl KfuncProto {
             KfuncArg::Iterator(iterator) => Some((iterator, step)),
             _ => None,
         }
+    }
+
+    /// The region that it begins or ends.
+    #[must_use]
+    pub fn region(&self) -> Option<RegionStep> {
+        self.known?.flags.region
+    }
+
+    /// Whether it may sleep.
+    #[must_use]
+    pub fn might_sleep(&self) -> bool {
+        self.known.is_some_and(|kfunc| kfunc.flags.might_sleep)
     }
 
     /// What it takes or returns that the verifier does not support, in words.
@@ -138,14 +151,21 @@ mod tests {
 
     #[test]
     fn prototypes_say_what_is_taken() {
-        let new = KfuncProto::new(7, 0, "bpf_iter_num_new");
+        let new = KfuncProto::new(ProgramKind::Tc, 7, 0, "bpf_iter_num_new");
         let (iterator, step) = new.iterator().unwrap();
         assert_eq!((iterator.name, step), ("iter_num", IteratorStep::New));
         let rest: Vec<_> = new.args().skip(1).collect();
         assert_eq!((rest, new.unsupported()), (vec![KfuncArg::Number; 2], None));
-        assert_eq!(KfuncProto::new(8, 0, "bpf_iter_bits_next").unsupported(), None);
-        assert!(KfuncProto::new(9, 0, "bpf_obj_new_impl").unsupported().is_some());
-        assert!(KfuncProto::new(9, 0, "bpf_throw").excluded.is_some());
-        assert_eq!(KfuncProto::new(9, 0, "no_such_kfunc").known, None);
+        assert_eq!(
+            KfuncProto::new(ProgramKind::Tc, 8, 0, "bpf_iter_bits_next").unsupported(),
+            None
+        );
+        assert!(
+            KfuncProto::new(ProgramKind::Tc, 9, 0, "bpf_obj_new_impl")
+                .unsupported()
+                .is_some()
+        );
+        assert!(KfuncProto::new(ProgramKind::Tc, 9, 0, "bpf_throw").excluded.is_some());
+        assert_eq!(KfuncProto::new(ProgramKind::Tc, 9, 0, "no_such_kfunc").known, None);
     }
 }

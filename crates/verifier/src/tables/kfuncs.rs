@@ -1,8 +1,17 @@
-//! Functions of the kernel's that programs call by BTF id (kfuncs), as of Linux 6.12.
+//! Functions of the kernel's that programs call by BTF id (kfuncs), as of Linux 6.18.
 //!
 //! Prototypes are what BTF says, with the names of the parameters, whose endings carry rules: `__sz` is the size of the
 //! memory before it, `__k` a constant, `__ign` not checked, `__uninit` written only, `__nullable` and `__opt` may be NULL,
 //! `__szk` both a size and a constant.
+
+use crate::facts::ProgramKind::{
+    self, CgroupBind4, CgroupBind6, CgroupConnect4, CgroupConnect6, CgroupConnectUnix, CgroupDevice, CgroupGetsockopt,
+    CgroupName4, CgroupName6, CgroupNameUnix, CgroupPostBind4, CgroupPostBind6, CgroupSendmsg4, CgroupSendmsg6,
+    CgroupSendmsgUnix, CgroupSetsockopt, CgroupSkbEgress, CgroupSkbIngress, CgroupSock, CgroupSysctl, Fentry, Fexit,
+    FmodRet, Iter, KprobeSession, Lsm, LsmCgroup, PerfEvent, SockOps, StructOps, Syscall, Tc, TpBtf, Tracepoint, Xdp,
+    XdpDevmap,
+};
+use crate::facts::ProgramSet;
 
 /// A kfunc.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +24,8 @@ pub struct Kfunc {
     pub params: &'static [(&'static str, &'static str)],
     /// What a call means for references and iterators.
     pub flags: KfuncFlags,
+    /// Which sorts of programs may call it.
+    pub programs: ProgramSet,
     /// Whether programs can be verified and run that call it.
     pub hosted: bool,
     /// Why user space cannot offer it.
@@ -34,6 +45,21 @@ pub struct KfuncFlags {
     pub might_sleep: bool,
     /// What it does to the iterator in its first parameter.
     pub iterator: Option<IteratorStep>,
+    /// Which region it begins or ends.
+    pub region: Option<RegionStep>,
+}
+
+/// A region of a program that a kfunc begins or ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RegionStep {
+    /// What RCU protects stays from here on. Such regions do not nest.
+    RcuLock,
+    /// It does not any more.
+    RcuUnlock,
+    /// The program keeps its processor from here on.
+    PreemptDisable,
+    /// It does not any more.
+    PreemptEnable,
 }
 
 /// What a kfunc does to an open-coded iterator.
@@ -53,6 +79,7 @@ const PLAIN: KfuncFlags = KfuncFlags {
     or_null: false,
     might_sleep: false,
     iterator: None,
+    region: None,
 };
 const ACQUIRE: KfuncFlags = KfuncFlags {
     acquires: true,
@@ -84,6 +111,47 @@ const ITER_DESTROY: KfuncFlags = KfuncFlags {
     ..PLAIN
 };
 
+const fn region(step: RegionStep) -> KfuncFlags {
+    KfuncFlags {
+        region: Some(step),
+        ..PLAIN
+    }
+}
+
+const OBSERVERS: &[ProgramKind] = &[
+    Tracepoint, PerfEvent, Fentry, Fexit, FmodRet, TpBtf, Iter, Lsm, LsmCgroup,
+];
+/// Who may use masks of processors.
+const OF_CPUMASKS: ProgramSet = ProgramSet::of(OBSERVERS).with(&[StructOps, Syscall]);
+/// Who may use tasks, control groups and objects of its own.
+const OF_OBJECTS: ProgramSet = OF_CPUMASKS.with(&[
+    Tc,
+    Xdp,
+    XdpDevmap,
+    CgroupSkbIngress,
+    CgroupSkbEgress,
+    CgroupSock,
+    CgroupPostBind4,
+    CgroupPostBind6,
+    SockOps,
+    CgroupDevice,
+    CgroupBind4,
+    CgroupBind6,
+    CgroupConnect4,
+    CgroupConnect6,
+    CgroupConnectUnix,
+    CgroupSendmsg4,
+    CgroupSendmsg6,
+    CgroupSendmsgUnix,
+    CgroupName4,
+    CgroupName6,
+    CgroupNameUnix,
+    CgroupSysctl,
+    CgroupGetsockopt,
+    CgroupSetsockopt,
+]);
+const OF_SESSIONS: ProgramSet = ProgramSet::of(&[KprobeSession]);
+
 const TASKS: &str = "there is no task_struct in user space";
 const CGROUPS: &str = "control groups belong to the kernel";
 const EXCEPTIONS: &str = "exceptions unwind the kernel's stack";
@@ -100,12 +168,17 @@ const fn kfunc(
         ret,
         params,
         flags,
+        programs: ProgramSet::ALL,
         hosted: false,
         excluded: None,
     }
 }
 
 impl Kfunc {
+    const fn programs(self, programs: ProgramSet) -> Kfunc {
+        Kfunc { programs, ..self }
+    }
+
     const fn excluded(self, reason: &'static str) -> Kfunc {
         Kfunc {
             excluded: Some(reason),
@@ -128,50 +201,50 @@ const TABLE: &[Kfunc] = &[
     kfunc("bpf_dynptr_is_rdonly", "bool", &[("p", "const struct bpf_dynptr *")], PLAIN),
     kfunc("bpf_dynptr_size", "__u32", &[("p", "const struct bpf_dynptr *")], PLAIN),
     kfunc("bpf_dynptr_from_skb", "int", &[("s", "struct __sk_buff *"), ("flags", "u64"), ("ptr__uninit", "struct bpf_dynptr *")], PLAIN),
-    kfunc("bpf_dynptr_from_xdp", "int", &[("x", "struct xdp_md *"), ("flags", "u64"), ("ptr__uninit", "struct bpf_dynptr *")], PLAIN),
+    kfunc("bpf_dynptr_from_xdp", "int", &[("x", "struct xdp_md *"), ("flags", "u64"), ("ptr__uninit", "struct bpf_dynptr *")], PLAIN).programs(ProgramSet::of(&[Xdp, XdpDevmap])),
     kfunc("bpf_dynptr_slice", "void *", &[("p", "const struct bpf_dynptr *"), ("offset", "u32"), ("buffer__opt", "void *"), ("buffer__szk", "u32")], OR_NULL),
     kfunc("bpf_dynptr_slice_rdwr", "void *", &[("p", "const struct bpf_dynptr *"), ("offset", "u32"), ("buffer__opt", "void *"), ("buffer__szk", "u32")], OR_NULL),
-    kfunc("bpf_obj_new_impl", "void *", &[("local_type_id__k", "u64"), ("meta__ign", "void *")], ACQUIRE_OR_NULL),
-    kfunc("bpf_percpu_obj_new_impl", "void *", &[("local_type_id__k", "u64"), ("meta__ign", "void *")], ACQUIRE_OR_NULL),
-    kfunc("bpf_refcount_acquire_impl", "void *", &[("p__refcounted_kptr", "void *"), ("meta__ign", "void *")], ACQUIRE_OR_NULL),
-    kfunc("bpf_obj_drop_impl", "void", &[("p__alloc", "void *"), ("meta__ign", "void *")], RELEASE),
-    kfunc("bpf_percpu_obj_drop_impl", "void", &[("p__alloc", "void *"), ("meta__ign", "void *")], RELEASE),
-    kfunc("bpf_list_push_front_impl", "int", &[("head", "struct bpf_list_head *"), ("node", "struct bpf_list_node *"), ("meta__ign", "void *"), ("off", "u64")], PLAIN),
-    kfunc("bpf_list_push_back_impl", "int", &[("head", "struct bpf_list_head *"), ("node", "struct bpf_list_node *"), ("meta__ign", "void *"), ("off", "u64")], PLAIN),
-    kfunc("bpf_list_pop_front", "struct bpf_list_node *", &[("head", "struct bpf_list_head *")], ACQUIRE_OR_NULL),
-    kfunc("bpf_list_pop_back", "struct bpf_list_node *", &[("head", "struct bpf_list_head *")], ACQUIRE_OR_NULL),
-    kfunc("bpf_rbtree_remove", "struct bpf_rb_node *", &[("root", "struct bpf_rb_root *"), ("node", "struct bpf_rb_node *")], ACQUIRE_OR_NULL),
-    kfunc("bpf_rbtree_add_impl", "int", &[("root", "struct bpf_rb_root *"), ("node", "struct bpf_rb_node *"), ("less", "void *"), ("meta__ign", "void *"), ("off", "u64")], PLAIN),
-    kfunc("bpf_rbtree_first", "struct bpf_rb_node *", &[("root", "struct bpf_rb_root *")], OR_NULL),
-    kfunc("bpf_rcu_read_lock", "void", &[], PLAIN),
-    kfunc("bpf_rcu_read_unlock", "void", &[], PLAIN),
-    kfunc("bpf_preempt_disable", "void", &[], PLAIN),
-    kfunc("bpf_preempt_enable", "void", &[], PLAIN),
-    kfunc("bpf_cpumask_create", "struct bpf_cpumask *", &[], ACQUIRE_OR_NULL),
-    kfunc("bpf_cpumask_acquire", "struct bpf_cpumask *", &[("cpumask", "struct bpf_cpumask *")], ACQUIRE),
-    kfunc("bpf_cpumask_release", "void", &[("cpumask", "struct bpf_cpumask *")], RELEASE),
-    kfunc("bpf_cpumask_first", "u32", &[("cpumask", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_first_zero", "u32", &[("cpumask", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_first_and", "u32", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_set_cpu", "void", &[("cpu", "u32"), ("cpumask", "struct bpf_cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_clear_cpu", "void", &[("cpu", "u32"), ("cpumask", "struct bpf_cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_test_cpu", "bool", &[("cpu", "u32"), ("cpumask", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_test_and_set_cpu", "bool", &[("cpu", "u32"), ("cpumask", "struct bpf_cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_test_and_clear_cpu", "bool", &[("cpu", "u32"), ("cpumask", "struct bpf_cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_setall", "void", &[("cpumask", "struct bpf_cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_clear", "void", &[("cpumask", "struct bpf_cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_and", "bool", &[("dst", "struct bpf_cpumask *"), ("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_or", "void", &[("dst", "struct bpf_cpumask *"), ("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_xor", "void", &[("dst", "struct bpf_cpumask *"), ("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_equal", "bool", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_intersects", "bool", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_subset", "bool", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_empty", "bool", &[("cpumask", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_full", "bool", &[("cpumask", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_copy", "void", &[("dst", "struct bpf_cpumask *"), ("src", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_any_distribute", "u32", &[("cpumask", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_any_and_distribute", "u32", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN),
-    kfunc("bpf_cpumask_weight", "u32", &[("cpumask", "const struct cpumask *")], PLAIN),
+    kfunc("bpf_obj_new_impl", "void *", &[("local_type_id__k", "u64"), ("meta__ign", "void *")], ACQUIRE_OR_NULL).programs(OF_OBJECTS),
+    kfunc("bpf_percpu_obj_new_impl", "void *", &[("local_type_id__k", "u64"), ("meta__ign", "void *")], ACQUIRE_OR_NULL).programs(OF_OBJECTS),
+    kfunc("bpf_refcount_acquire_impl", "void *", &[("p__refcounted_kptr", "void *"), ("meta__ign", "void *")], ACQUIRE_OR_NULL).programs(OF_OBJECTS),
+    kfunc("bpf_obj_drop_impl", "void", &[("p__alloc", "void *"), ("meta__ign", "void *")], RELEASE).programs(OF_OBJECTS),
+    kfunc("bpf_percpu_obj_drop_impl", "void", &[("p__alloc", "void *"), ("meta__ign", "void *")], RELEASE).programs(OF_OBJECTS),
+    kfunc("bpf_list_push_front_impl", "int", &[("head", "struct bpf_list_head *"), ("node", "struct bpf_list_node *"), ("meta__ign", "void *"), ("off", "u64")], PLAIN).programs(OF_OBJECTS),
+    kfunc("bpf_list_push_back_impl", "int", &[("head", "struct bpf_list_head *"), ("node", "struct bpf_list_node *"), ("meta__ign", "void *"), ("off", "u64")], PLAIN).programs(OF_OBJECTS),
+    kfunc("bpf_list_pop_front", "struct bpf_list_node *", &[("head", "struct bpf_list_head *")], ACQUIRE_OR_NULL).programs(OF_OBJECTS),
+    kfunc("bpf_list_pop_back", "struct bpf_list_node *", &[("head", "struct bpf_list_head *")], ACQUIRE_OR_NULL).programs(OF_OBJECTS),
+    kfunc("bpf_rbtree_remove", "struct bpf_rb_node *", &[("root", "struct bpf_rb_root *"), ("node", "struct bpf_rb_node *")], ACQUIRE_OR_NULL).programs(OF_OBJECTS),
+    kfunc("bpf_rbtree_add_impl", "int", &[("root", "struct bpf_rb_root *"), ("node", "struct bpf_rb_node *"), ("less", "void *"), ("meta__ign", "void *"), ("off", "u64")], PLAIN).programs(OF_OBJECTS),
+    kfunc("bpf_rbtree_first", "struct bpf_rb_node *", &[("root", "struct bpf_rb_root *")], OR_NULL).programs(OF_OBJECTS),
+    kfunc("bpf_rcu_read_lock", "void", &[], region(RegionStep::RcuLock)),
+    kfunc("bpf_rcu_read_unlock", "void", &[], region(RegionStep::RcuUnlock)),
+    kfunc("bpf_preempt_disable", "void", &[], region(RegionStep::PreemptDisable)),
+    kfunc("bpf_preempt_enable", "void", &[], region(RegionStep::PreemptEnable)),
+    kfunc("bpf_cpumask_create", "struct bpf_cpumask *", &[], ACQUIRE_OR_NULL).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_acquire", "struct bpf_cpumask *", &[("cpumask", "struct bpf_cpumask *")], ACQUIRE).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_release", "void", &[("cpumask", "struct bpf_cpumask *")], RELEASE).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_first", "u32", &[("cpumask", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_first_zero", "u32", &[("cpumask", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_first_and", "u32", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_set_cpu", "void", &[("cpu", "u32"), ("cpumask", "struct bpf_cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_clear_cpu", "void", &[("cpu", "u32"), ("cpumask", "struct bpf_cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_test_cpu", "bool", &[("cpu", "u32"), ("cpumask", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_test_and_set_cpu", "bool", &[("cpu", "u32"), ("cpumask", "struct bpf_cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_test_and_clear_cpu", "bool", &[("cpu", "u32"), ("cpumask", "struct bpf_cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_setall", "void", &[("cpumask", "struct bpf_cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_clear", "void", &[("cpumask", "struct bpf_cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_and", "bool", &[("dst", "struct bpf_cpumask *"), ("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_or", "void", &[("dst", "struct bpf_cpumask *"), ("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_xor", "void", &[("dst", "struct bpf_cpumask *"), ("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_equal", "bool", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_intersects", "bool", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_subset", "bool", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_empty", "bool", &[("cpumask", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_full", "bool", &[("cpumask", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_copy", "void", &[("dst", "struct bpf_cpumask *"), ("src", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_any_distribute", "u32", &[("cpumask", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_any_and_distribute", "u32", &[("src1", "const struct cpumask *"), ("src2", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
+    kfunc("bpf_cpumask_weight", "u32", &[("cpumask", "const struct cpumask *")], PLAIN).programs(OF_CPUMASKS),
     kfunc("bpf_cast_to_kern_ctx", "void *", &[("obj", "void *")], PLAIN),
     kfunc("bpf_rdonly_cast", "void *", &[("obj__ign", "const void *"), ("btf_id__k", "u32")], PLAIN),
     kfunc("bpf_map_sum_elem_count", "s64", &[("map", "const struct bpf_map *")], PLAIN),
@@ -179,26 +252,26 @@ const TABLE: &[Kfunc] = &[
     kfunc("bpf_wq_init", "int", &[("wq", "struct bpf_wq *"), ("p__map", "void *"), ("flags", "unsigned int")], PLAIN),
     kfunc("bpf_wq_set_callback_impl", "int", &[("wq", "struct bpf_wq *"), ("callback_fn", "void *"), ("flags", "unsigned int"), ("aux__prog", "void *")], PLAIN),
     kfunc("bpf_wq_start", "int", &[("wq", "struct bpf_wq *"), ("flags", "unsigned int")], PLAIN),
-    kfunc("bpf_session_is_return", "bool", &[], PLAIN),
-    kfunc("bpf_session_cookie", "__u64 *", &[], PLAIN),
-    kfunc("bpf_task_acquire", "struct task_struct *", &[("p", "struct task_struct *")], ACQUIRE_OR_NULL).excluded(TASKS),
-    kfunc("bpf_task_from_pid", "struct task_struct *", &[("pid", "s32")], ACQUIRE_OR_NULL).excluded(TASKS),
-    kfunc("bpf_task_release", "void", &[("p", "struct task_struct *")], RELEASE).excluded(TASKS),
+    kfunc("bpf_session_is_return", "bool", &[], PLAIN).programs(OF_SESSIONS),
+    kfunc("bpf_session_cookie", "__u64 *", &[], PLAIN).programs(OF_SESSIONS),
+    kfunc("bpf_task_acquire", "struct task_struct *", &[("p", "struct task_struct *")], ACQUIRE_OR_NULL).programs(OF_OBJECTS).excluded(TASKS),
+    kfunc("bpf_task_from_pid", "struct task_struct *", &[("pid", "s32")], ACQUIRE_OR_NULL).programs(OF_OBJECTS).excluded(TASKS),
+    kfunc("bpf_task_release", "void", &[("p", "struct task_struct *")], RELEASE).programs(OF_OBJECTS).excluded(TASKS),
     kfunc("bpf_iter_task_new", "int", &[("it", "struct bpf_iter_task *"), ("task__nullable", "struct task_struct *"), ("flags", "unsigned int")], ITER_NEW).excluded(TASKS),
     kfunc("bpf_iter_task_next", "struct task_struct *", &[("it", "struct bpf_iter_task *")], ITER_NEXT).excluded(TASKS),
     kfunc("bpf_iter_task_destroy", "void", &[("it", "struct bpf_iter_task *")], ITER_DESTROY).excluded(TASKS),
     kfunc("bpf_iter_task_vma_new", "int", &[("it", "struct bpf_iter_task_vma *"), ("task", "struct task_struct *"), ("addr", "u64")], ITER_NEW).excluded(TASKS),
     kfunc("bpf_iter_task_vma_next", "struct vm_area_struct *", &[("it", "struct bpf_iter_task_vma *")], ITER_NEXT).excluded(TASKS),
     kfunc("bpf_iter_task_vma_destroy", "void", &[("it", "struct bpf_iter_task_vma *")], ITER_DESTROY).excluded(TASKS),
-    kfunc("bpf_cgroup_acquire", "struct cgroup *", &[("cgrp", "struct cgroup *")], ACQUIRE_OR_NULL).excluded(CGROUPS),
-    kfunc("bpf_cgroup_ancestor", "struct cgroup *", &[("cgrp", "struct cgroup *"), ("level", "int")], ACQUIRE_OR_NULL).excluded(CGROUPS),
-    kfunc("bpf_cgroup_from_id", "struct cgroup *", &[("cgid", "u64")], ACQUIRE_OR_NULL).excluded(CGROUPS),
-    kfunc("bpf_cgroup_release", "void", &[("cgrp", "struct cgroup *")], RELEASE).excluded(CGROUPS),
-    kfunc("bpf_task_under_cgroup", "long", &[("task", "struct task_struct *"), ("ancestor", "struct cgroup *")], PLAIN).excluded(CGROUPS),
+    kfunc("bpf_cgroup_acquire", "struct cgroup *", &[("cgrp", "struct cgroup *")], ACQUIRE_OR_NULL).programs(OF_OBJECTS).excluded(CGROUPS),
+    kfunc("bpf_cgroup_ancestor", "struct cgroup *", &[("cgrp", "struct cgroup *"), ("level", "int")], ACQUIRE_OR_NULL).programs(OF_OBJECTS).excluded(CGROUPS),
+    kfunc("bpf_cgroup_from_id", "struct cgroup *", &[("cgid", "u64")], ACQUIRE_OR_NULL).programs(OF_OBJECTS).excluded(CGROUPS),
+    kfunc("bpf_cgroup_release", "void", &[("cgrp", "struct cgroup *")], RELEASE).programs(OF_OBJECTS).excluded(CGROUPS),
+    kfunc("bpf_task_under_cgroup", "long", &[("task", "struct task_struct *"), ("ancestor", "struct cgroup *")], PLAIN).programs(OF_OBJECTS).excluded(CGROUPS),
     kfunc("bpf_iter_css_new", "int", &[("it", "struct bpf_iter_css *"), ("start", "struct cgroup_subsys_state *"), ("flags", "unsigned int")], ITER_NEW).excluded(CGROUPS),
     kfunc("bpf_iter_css_next", "struct cgroup_subsys_state *", &[("it", "struct bpf_iter_css *")], ITER_NEXT).excluded(CGROUPS),
     kfunc("bpf_iter_css_destroy", "void", &[("it", "struct bpf_iter_css *")], ITER_DESTROY).excluded(CGROUPS),
-    kfunc("bpf_throw", "void", &[("cookie", "u64")], PLAIN).excluded(EXCEPTIONS),
+    kfunc("bpf_throw", "void", &[("cookie", "u64")], PLAIN).programs(OF_OBJECTS).excluded(EXCEPTIONS),
     kfunc("bpf_arena_alloc_pages", "void *", &[("p__map", "void *"), ("addr__ign", "void *"), ("page_cnt", "u32"), ("node_id", "int"), ("flags", "u64")], PLAIN).excluded(ARENAS),
     kfunc("bpf_arena_free_pages", "void", &[("p__map", "void *"), ("ptr__ign", "void *"), ("page_cnt", "u32")], PLAIN).excluded(ARENAS),
 ];

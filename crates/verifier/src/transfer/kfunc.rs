@@ -11,7 +11,7 @@ use crate::domain::value::Value;
 use crate::facts::IteratorType;
 use crate::program::Program;
 use crate::state::State;
-use crate::tables::kfuncs::IteratorStep;
+use crate::tables::kfuncs::{IteratorStep, RegionStep};
 use crate::uses::Uses;
 
 /// Calls the kfunc at `pc`, which is followed by `next`.
@@ -30,6 +30,13 @@ pub(super) fn call(
     state.frame_mut().clobber_caller_saved();
     let returns = proto.known.is_some_and(|kfunc| kfunc.ret != "void");
     state.set(Reg::R0, if returns { Value::UNKNOWN } else { Value::Uninit });
+    match proto.region() {
+        Some(RegionStep::RcuLock) => state.regions.rcu = true,
+        Some(RegionStep::RcuUnlock) => state.end_rcu(),
+        Some(RegionStep::PreemptDisable) => state.regions.preempt += 1,
+        Some(RegionStep::PreemptEnable) => state.regions.preempt = state.regions.preempt.saturating_sub(1),
+        None => {}
+    }
     match proto.iterator() {
         Some((ty, IteratorStep::New)) => make(state, ids, uses, pc, &first, ty),
         Some((ty, IteratorStep::Destroy)) => {

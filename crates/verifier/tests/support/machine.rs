@@ -530,6 +530,9 @@ impl<'a> Machine<'a> {
                 self.iterators.remove(known.ok_or("no iterator")?);
                 self.random.number()
             }
+            Some("bpf_rcu_read_lock" | "bpf_rcu_read_unlock" | "bpf_preempt_disable" | "bpf_preempt_enable") => {
+                self.random.number()
+            }
             other => return Err(format!("{other:?}")),
         };
         for index in 1..6 {

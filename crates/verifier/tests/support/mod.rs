@@ -162,10 +162,7 @@ fn case(line: usize, lines: &[&str]) -> Option<Case> {
         context: program_types::xdp(),
         program_type: Some(program_types::of(ProgramKind::Xdp)),
         helpers: helpers::xdp(),
-        kfuncs: kfuncs::all()
-            .iter()
-            .map(|kfunc| KfuncProto::new(btf::kfunc_id(kfunc.name), 0, kfunc.name))
-            .collect(),
+        kfuncs: Vec::new(),
         gpl: true,
         insns: Vec::new(),
         poisoned: Vec::new(),
@@ -175,6 +172,7 @@ fn case(line: usize, lines: &[&str]) -> Option<Case> {
         errors: Vec::new(),
     };
     let mut program = String::new();
+    let mut all_kfuncs = false;
     for text in &lines[1..] {
         if let Some(map) = text.strip_prefix("map: ") {
             case.maps.push(map_facts(map, case.types.as_deref()));
@@ -189,15 +187,25 @@ fn case(line: usize, lines: &[&str]) -> Option<Case> {
             };
             let all: Vec<HelperProto> = case.helpers.iter().map(offered).collect();
             case.helpers = Box::leak(all.into());
+            all_kfuncs = true;
         } else if *text == "license: proprietary" {
             case.gpl = false;
         } else if let Some(types) = &case.types {
-            program += &types::resolve(text, types);
+            program += &types::resolve(&with_kfunc_ids(text), types);
         } else {
             program += &with_kfunc_ids(text);
         }
         program.push('\n');
     }
+    let kind = case.program_type.map_or(ProgramKind::Xdp, |ty| ty.kind);
+    let kfunc = |kfunc: &kfuncs::Kfunc| {
+        let proto = KfuncProto::new(kind, btf::kfunc_id(kfunc.name), 0, kfunc.name);
+        KfuncProto {
+            excluded: proto.excluded.filter(|_| !all_kfuncs),
+            ..proto
+        }
+    };
+    case.kfuncs = kfuncs::all().iter().map(kfunc).collect();
     case.insns = asm::assemble(&program).unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let mut pc = 0;
     for text in program.lines() {
