@@ -51,6 +51,7 @@ fn maps() -> [MapFacts; 1] {
         timer: None,
         inner: None,
         kptrs: Vec::new(),
+        managed: Vec::new(),
     }]
 }
 

@@ -4,12 +4,12 @@
 //! It does not depend on what the runtime can host: loading and verifying begin here, and loading then has its own limits
 //! ([`load`](crate::load)).
 
-use hitless_btf::Btf;
+use hitless_btf::{Btf, TypeId};
 use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{MapEvent, MapSpec, ObjectSpec, ProgramSpec, SectionKind};
 use hitless_verifier::{
     ContextFacts, GlobalFunc, HelperProto, KfuncProto, Log, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection,
-    SourceLine, Verified, tables, verify, verify_logged,
+    SourceLine, ValueFields, Verified, tables, verify, verify_logged,
 };
 use tables::program_types::{ContextError, context_for, is_supported_member};
 
@@ -109,13 +109,19 @@ pub(crate) fn target(object: &ObjectSpec, spec: &ProgramSpec, sort: &Sort<'_>) -
         })
 }
 
-/// What a map of an object is like, or why there is no such map.
-pub(crate) fn map_facts(spec: &MapSpec) -> Result<MapFacts, String> {
+/// What a map of an object with these types is like, or why there is no such map. Pointers in its values are to objects of
+/// `host`.
+pub(crate) fn map_facts(spec: &MapSpec, types: Option<&Btf>, host: Option<&Btf>) -> Result<MapFacts, String> {
     let Some(ty) = tables::map_types::by_number(spec.map_type) else {
         return Err(format!("type {} is not known", spec.map_type));
     };
-    let inner = spec.inner.as_deref().map(map_facts).transpose();
+    let inner = spec
+        .inner
+        .as_deref()
+        .map(|inner| map_facts(inner, types, host))
+        .transpose();
     let inner = inner.map_err(|reason| format!("the maps in it: {reason}"))?;
+    let fields = value_fields(types, spec.value_type, host).ok_or("its values have too many fields of the host's")?;
     let readonly_prog = spec.flags & F_RDONLY_PROG != 0;
     let frozen = spec.data.as_ref().filter(|_| spec.frozen && readonly_prog);
     Ok(MapFacts {
@@ -130,8 +136,17 @@ pub(crate) fn map_facts(spec: &MapSpec) -> Result<MapFacts, String> {
         spin_lock: spec.spin_lock,
         timer: spec.timer,
         inner: inner.map(Box::new),
-        kptrs: Vec::new(),
+        kptrs: fields.kptrs,
+        managed: fields.managed,
     })
+}
+
+/// The fields of a value that are more than bytes; `None` if there are too many.
+pub(crate) fn value_fields(types: Option<&Btf>, value: Option<TypeId>, host: Option<&Btf>) -> Option<ValueFields> {
+    match types.zip(value) {
+        Some((types, value)) => ValueFields::find(types, value, host),
+        None => Some(ValueFields::default()),
+    }
 }
 
 /// Why programs of a sort may not use such a map, in the kernel's words.
@@ -308,16 +323,16 @@ mod tests {
             spin_lock: Some(0),
             ..MapSpec::default()
         };
-        let map = map_facts(&spec).unwrap();
+        let map = map_facts(&spec, None, None).unwrap();
         assert!(forbidden_map(ProgramKind::Kprobe, &map).is_some());
         assert!(forbidden_map(ProgramKind::SocketFilter, &map).is_some());
         assert_eq!(forbidden_map(ProgramKind::Tc, &map), None);
-        let timer = map_facts(&MapSpec {
+        let timed = MapSpec {
             spin_lock: None,
             timer: Some(0),
             ..spec
-        });
-        let timer = timer.unwrap();
+        };
+        let timer = map_facts(&timed, None, None).unwrap();
         assert!(forbidden_map(ProgramKind::Kprobe, &timer).is_some());
         assert_eq!(forbidden_map(ProgramKind::SocketFilter, &timer), None);
     }
@@ -343,9 +358,9 @@ mod tests {
             frozen: true,
             ..MapSpec::default()
         };
-        assert_eq!(map_facts(&spec).unwrap().frozen, Some(vec![7, 0, 0, 0]));
+        assert_eq!(map_facts(&spec, None, None).unwrap().frozen, Some(vec![7, 0, 0, 0]));
         let writable = MapSpec { flags: 0, ..spec };
-        assert_eq!(map_facts(&writable).unwrap().frozen, None);
-        assert!(map_facts(&MapSpec::default()).is_err());
+        assert_eq!(map_facts(&writable, None, None).unwrap().frozen, None);
+        assert!(map_facts(&MapSpec::default(), None, None).is_err());
     }
 }

@@ -215,7 +215,7 @@ pub fn verify(spec: &ObjectSpec, options: &VerifyOptions) -> Result<Vec<Verdict>
     }
     let object = &*options.load.relocate(&chosen)?;
     let facts = |map| {
-        map_facts(map).map_err(|reason| VerifyError::Map {
+        map_facts(map, object.btf.as_ref(), Some(options.load.types().btf())).map_err(|reason| VerifyError::Map {
             map: map.name.clone(),
             reason,
         })

@@ -14,8 +14,9 @@ mod key;
 use std::sync::{Arc, OnceLock};
 
 use hitless_btf::{Btf, TypeId};
-use hitless_verifier::{MapFacts, MapKind};
+use hitless_verifier::{ManagedField, MapFacts, MapKind, ValueFields};
 
+use crate::facts::value_fields;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::region::{Region, SharedBytes};
@@ -254,6 +255,15 @@ impl Map {
 
     /// What the verifier is told of the map.
     pub(crate) fn facts(&self) -> MapFacts {
+        // What only a host could fill programs do not touch. Of a type with more such fields than are told apart, nothing is.
+        let fields = value_fields(self.btf(), self.value_type(), None).unwrap_or_else(|| ValueFields {
+            managed: vec![ManagedField {
+                off: 0,
+                size: self.def.value_size,
+                name: "value",
+            }],
+            ..ValueFields::default()
+        });
         MapFacts {
             name: self.def.name.clone(),
             kind: self.def.kind,
@@ -267,7 +277,8 @@ impl Map {
             // There are no timers while programs run: the bytes are bytes.
             timer: None,
             inner: None,
-            kptrs: Vec::new(),
+            kptrs: fields.kptrs,
+            managed: fields.managed,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, slots_of};
 use crate::domain::tnum::Tnum;
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{ContextFieldKind, Region};
+use crate::facts::{ContextFieldKind, ManagedField, Region};
 use crate::program::NamedMap;
 use crate::requirements::Access;
 
@@ -360,6 +360,14 @@ fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<(Regio
         && timer < max + bytes.len
     {
         return bytes.fail("bpf_timer cannot be accessed directly by load/store".to_owned());
+    }
+    let touched = |field: &&ManagedField| {
+        let off = i64::from(field.off);
+        min < off + i64::from(field.size) && off < max + bytes.len
+    };
+    if let Some(field) = facts.managed.iter().find(touched) {
+        let name = field.name;
+        return bytes.fail(format!("{name} cannot be accessed directly by load/store"));
     }
     Ok((value_region(cx, map), (min, max)))
 }

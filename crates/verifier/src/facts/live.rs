@@ -63,7 +63,7 @@ impl Verified {
     /// # let context = tables::program_types::xdp();
     /// # let input = ProgramInput {
     /// #     name: "first", insns: &insns, maps: &[], context: &context, helpers: &[],
-    /// #     gpl_compatible: true, lines: &[], poisoned: &[], global_funcs: &[],
+    /// #     kfuncs: &[], gpl_compatible: true, lines: &[], poisoned: &[], global_funcs: &[], types: None,
     /// # };
     /// let live = verify(&input)?.live();
     /// assert_eq!(live.insns, hitless_isa::asm::assemble("r0 = 1\nexit")?);

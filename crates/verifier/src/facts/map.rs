@@ -1,6 +1,6 @@
 //! Maps.
 
-use super::Kptr;
+use super::{Kptr, ManagedField};
 
 /// Map types (`enum bpf_map_type` of Linux 6.12). What each is like says [`tables::map_types`](crate::tables::map_types).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -112,4 +112,6 @@ pub struct MapFacts {
     pub inner: Option<Box<MapFacts>>,
     /// Fields of a value that hold pointers to objects of the host, sorted by offset.
     pub kptrs: Vec<Kptr>,
+    /// Fields of a value that no program may touch, sorted by offset.
+    pub managed: Vec<ManagedField>,
 }

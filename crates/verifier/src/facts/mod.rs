@@ -6,6 +6,7 @@
 //! through a map value).
 
 mod context;
+mod fields;
 mod func;
 mod helper;
 mod insn;
@@ -22,6 +23,7 @@ use hitless_btf::Btf;
 use hitless_isa::Insn;
 
 pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths, WritableMember};
+pub use fields::{ManagedField, ValueFields};
 pub use func::{FuncArg, GlobalFunc};
 pub use helper::{ArgType, CallsBack, HelperProto, MemArg, MemSize, MemUse, RetType};
 pub use insn::{ArgMemory, Branch, Facts, InsnFacts};

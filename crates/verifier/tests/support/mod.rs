@@ -296,6 +296,7 @@ fn map_facts(text: &str, types: Option<&Btf>) -> MapFacts {
         timer: None,
         inner: None,
         kptrs: Vec::new(),
+        managed: Vec::new(),
     };
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|n| n.parse().ok()).expect("a number");
