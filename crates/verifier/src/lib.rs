@@ -77,9 +77,9 @@ mod widen;
 pub use error::{Rejection, VerifierError};
 pub use facts::{
     ArgMemory, ArgType, Branch, CallsBack, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc,
-    HelperProto, InsnFacts, IteratorType, KfuncArg, KfuncProto, Kptr, KptrKind, LiveProgram, ManagedField, MapFacts,
-    MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType, Poisoned, ProgramInput, ProgramKind, ProgramSet,
-    Region, RetType, SourceLine, Stats, Subprog, Trust, ValueFields, Verified, Widths, WritableMember,
+    HelperProto, InsnFacts, IteratorType, KfuncArg, KfuncProto, KfuncRet, Kptr, KptrKind, LiveProgram, ManagedField,
+    MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType, Poisoned, ProgramInput, ProgramKind,
+    ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust, ValueFields, Verified, Widths, WritableMember,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};

@@ -490,7 +490,8 @@ pub(crate) fn kfunc_requirements(proto: &KfuncProto, list: &mut Vec<Requirement>
     list.push(Requirement::NoLockAtCall { helper: None });
     let count = proto.args().count() as u8;
     list.extend((0..count).map(|index| Requirement::KfuncArgument { index }));
-    if matches!(proto.iterator(), Some((_, IteratorStep::New))) {
+    let acquires = proto.known.is_some_and(|kfunc| kfunc.flags.acquires);
+    if acquires || matches!(proto.iterator(), Some((_, IteratorStep::New))) {
         list.push(Requirement::ReferenceCount);
     }
 }

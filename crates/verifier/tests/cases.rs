@@ -56,6 +56,7 @@ files!(
     dynptrs,
     globals,
     helpers,
+    kfuncs,
     kptrs,
     indices,
     iterators,

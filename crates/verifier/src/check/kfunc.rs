@@ -1,16 +1,18 @@
 //! Calls of kfuncs.
 
+use hitless_btf::{Type, TypeId};
 use hitless_isa::Reg;
 
-use super::call::{arg_reg, wrong_type};
+use super::call::{arg_reg, context, wrong_type};
 use super::memory::Bytes;
-use super::{Context, dynptr, region};
+use super::{Context, dynptr, object, region};
 use crate::domain::iterator::OpenIterator;
 use crate::domain::pointer::PointerKind;
 use crate::domain::stack::{FRAME_SIZE, slots_of};
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{IteratorType, KfuncArg};
+use crate::facts::{IteratorType, KfuncArg, KfuncProto, KfuncRet};
+use crate::program::Program;
 use crate::state::State;
 use crate::tables::kfuncs::IteratorStep;
 
@@ -39,6 +41,12 @@ pub(super) fn callable(cx: &Context<'_, '_>) -> Result<(), Failure> {
     if !cx.program.input.gpl_compatible {
         let message = "cannot call kernel function from non-GPL compatible program";
         return Err(Failure::new("another license", message));
+    }
+    if let KfuncRet::Object(object) | KfuncRet::HostContext(object) = proto.ret()
+        && cx.program.struct_named(object).is_none()
+    {
+        let message = format!("{name} returns a struct {object}, which the host does not have");
+        return Err(Failure::new(format!("no struct {object}"), message));
     }
     if let Some(what) = proto.unsupported() {
         return Err(Failure::new(what, format!("{name}: {what} are not supported")));
@@ -69,12 +77,48 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, index: u8) -> Result<(), Failur
             let message = format!("R{} is not a scalar", reg.index());
             Err(Failure::new(value.to_string(), message))
         }
+        Some(KfuncArg::Constant) => match value.as_scalar() {
+            Some(scalar) if scalar.as_constant().is_some() => {
+                cx.uses.value(reg);
+                struct_id(cx, proto, &value)
+            }
+            Some(_) => {
+                let message = format!("R{} must be a known constant", reg.index());
+                Err(Failure::new(value.to_string(), message))
+            }
+            None => {
+                let message = format!("R{} is not a scalar", reg.index());
+                Err(Failure::new(value.to_string(), message))
+            }
+        },
+        Some(KfuncArg::Context) => context(&value, reg),
+        Some(KfuncArg::Object { nullable: true, .. }) if value.is_zero() => {
+            cx.uses.value(reg);
+            Ok(())
+        }
+        Some(KfuncArg::Object { name, nullable }) => object::of_kfunc(cx, proto, reg, &value, name, nullable),
         Some(KfuncArg::Iterator(ty)) => match proto.iterator() {
             Some((_, IteratorStep::New)) => uninitialized(cx, reg, &value, ty),
             _ => initialized(cx, reg, &value, ty),
         },
         _ => Ok(()),
     }
+}
+
+/// If the kfunc makes an object of the struct with this id: there is such a struct.
+fn struct_id(cx: &Context<'_, '_>, proto: &KfuncProto, value: &Value) -> Result<(), Failure> {
+    if proto.ret() != KfuncRet::Cast || cast_type(cx.program, value).is_some() {
+        return Ok(());
+    }
+    let message = format!("kfunc {} type ID argument must be of a struct or void", proto.name);
+    Err(Failure::new(value.to_string(), message))
+}
+
+/// The struct whose id a constant is.
+pub(crate) fn cast_type(program: &Program<'_>, id: &Value) -> Option<TypeId> {
+    let id = TypeId(u32::try_from(id.as_scalar()?.as_constant()?).ok()?);
+    let ty = program.input.types?.get(id)?;
+    matches!(ty, Type::Struct(_) | Type::Union(_)).then_some(id)
 }
 
 /// Frame and offset of the place for an iterator that a pointer points to.

@@ -29,7 +29,7 @@ use crate::uses::Uses;
 
 pub(crate) use call::{arg_reg, function, lock_at, map_argument, mem_size};
 pub(crate) use dynptr::{dynptr_at, dynptr_place};
-pub(crate) use kfunc::{iterator_at, iterator_place};
+pub(crate) use kfunc::{cast_type, iterator_at, iterator_place};
 pub(crate) use kptr::field_at;
 
 /// Where a requirement is to hold.

@@ -10,7 +10,7 @@ use crate::domain::object::{Object, Space};
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{HelperProto, ObjectType, Region, RetType, Trust, WritableMember};
+use crate::facts::{HelperProto, KfuncProto, ObjectType, Region, RetType, Trust, WritableMember};
 use crate::members;
 use crate::requirements::Access;
 use crate::tables::sockets;
@@ -161,6 +161,72 @@ pub(super) fn typed(
         }
         _ => Err(wrong_type(value, reg, "ptr_, trusted_ptr_, rcu_ptr_")),
     }
+}
+
+/// The argument is an object of the struct `wanted` that the kfunc can rely on.
+pub(super) fn of_kfunc(
+    cx: &Context<'_, '_>,
+    proto: &KfuncProto,
+    reg: Reg,
+    value: &Value,
+    wanted: &str,
+    nullable: bool,
+) -> Result<(), Failure> {
+    let (index, name) = (reg.index(), &proto.name);
+    let fail = |message: String| Err(Failure::new(value.to_string(), message));
+    let flags = proto.known.map(|kfunc| kfunc.flags).unwrap_or_default();
+    let typed = value.as_pointer().zip(object_of(value));
+    let typed = typed.filter(|(_, object)| matches!(object.ty, ObjectType::Btf(_)));
+    let may_be_null = typed.map_or(value.is_zero(), |(_, object)| object.nullable);
+    if may_be_null && !nullable {
+        return fail(format!("Possibly NULL pointer passed to trusted arg{}", index - 1));
+    }
+    let Some((pointer, object)) = typed else {
+        let arg = index - 1;
+        return fail(format!(
+            "arg#{arg} pointer type STRUCT {wanted} must point to scalar, or struct with scalar"
+        ));
+    };
+    let referenced = cx.state.holds(object.reference);
+    let trusted = referenced || object.space == Space::Host && object.trust == Trust::Trusted;
+    if !trusted && !flags.rcu {
+        return fail(format!("R{index} must be referenced or trusted"));
+    }
+    if !trusted && (object.space != Space::Host || object.trust != Trust::Rcu) {
+        return fail(format!("R{index} must be a rcu pointer"));
+    }
+    if flags.releases && !referenced {
+        return fail(format!(
+            "release kernel function {name} expects refcounted PTR_TO_BTF_ID"
+        ));
+    }
+    if flags.releases && pointer.constant_offset() != Some(0) {
+        let message = "must have zero offset when passed to release func or trusted arg to kfunc";
+        return fail(format!("R{index} {message}"));
+    }
+    let Some(off) = pointer.constant_offset() else {
+        let (name, bits) = (object.name(), pointer.var.bits);
+        return fail(format!("variable {name} access var_off={bits} disallowed"));
+    };
+    if off < 0 {
+        let name = object.name();
+        return fail(format!("negative offset {name} ptr R{index} off={off} disallowed"));
+    }
+    let (ObjectType::Btf(ty), Some(types)) = (object.ty, cx.program.input.types) else {
+        return fail(format!("R{index} must be referenced or trusted"));
+    };
+    // A reference is counted by its own type, not by that of a part.
+    let same = match flags.acquires || flags.releases {
+        true => off == 0 && members::name(types, ty) == wanted,
+        false => u32::try_from(off).is_ok_and(|off| members::has_at(types, ty, off, wanted)),
+    };
+    if same {
+        return Ok(());
+    }
+    let (found, arg) = (members::name(types, ty), index - 1);
+    fail(format!(
+        "kernel function {name} args#{arg} expected pointer to STRUCT {wanted} but R{index} has a pointer to STRUCT {found}"
+    ))
 }
 
 fn object_of(value: &Value) -> Option<Object> {

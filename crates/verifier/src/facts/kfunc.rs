@@ -12,6 +12,8 @@ pub struct KfuncProto {
     pub fd_idx: i16,
     /// Its name.
     pub name: String,
+    /// The sort of the program that calls it.
+    pub kind: ProgramKind,
     /// What is known of it, if such programs may call it.
     pub known: Option<&'static Kfunc>,
     /// Why user space cannot offer it; a program that calls it is refused with that.
@@ -23,10 +25,40 @@ pub struct KfuncProto {
 pub enum KfuncArg {
     /// A number.
     Number,
+    /// A number that is known (`__k`).
+    Constant,
+    /// The context.
+    Context,
+    /// An object of the host's, by the name of its struct; NULL if `nullable` (`__nullable`).
+    Object {
+        /// The struct.
+        name: &'static str,
+        /// Whether it may be NULL instead.
+        nullable: bool,
+    },
     /// An open-coded iterator on the stack.
     Iterator(IteratorType),
     /// A pointer that the kfunc takes care with (`__ign`).
     Ignored,
+    /// Something that is not supported, in words.
+    Unsupported(&'static str),
+}
+
+/// What a kfunc returns in `r0`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KfuncRet {
+    /// Nothing.
+    Void,
+    /// A number.
+    Number,
+    /// What an iterator has come to, or NULL.
+    Element,
+    /// An object of the host's, by the name of its struct.
+    Object(&'static str),
+    /// The context, as the host has it (`bpf_cast_to_kern_ctx`): an object, by the name of its struct.
+    HostContext(&'static str),
+    /// An object that nothing is known of, of the struct whose id is in the second argument (`bpf_rdonly_cast`).
+    Cast,
     /// Something that is not supported, in words.
     Unsupported(&'static str),
 }
@@ -62,6 +94,9 @@ const ITERATORS: &[(&str, IteratorType)] = &[
     ),
 ];
 
+const TO_HOST_CONTEXT: &str = "bpf_cast_to_kern_ctx";
+const CAST: &str = "bpf_rdonly_cast";
+
 const NUMBERS: &[&str] = &[
     "int",
     "u32",
@@ -83,6 +118,7 @@ impl KfuncProto {
             id,
             fd_idx,
             name: name.to_owned(),
+            kind,
             known,
             excluded: known.and_then(|kfunc| kfunc.excluded),
         }
@@ -91,7 +127,11 @@ impl KfuncProto {
     /// What it takes.
     pub fn args(&self) -> impl Iterator<Item = KfuncArg> + '_ {
         let params = self.known.map_or(&[][..], |kfunc| kfunc.params);
-        params.iter().map(|&(name, ty)| argument(name, ty))
+        let casts = self.name == TO_HOST_CONTEXT;
+        params.iter().map(move |&(name, ty)| match casts {
+            true => KfuncArg::Context,
+            false => argument(name, ty),
+        })
     }
 
     /// The iterator in its first argument, and what it does to it.
@@ -124,25 +164,93 @@ impl KfuncProto {
             KfuncArg::Unsupported(what) => Some(what),
             _ => None,
         });
-        let result = match kfunc.ret {
-            "void" => None,
-            ret if NUMBERS.contains(&ret) => None,
-            _ if self.iterator().is_some() => None,
-            _ => Some("pointers to kernel objects"),
+        let result = match self.ret() {
+            KfuncRet::Unsupported(what) => Some(what),
+            // An object that is not a reference is there for a reason of its own.
+            KfuncRet::Object(_) if !kfunc.flags.acquires => Some("kernel objects that are not references"),
+            _ => None,
         };
         argument.or(result)
     }
+
+    /// What it returns.
+    #[must_use]
+    pub fn ret(&self) -> KfuncRet {
+        let ret = self.known.map_or("void", |kfunc| kfunc.ret);
+        match (self.name.as_str(), ret) {
+            (TO_HOST_CONTEXT, _) => match host_context(self.kind) {
+                Some(name) => KfuncRet::HostContext(name),
+                None => KfuncRet::Unsupported("contexts of this sort as kernel objects"),
+            },
+            (CAST, _) => KfuncRet::Cast,
+            (_, "void") => KfuncRet::Void,
+            (_, ret) if NUMBERS.contains(&ret) => KfuncRet::Number,
+            _ if self.iterator().is_some() => KfuncRet::Element,
+            (_, ret) => match struct_name(ret) {
+                Some(name) if !is_own(name) => KfuncRet::Object(name),
+                _ => KfuncRet::Unsupported("pointers that are returned"),
+            },
+        }
+    }
 }
 
-fn argument(name: &str, ty: &str) -> KfuncArg {
+fn argument(name: &'static str, ty: &'static str) -> KfuncArg {
     let iterator = ITERATORS.iter().find(|iterator| iterator.0 == ty);
     match iterator {
         Some((_, iterator)) => KfuncArg::Iterator(*iterator),
         None if name.ends_with("__ign") => KfuncArg::Ignored,
         None if NUMBERS.contains(&ty) && !name.ends_with("__k") && !name.ends_with("__szk") => KfuncArg::Number,
+        None if ty == "u32" && name.ends_with("__k") => KfuncArg::Constant,
         None if ty.contains("bpf_dynptr") => KfuncArg::Unsupported("dynptrs given to kernel functions"),
-        None => KfuncArg::Unsupported("pointers to kernel objects"),
+        None => match struct_name(ty) {
+            Some(object) if !is_own(object) && !name.ends_with("__uninit") => KfuncArg::Object {
+                name: object,
+                nullable: name.ends_with("__nullable"),
+            },
+            _ => KfuncArg::Unsupported("such pointers given to kernel functions"),
+        },
     }
+}
+
+/// The struct that a C type points to.
+fn struct_name(ty: &'static str) -> Option<&'static str> {
+    let ty = ty.strip_prefix("const ").unwrap_or(ty);
+    ty.strip_prefix("struct ")?.strip_suffix(" *")
+}
+
+/// Whether such structs lie in memory of the program's, and are no objects of the host's.
+fn is_own(name: &str) -> bool {
+    let own = [
+        "__sk_buff",
+        "xdp_md",
+        "bpf_wq",
+        "bpf_list_head",
+        "bpf_list_node",
+        "bpf_rb_root",
+        "bpf_rb_node",
+        "bpf_map",
+    ];
+    own.contains(&name) || name.starts_with("bpf_iter_")
+}
+
+/// The struct that the host has where programs see their context.
+fn host_context(kind: ProgramKind) -> Option<&'static str> {
+    use ProgramKind as P;
+    Some(match kind {
+        P::SocketFilter | P::Tc | P::Action | P::SkSkb => "sk_buff",
+        P::CgroupSkbIngress | P::CgroupSkbEgress => "sk_buff",
+        P::LwtIn | P::LwtOut | P::LwtXmit | P::LwtSeg6Local => "sk_buff",
+        P::Xdp | P::XdpDevmap => "xdp_buff",
+        P::CgroupBind4 | P::CgroupBind6 => "bpf_sock_addr_kern",
+        P::CgroupConnect4 | P::CgroupConnect6 | P::CgroupConnectUnix => "bpf_sock_addr_kern",
+        P::CgroupSendmsg4 | P::CgroupSendmsg6 | P::CgroupSendmsgUnix => "bpf_sock_addr_kern",
+        P::CgroupName4 | P::CgroupName6 | P::CgroupNameUnix => "bpf_sock_addr_kern",
+        P::SockOps => "bpf_sock_ops_kern",
+        P::PerfEvent => "bpf_perf_event_data_kern",
+        P::CgroupSysctl => "bpf_sysctl_kern",
+        P::CgroupGetsockopt | P::CgroupSetsockopt => "bpf_sockopt_kern",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub use fields::{ManagedField, ValueFields};
 pub use func::{FuncArg, GlobalFunc};
 pub use helper::{ArgType, CallsBack, HelperProto, MemArg, MemSize, MemUse, RetType};
 pub use insn::{ArgMemory, Branch, Facts, InsnFacts};
-pub use kfunc::{IteratorType, KfuncArg, KfuncProto};
+pub use kfunc::{IteratorType, KfuncArg, KfuncProto, KfuncRet};
 pub use kptr::{Kptr, KptrKind};
 pub use live::LiveProgram;
 pub use map::{MapFacts, MapKind};

@@ -4,11 +4,12 @@ use hitless_isa::Reg;
 
 use super::memory::overwrite;
 use super::{Flow, Ids};
-use crate::check::{iterator_at, iterator_place};
+use crate::check::{cast_type, iterator_at, iterator_place};
 use crate::domain::iterator::OpenIterator;
+use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::value::Value;
-use crate::facts::IteratorType;
+use crate::facts::{IteratorType, KfuncRet, ObjectPointer, ObjectType, Trust};
 use crate::program::Program;
 use crate::state::State;
 use crate::tables::kfuncs::{IteratorStep, RegionStep};
@@ -27,9 +28,35 @@ pub(super) fn call(
         return Flow::End;
     };
     let first = state.reg(Reg::R1);
+    let second = state.reg(Reg::R2);
+    let flags = proto.known.map(|kfunc| kfunc.flags).unwrap_or_default();
+    if flags.releases
+        && let Some(id) = first.as_pointer().and_then(|pointer| pointer.kind.reference())
+    {
+        state.release(id);
+    }
     state.frame_mut().clobber_caller_saved();
-    let returns = proto.known.is_some_and(|kfunc| kfunc.ret != "void");
-    state.set(Reg::R0, if returns { Value::UNKNOWN } else { Value::Uninit });
+    let named = |name| program.struct_named(name).map(ObjectType::Btf);
+    let object = match proto.ret() {
+        KfuncRet::Object(name) => named(name).map(|ty| (ty, Trust::Plain)),
+        KfuncRet::HostContext(name) => named(name).map(|ty| (ty, Trust::Trusted)),
+        KfuncRet::Cast => cast_type(program, &second).map(|ty| (ObjectType::Btf(ty), Trust::Untrusted)),
+        _ => None,
+    };
+    let result = match (proto.ret(), object) {
+        (_, Some((ty, trust))) => {
+            let nullable = flags.or_null;
+            let mut object = Object::new(ObjectPointer { ty, trust, nullable }, || ids.fresh());
+            if flags.acquires {
+                object.reference = if nullable { object.id } else { ids.fresh() };
+                state.acquire(object.reference, pc);
+            }
+            Value::Pointer(Pointer::to(PointerKind::Object(object)))
+        }
+        (KfuncRet::Number | KfuncRet::Element, None) => Value::UNKNOWN,
+        (_, None) => Value::Uninit,
+    };
+    state.set(Reg::R0, result);
     match proto.region() {
         Some(RegionStep::RcuLock) => state.regions.rcu = true,
         Some(RegionStep::RcuUnlock) => state.end_rcu(),
