@@ -74,6 +74,11 @@ impl LoadOptions {
         self
     }
 
+    /// Whether symbols were given, and this is none of them.
+    pub(crate) fn lacks_symbol(&self, name: &str) -> bool {
+        !self.symbols.is_empty() && !self.symbols.contains_key(name)
+    }
+
     /// The types that programs are relocated against.
     pub(crate) fn types(&self) -> &core::Target {
         self.target_btf.as_ref().unwrap_or_else(|| types::target())

@@ -1,5 +1,7 @@
 //! What the verifier says of an object's programs, whether or not the runtime can host them.
 
+use hitless_btf::{Btf, Type, TypeId};
+use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::{
     HelperProto, KfuncProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats, Verified,
@@ -146,6 +148,14 @@ pub enum VerifyError {
         /// The license of the object.
         license: String,
     },
+    /// The program takes the address of a variable that has none.
+    #[error("program {program}: ldimm64 failed to find the address for kernel symbol '{symbol}'")]
+    Symbol {
+        /// The program.
+        program: String,
+        /// The variable.
+        symbol: String,
+    },
     /// The verifier refused the program.
     #[error("program {program}: the verifier refuses it")]
     Rejected {
@@ -266,6 +276,12 @@ fn verify_program(
         });
     }
     let types = options.load.types().btf();
+    if let Some(symbol) = variables(&spec.insns, types).find(|name| options.load.lacks_symbol(name)) {
+        return Err(VerifyError::Symbol {
+            program: spec.name.clone(),
+            symbol: symbol.to_owned(),
+        });
+    }
     let target = target(object, spec, &sort);
     let context = sort
         .context(target.as_deref(), Some(types))
@@ -292,6 +308,20 @@ fn verify_program(
     .map_err(|source| VerifyError::Rejected {
         program: spec.name.clone(),
         source,
+    })
+}
+
+/// The host's variables that instructions take the address of, whether or not those are ever reached.
+fn variables<'a>(insns: &'a [Insn], types: &'a Btf) -> impl Iterator<Item = &'a str> {
+    (0..insns.len()).filter_map(|pc| match decode(insns, pc) {
+        Ok(Instruction::LoadImm64 {
+            imm: Imm64::BtfId { id, fd: 0 },
+            ..
+        }) => match types.get(TypeId(id as u32)) {
+            Some(Type::Var(variable)) => Some(variable.name.as_str()),
+            _ => None,
+        },
+        _ => None,
     })
 }
 

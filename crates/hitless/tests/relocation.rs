@@ -4,12 +4,14 @@
 mod common;
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 
 use common::committed;
 use hitless::upgrade::{Options, Upgrade, UpgradeError};
-use hitless::{Collection, LoadError, LoadOptions, Packet, Runtime, XdpAction};
+use hitless::{Collection, LoadError, LoadOptions, Packet, Runtime, VerifyError, VerifyOptions, XdpAction, verify};
 use hitless_btf::{Btf, Composite, Int, IntEncoding, Kind, Member, Type, TypeId, core};
+use hitless_object::ObjectSpec;
 
 /// Types with `struct frame { ...; verdict; }`, the field being of `bytes` bytes at `offset`.
 fn frame(offset: u32, bytes: u32) -> Arc<core::Target> {
@@ -169,4 +171,30 @@ fn an_upgrade_loads_the_new_object_as_it_is_told_to() {
     let options = LoadOptions::new().target_btf(frame(16, 1));
     upgrade().load_options(options).run(&mut |_| {}).unwrap();
     assert_eq!(obeyed(), XdpAction::Pass);
+}
+
+/// As in Linux, whether or not the program comes to use it.
+#[test]
+fn a_variable_without_an_address() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf/corpus");
+    let read = |name: &str| std::fs::read(corpus.join(name)).expect("it is in the repository");
+    let types = Btf::parse(&read("target.btf")).expect("it is well-formed");
+    let types = Arc::new(core::Target::new(Arc::new(types)));
+    let object = ObjectSpec::parse(&read("ksyms_variables.bpf.o")).expect("it is well-formed");
+    let found = |symbols: &[&str]| {
+        let symbols = symbols.iter().map(|name| ((*name).to_owned(), 0x1000));
+        let load = LoadOptions::new().target_btf(types.clone()).symbols(symbols);
+        let verdicts = verify(&object, &VerifyOptions::new(load)).expect("there is everything that is not typed");
+        match &verdicts[0].result {
+            Err(VerifyError::Symbol { symbol, .. }) => Some(symbol.clone()),
+            _ => None,
+        }
+    };
+    let untyped = ["symbol_by_address", "other_symbol"];
+    assert_eq!(found(&untyped).as_deref(), Some("number_of_cpus"));
+    assert_eq!(
+        found(&[&untyped[..], &["number_of_cpus"]].concat()).as_deref(),
+        Some("the_widget")
+    );
+    assert_eq!(found(&[&untyped[..], &["number_of_cpus", "the_widget"]].concat()), None);
 }
