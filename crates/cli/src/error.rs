@@ -9,8 +9,13 @@ use hitless::LoadError;
 /// A cause that its parent has printed already is left out. Of a refused program the first error is printed and the number
 /// of the others.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
+    joined(error.chain())
+}
+
+/// As [`one_line`].
+pub(crate) fn joined<'a>(chain: impl Iterator<Item = &'a (dyn Error + 'static)>) -> String {
     let mut line = String::new();
-    for cause in error.chain() {
+    for cause in chain {
         let text = cause.to_string();
         if line.ends_with(&text) {
             continue;

@@ -248,7 +248,7 @@ impl Runtime {
             ProgramType::MapTrace(_) => (ProgramKind::MapTrace, tables::helpers::map_trace()),
         };
         let helpers = helpers.iter().map(offered).collect();
-        let excluded = |proto: &KfuncProto| proto.excluded.or(Some("hitless does not offer it yet"));
+        let excluded = |proto: &KfuncProto| proto.excluded.or(Some(NOT_HERE));
         let verified = ProgramFacts::new(object, spec, kind, program_type.context(), helpers, excluded, None)
             .verify(facts, None)
             .map_err(|source| LoadError::Rejected {
@@ -264,15 +264,14 @@ impl Runtime {
     }
 }
 
+/// Why what the verifier knows, and user space could offer, is refused.
+const NOT_HERE: &str = "the runtime does not have it";
+
 /// A helper as it is here: what the runtime lacks is refused by name.
 fn offered(proto: &HelperProto) -> HelperProto {
     let lacking = proto.excluded.is_none() && !HELPERS.contains(&proto.id);
     HelperProto {
-        excluded: if lacking {
-            Some("hitless does not offer it yet")
-        } else {
-            proto.excluded
-        },
+        excluded: if lacking { Some(NOT_HERE) } else { proto.excluded },
         ..*proto
     }
 }

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Chain, Context, Result, bail};
 use hitless::{LogLevel, Verdict, VerifyError, VerifyOptions};
 use hitless_verifier::{Decision, Rejection, SourceLine, Subprog, VerifierError};
 use serde::Serialize;
 
 use super::{known_name, target};
 use crate::args::PlaceArgs;
-use crate::error::printable;
+use crate::error::{joined, printable};
 use crate::host::{cannot_load, read_object};
 use crate::output;
 
@@ -72,6 +72,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
             object: args.object.display().to_string(),
             programs: verdicts.iter().map(JsonVerdict::new).collect(),
         })?;
+    } else if verdicts.is_empty() {
+        output::text(&format!(
+            "{}: no programs that would be loaded\n",
+            args.object.display()
+        ))?;
     } else {
         output::text(&verdicts.iter().map(text).collect::<String>())?;
     }
@@ -86,10 +91,15 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     Ok(())
 }
 
-/// The log, then the verdict on one line, then why.
+/// The log below the program's name, if there is one, then the verdict on one line, then why.
 fn text(verdict: &Verdict) -> String {
-    let mut out: String = verdict.log.lines().map(|line| printable(line) + "\n").collect();
     let name = format!("prog {}", verdict.program);
+    let mut out = String::new();
+    if !verdict.log.is_empty() {
+        out += &printable(&name);
+        out += ":\n";
+    }
+    out.extend(verdict.log.lines().map(|line| printable(line) + "\n"));
     let cost = verdict.stats().map_or_else(String::new, |stats| {
         format!(
             "  processed {} insns  states {}  peak {}",
@@ -109,7 +119,7 @@ fn text(verdict: &Verdict) -> String {
             )
         }
         Err(VerifyError::Rejected { source, .. }) => (format!("{name}: refused{cost}"), source.explanation()),
-        Err(error) => (format!("{name}: refused"), error.to_string()),
+        Err(error) => (format!("{name}: refused"), causes(error)),
     };
     out += &printable(&line);
     out.push('\n');
@@ -119,6 +129,15 @@ fn text(verdict: &Verdict) -> String {
         out.push('\n');
     }
     out
+}
+
+/// What is wrong, and why.
+fn causes(error: &VerifyError) -> String {
+    let mut text = joined(Chain::new(error));
+    if matches!(error, VerifyError::Context { .. }) {
+        text += "; types are given with --target-btf FILE, the kernel's are /sys/kernel/btf/vmlinux";
+    }
+    text
 }
 
 #[derive(Serialize)]
@@ -218,7 +237,11 @@ impl<'a> JsonVerdict<'a> {
                 Ok(verified) => verified.subprogs.iter().map(subprogram).collect(),
                 Err(_) => Vec::new(),
             },
-            error: verdict.result.as_ref().err().map(ToString::to_string),
+            error: verdict.result.as_ref().err().map(|error| match error {
+                // Why follows as data.
+                VerifyError::Rejected { .. } => error.to_string(),
+                _ => causes(error),
+            }),
             errors: rejection.map_or_else(Vec::new, |rejection| rejection.errors.iter().map(error).collect()),
             path: rejection.map(|rejection| JsonPath {
                 known: &rejection.trail.known,

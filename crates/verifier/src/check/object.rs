@@ -49,7 +49,7 @@ pub(super) fn accessible(
                 Space::PerCpu => return bytes.fail(format!("R{reg} is ptr_{name} access percpu memory: off={off}")),
             }
             if access.writes() {
-                writable(cx, bytes, object, ty, start, &name)?;
+                writable(cx, bytes, object, ty, start, name)?;
                 return Ok(Region::Object);
             }
             if let Err(message) = members::at(types, ty, start, bytes.len as u32) {
