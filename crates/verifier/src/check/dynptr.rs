@@ -72,6 +72,26 @@ pub(super) fn initialized(
     Ok(())
 }
 
+/// There is a dynptr for a kfunc to look at.
+pub(super) fn of_kfunc(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
+    let arg = reg.index() - 1;
+    let on_stack = value
+        .as_pointer()
+        .is_some_and(|pointer| matches!(pointer.kind, PointerKind::Stack { .. }));
+    if !on_stack {
+        let message = format!("arg#{arg} expected pointer to stack or const struct bpf_dynptr");
+        return Err(Failure::new(value.to_string(), message));
+    }
+    let (frame, off) = place(reg, value)?;
+    if dynptr_at(cx.state, value).is_none() {
+        let message = format!("Expected an initialized dynptr as arg #{arg}");
+        return Err(Failure::new(value.to_string(), message));
+    }
+    cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, off);
+    cx.uses.read(frame, slots_of(off, Dynptr::SIZE));
+    Ok(())
+}
+
 /// There is room for a dynptr.
 pub(super) fn uninitialized(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
     let (frame, off) = place(reg, value)?;

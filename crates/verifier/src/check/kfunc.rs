@@ -91,6 +91,7 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, index: u8) -> Result<(), Failur
                 Err(Failure::new(value.to_string(), message))
             }
         },
+        Some(KfuncArg::Dynptr) => dynptr::of_kfunc(cx, reg, &value),
         Some(KfuncArg::Context) => context(&value, reg),
         Some(KfuncArg::Object { nullable: true, .. }) if value.is_zero() => {
             cx.uses.value(reg);

@@ -29,6 +29,8 @@ pub enum KfuncArg {
     Constant,
     /// The context.
     Context,
+    /// A dynptr on the stack.
+    Dynptr,
     /// An object of the host's, by the name of its struct; NULL if `nullable` (`__nullable`).
     Object {
         /// The struct.
@@ -201,6 +203,7 @@ fn argument(name: &'static str, ty: &'static str) -> KfuncArg {
         None if name.ends_with("__ign") => KfuncArg::Ignored,
         None if NUMBERS.contains(&ty) && !name.ends_with("__k") && !name.ends_with("__szk") => KfuncArg::Number,
         None if ty == "u32" && name.ends_with("__k") => KfuncArg::Constant,
+        None if ty == "const struct bpf_dynptr *" => KfuncArg::Dynptr,
         None if ty.contains("bpf_dynptr") => KfuncArg::Unsupported("dynptrs given to kernel functions"),
         None => match struct_name(ty) {
             Some(object) if !is_own(object) && !name.ends_with("__uninit") => KfuncArg::Object {

@@ -533,6 +533,10 @@ impl<'a> Machine<'a> {
             Some("bpf_rcu_read_lock" | "bpf_rcu_read_unlock" | "bpf_preempt_disable" | "bpf_preempt_enable") => {
                 self.random.number()
             }
+            // What a dynptr says of itself is any number.
+            Some("bpf_dynptr_adjust" | "bpf_dynptr_is_null" | "bpf_dynptr_is_rdonly" | "bpf_dynptr_size") => {
+                self.random.number()
+            }
             other => return Err(format!("{other:?}")),
         };
         for index in 1..6 {
