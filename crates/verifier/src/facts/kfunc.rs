@@ -97,6 +97,7 @@ const ITERATORS: &[(&str, IteratorType)] = &[
 ];
 
 const TO_HOST_CONTEXT: &str = "bpf_cast_to_kern_ctx";
+const THROW: &str = "bpf_throw";
 const CAST: &str = "bpf_rdonly_cast";
 
 const NUMBERS: &[&str] = &[
@@ -162,6 +163,10 @@ impl KfuncProto {
     #[must_use]
     pub fn unsupported(&self) -> Option<&'static str> {
         let kfunc = self.known?;
+        // What unwinds the stack ends all frames at once, with rules of its own.
+        if self.name == THROW {
+            return Some("exceptions");
+        }
         let argument = self.args().find_map(|arg| match arg {
             KfuncArg::Unsupported(what) => Some(what),
             _ => None,
