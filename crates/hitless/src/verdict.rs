@@ -156,6 +156,15 @@ pub enum VerifyError {
         /// The variable.
         symbol: String,
     },
+    /// The program throws exceptions, or has a function to catch them. They are not followed, with
+    /// [`VerifyOptions::kernel`] neither.
+    #[error("program {program}: exceptions are not available in user space: {reason}")]
+    Exceptions {
+        /// The program.
+        program: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The verifier refused the program.
     #[error("program {program}: the verifier refuses it")]
     Rejected {
@@ -171,7 +180,9 @@ impl VerifyError {
     #[must_use]
     pub fn excluded(&self) -> Option<&str> {
         match self {
-            VerifyError::ExcludedProgram { reason, .. } | VerifyError::ExcludedMap { reason, .. } => Some(reason),
+            VerifyError::ExcludedProgram { reason, .. }
+            | VerifyError::ExcludedMap { reason, .. }
+            | VerifyError::Exceptions { reason, .. } => Some(reason),
             VerifyError::Rejected { source, .. } => {
                 let is_excluded = |error: &&VerifierError| {
                     matches!(
@@ -260,6 +271,12 @@ fn verify_program(
     if !options.kernel {
         hosted(spec, sort.kind, maps)?;
     }
+    if throws(object, spec) {
+        return Err(VerifyError::Exceptions {
+            program: spec.name.clone(),
+            reason: tables::kfuncs::EXCEPTIONS,
+        });
+    }
     for map in used_maps(&spec.insns).filter_map(|index| maps.get(index)) {
         if let Some(reason) = forbidden_map(sort.kind, map) {
             return Err(VerifyError::MapUse {
@@ -309,6 +326,16 @@ fn verify_program(
         program: spec.name.clone(),
         source,
     })
+}
+
+/// Whether the program throws exceptions or has a function to catch them.
+fn throws(object: &ObjectSpec, spec: &ProgramSpec) -> bool {
+    let main = spec.subprograms.first().and_then(|main| main.func);
+    let catches = object.btf.as_ref().zip(main).is_some_and(|(btf, main)| {
+        let mut tags = btf.decl_tags(main, None);
+        tags.any(|tag| tag.starts_with("exception_callback:"))
+    });
+    catches || spec.kfuncs.iter().any(|kfunc| *kfunc.name == *"bpf_throw")
 }
 
 /// The host's variables that instructions take the address of, whether or not those are ever reached.

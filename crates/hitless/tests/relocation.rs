@@ -198,3 +198,17 @@ fn a_variable_without_an_address() {
     );
     assert_eq!(found(&[&untyped[..], &["number_of_cpus", "the_widget"]].concat()), None);
 }
+
+#[test]
+fn exceptions_are_out() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bpf/corpus");
+    let bytes = std::fs::read(corpus.join("exceptions.bpf.o")).expect("it is in the repository");
+    let object = ObjectSpec::parse(&bytes).expect("it is well-formed");
+    let result = |program: &str| {
+        let options = VerifyOptions::new(LoadOptions::new()).program(program).kernel(true);
+        verify(&object, &options).expect("it can be prepared").remove(0).result
+    };
+    let error = result("throws").expect_err("it has a callback");
+    assert!(matches!(error, VerifyError::Exceptions { .. }) && error.excluded().is_some());
+    assert!(result("does_not").is_ok());
+}

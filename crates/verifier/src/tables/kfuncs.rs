@@ -162,7 +162,8 @@ const OF_SESSIONS: ProgramSet = ProgramSet::of(&[KprobeSession]);
 
 const TASKS: &str = "there is no task_struct in user space";
 const CGROUPS: &str = "control groups belong to the kernel";
-const EXCEPTIONS: &str = "exceptions unwind the kernel's stack";
+/// Why there are no exceptions.
+pub const EXCEPTIONS: &str = "exceptions unwind the kernel's stack";
 const ARENAS: &str = "arenas need pages that the kernel maps at the same address for programs and processes";
 
 const fn kfunc(
