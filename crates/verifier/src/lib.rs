@@ -30,6 +30,8 @@
 //! - Helpers do as their prototypes say: they read and write only the memory they are given, and fill all of what they are
 //!   to initialise ([`MemUse::Initialize`]), if its size is known, whether or not they succeed.
 //! - The bytes in [`MapFacts::frozen`] never change.
+//! - An array has [`MapFacts::max_entries`] elements, and a lookup finds each of them. So have those in maps of maps.
+//! - What may be NULL for a helper is looked at only if it is not.
 //! - A dynptr on the stack, which only helpers write, describes memory as the call that made it was given, or none. Slices
 //!   of it lie in that memory.
 //! - What a context or a helper hands out as trusted ([`Trust::Trusted`]) or as a socket is there while the program runs,
@@ -37,11 +39,12 @@
 //!
 //! # Where it is stricter than Linux
 //!
-//! - A pointer that may be NULL is no memory for a helper, not even one that takes NULL for memory of no size: nothing
-//!   proves that it is NULL only if the size is zero.
+//! - Loops that never end are refused also around loops whose turns are counted, which Linux overlooks.
+//! - The stack of a function that a helper calls back counts wherever the helper is called, not only where the function's
+//!   address is taken.
 //! - Memory that a global function is given is not for its atomic operations, since nothing says how it is aligned.
 //! - Keys and values of maps that an iterator goes through cannot be loaded, nor the bytes before a tracepoint's record.
-//! - Programs write no objects, also not the few fields that Linux lets some functions of structs write.
+//! - Programs write no objects but the members of sockets that congestion control may write.
 //! - Helpers that user space cannot offer are refused by name, with the reason; so are sorts of arguments that are not
 //!   supported yet ([`HelperProto::unsupported`]).
 #![forbid(unsafe_code)]
