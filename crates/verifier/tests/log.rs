@@ -2,7 +2,7 @@
 
 mod support;
 
-use hitless_verifier::{Log, LogLevel, verify_logged};
+use hitless_verifier::{Log, LogLevel, Subprog, verify_logged};
 use support::Case;
 use support::kernel::{self, probe};
 
@@ -212,4 +212,103 @@ fn a_long_path_is_told_by_its_end() {
     let trail = case.verify().unwrap_err().trail;
     assert_eq!((trail.decisions.len(), trail.omitted), (64, 136));
     assert!(!trail.decisions[63].taken && trail.decisions[62].taken);
+}
+
+/// What tools that compare verifications read: one line for each figure, by its words.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Figures {
+    /// `processed N insns (limit N) max_states_per_insn N total_states N peak_states N mark_read N`
+    processed: Option<[u64; 6]>,
+    /// `verification time N usec`
+    time: Option<u64>,
+    /// `stack depth N+N...`
+    stack: Vec<u64>,
+}
+
+/// The numbers in a line that has these words between them and no others, as `sscanf` finds them.
+fn scan<const N: usize>(line: &str, words: [&str; N]) -> Option<Vec<u64>> {
+    let mut rest = line;
+    let mut numbers = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        rest = rest.strip_prefix(word)?;
+        if index + 1 < N || word.ends_with(' ') {
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            numbers.push(rest[..digits].parse().ok()?);
+            rest = &rest[digits..];
+        }
+    }
+    rest.is_empty().then_some(numbers)
+}
+
+fn figures(log: &str) -> Figures {
+    let mut found = Figures::default();
+    for line in log.lines() {
+        let costs = [
+            "processed ",
+            " insns (limit ",
+            ") max_states_per_insn ",
+            " total_states ",
+            " peak_states ",
+            " mark_read ",
+        ];
+        if let Some(numbers) = scan(line, costs) {
+            assert_eq!(found.processed, None, "said twice: {log}");
+            found.processed = numbers.try_into().ok();
+        } else if let Some(numbers) = scan(line, ["verification time ", " usec"]) {
+            found.time = numbers.first().copied();
+        } else if let Some(depths) = line.strip_prefix("stack depth ") {
+            // None of a program that was not looked into.
+            let depths = depths.split('+').filter(|depth| !depth.is_empty());
+            found.stack = depths.map(|depth| depth.parse().expect("a depth")).collect();
+        }
+    }
+    found
+}
+
+#[test]
+fn tools_find_the_figures() {
+    for case in support::corpus() {
+        let (verified, stats) = match case.verify() {
+            Ok(verified) => {
+                let stats = verified.stats;
+                (Some(verified), stats)
+            }
+            Err(rejection) => (None, rejection.stats),
+        };
+        // Long programs say nothing else.
+        if stats.processed > 10_000 {
+            continue;
+        }
+        let log = logged(&case, LogLevel::STATS);
+        let found = figures(&log);
+        let known = [
+            stats.processed,
+            stats.limit,
+            stats.max_states_per_insn,
+            stats.total_states,
+            stats.peak_states,
+        ];
+        let processed = found.processed.unwrap_or_else(|| panic!("{}: {log}", case.name));
+        assert_eq!(processed[..5], known.map(|n| n as u64), "{}: {log}", case.name);
+        assert!(found.time.is_some(), "{}: {log}", case.name);
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.starts_with("processed "), "{}: {log}", case.name);
+        if let Some(verified) = verified {
+            let reached = |subprog: &&Subprog| verified.facts.is_reachable(subprog.start);
+            let depths = verified
+                .subprogs
+                .iter()
+                .filter(reached)
+                .map(|subprog| subprog.stack_depth);
+            assert_eq!(
+                found.stack,
+                depths.map(u64::from).collect::<Vec<_>>(),
+                "{}: {log}",
+                case.name
+            );
+        }
+        // At the other levels the costs are said, too.
+        let path = figures(&logged(&case, LogLevel::PATH));
+        assert_eq!((path.processed, path.time), (found.processed, None), "{}", case.name);
+    }
 }
