@@ -17,6 +17,8 @@ const STACK_TOP: u64 = 0x10_0000_0000;
 const KEYS: u64 = 0x3_0000_0000;
 const FUNCTIONS: u64 = 0x7000_0000_0000;
 const FRAME: u64 = 0x1_0000_0000;
+/// Where objects are. They have no memory: loads from them may yield anything.
+const OBJECTS: u64 = 0x6000_0000_0000;
 /// More steps than any accepted program takes.
 const STEPS: usize = 1_100_000;
 
@@ -53,6 +55,8 @@ pub struct Machine<'a> {
     /// Where iterators are, and how many elements they still have.
     iterators: Vec<(u64, u64)>,
     lock: Option<u64>,
+    /// The objects that were handed out and have to be released.
+    held: Vec<u64>,
     /// Where the next record goes.
     next_record: u64,
     /// Where dynptrs are, and where their bytes are; these are at 0 if there are none.
@@ -116,6 +120,7 @@ impl<'a> Machine<'a> {
             loops: Vec::new(),
             iterators: Vec::new(),
             lock: None,
+            held: Vec::new(),
             next_record: 0x5_0000_0000,
             dynptrs: Vec::new(),
             turns: 0,
@@ -300,6 +305,14 @@ impl<'a> Machine<'a> {
         base
     }
 
+    /// The address of an object, or NULL if there may be none.
+    fn object(&mut self, nullable: bool) -> u64 {
+        match self.random.below(3) {
+            0 if nullable => 0,
+            which => OBJECTS + (which << 24),
+        }
+    }
+
     /// The number in four bytes of some object.
     fn index(&self, address: u64) -> u64 {
         let object = self
@@ -453,6 +466,9 @@ impl<'a> Machine<'a> {
                 }
                 if self.callers.is_empty() && self.lock.is_some() {
                     return Err("exit with a lock".to_owned());
+                }
+                if self.callers.is_empty() && !self.held.is_empty() {
+                    return Err("exit with an object that is held".to_owned());
                 }
                 if self.callers.is_empty() && self.objects.iter().any(Machine::is_record) {
                     return Err("exit with a record".to_owned());
@@ -673,6 +689,9 @@ impl<'a> Machine<'a> {
             return self.load_context(pc, off as u32, size);
         }
         let regions = self.verified.facts.access(pc);
+        if regions == [Region::Object] {
+            return Ok(self.random.number() & (u64::MAX >> (64 - 8 * size.bytes())));
+        }
         let bytes = self.find(regions, address, size.bytes(), false)?;
         let mut number = [0; 8];
         number[..bytes.len()].copy_from_slice(bytes);
@@ -703,9 +722,7 @@ impl<'a> Machine<'a> {
             ContextFieldKind::PacketMeta => self.packet_meta,
             ContextFieldKind::Memory => context_memory(index as u16),
             ContextFieldKind::Unsupported(what) => return Err(format!("{what} were loaded")),
-            // There are no objects, so there is none where there may be none.
-            ContextFieldKind::Object(object) if object.nullable => 0,
-            ContextFieldKind::Object(_) => return Err("an object was loaded".to_owned()),
+            ContextFieldKind::Object(object) => self.object(object.nullable),
         })
     }
 
@@ -917,7 +934,26 @@ impl<'a> Machine<'a> {
                 _ => 0,
             },
             _ if proto.ret == RetType::MemOrNull => self.reserve(map.map_or(0, |(map, _)| map), self.regs[2]),
+            _ if proto.acquires => {
+                let object = self.object(true);
+                self.held.extend(Some(object).filter(|object| *object != 0));
+                object
+            }
+            _ if proto.releases && self.regs[1] >= OBJECTS => {
+                let held = self.held.iter().position(|held| *held == self.regs[1]);
+                self.held.remove(held.ok_or("no such object")?);
+                self.random.number()
+            }
             _ if proto.releases => self.release(self.regs[1])?,
+            // A cast.
+            _ if matches!(
+                proto.ret,
+                RetType::SocketOrNull | RetType::SocketCommonOrNull | RetType::TcpSocketOrNull
+            ) =>
+            {
+                let socket = self.regs[1];
+                self.random.pick(&[0, socket])
+            }
             helpers::SPIN_LOCK => self.lock.replace(self.regs[1]).map_or(Ok(0), |_| Err("two locks"))?,
             helpers::SPIN_UNLOCK => self
                 .lock
