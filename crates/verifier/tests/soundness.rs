@@ -85,17 +85,10 @@ fn change_slot(insns: &mut [Insn], random: &mut Random) {
     }
 }
 
-/// The cases that the machine can run: it has no helpers that user space has not, and no types of the kernel.
-fn runnable() -> Vec<Case> {
-    let mut cases = support::corpus();
-    cases.retain(|case| case.types.is_none());
-    cases
-}
-
 #[test]
 fn cases_do_what_is_claimed() {
     let (mut random, mut claims) = (Random::new(1), ClaimsBySlot::default());
-    let cases = runnable();
+    let cases = support::corpus();
     let accepted = cases.iter().filter(|case| check(case, &mut claims, &mut random, 50));
     let accepted = accepted.count();
     assert!(accepted > 80, "{accepted}");
@@ -106,7 +99,7 @@ fn mutated_cases_do_what_is_claimed() {
     let (mut random, mut claims) = (Random::new(2), ClaimsBySlot::default());
     // Of the refused ones a few: a change that makes them acceptable is rare.
     let long = |case: &Case| case.name.contains("loop");
-    let (good, bad): (Vec<Case>, Vec<Case>) = runnable()
+    let (good, bad): (Vec<Case>, Vec<Case>) = support::corpus()
         .into_iter()
         .filter(|case| !long(case))
         .partition(|case| case.errors.is_empty());

@@ -685,12 +685,12 @@ impl<'a> Machine<'a> {
     }
 
     fn load(&mut self, pc: usize, address: u64, size: Size) -> Step<u64> {
-        if let Some(off) = address.checked_sub(CONTEXT).filter(|off| *off < 4096) {
-            return self.load_context(pc, off as u32, size);
-        }
         let regions = self.verified.facts.access(pc);
         if regions == [Region::Object] {
             return Ok(self.random.number() & (u64::MAX >> (64 - 8 * size.bytes())));
+        }
+        if let Some(off) = address.checked_sub(CONTEXT).filter(|off| *off < 4096) {
+            return self.load_context(pc, off as u32, size);
         }
         let bytes = self.find(regions, address, size.bytes(), false)?;
         let mut number = [0; 8];
@@ -728,6 +728,10 @@ impl<'a> Machine<'a> {
 
     fn store(&mut self, pc: usize, address: u64, size: Size, value: u64) -> Step<()> {
         let regions = self.verified.facts.access(pc);
+        // A member that may be written.
+        if regions == [Region::Object] && address >= OBJECTS {
+            return Ok(());
+        }
         if (CONTEXT..CONTEXT + 4096).contains(&address) {
             let off = (address - CONTEXT) as u32;
             let field = self.case.context.fields.iter().position(|field| {
@@ -846,6 +850,9 @@ impl<'a> Machine<'a> {
             let write = ty.memory().is_some_and(|memory| memory.usage.writes());
             if memory.write != write {
                 return Err("memory is used otherwise".to_owned());
+            }
+            if memory.regions == [Region::Object] && !write {
+                continue;
             }
             let fill = self.random.next() as u8;
             let bytes = self.find(memory.regions, value, size, write)?;
