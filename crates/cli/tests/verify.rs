@@ -115,6 +115,7 @@ fn common_mistakes_are_explained() {
 fn logs_by_level() {
     let cost = succeeds(&["prog", "verify", V1, "--log-level", "4"]);
     let starts = [
+        "prog count_flows:",
         "verification time ",
         "stack depth ",
         "processed ",

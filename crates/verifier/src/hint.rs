@@ -24,6 +24,10 @@ const HINTS: &[(&str, &str)] = &[
         "compare the index with its limit first, or mask it",
     ),
     (
+        "register with unbounded min value",
+        "compare the index with its limit first, or mask it",
+    ),
+    (
         "max value is outside",
         "compare the index with its limit first, or mask it",
     ),

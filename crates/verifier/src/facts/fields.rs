@@ -244,14 +244,14 @@ mod tests {
             Type::Void,
             int,
             structure("bpf_wq", 16, &[("opaque", 1, 0)]),
-            many(1, 1 << 30),
-            many(2, 1 << 30),
-            structure("value", 1 << 31, &[("numbers", 3, 0), ("queue", 2, 16)]),
+            many(1, 1 << 20),
+            many(2, 1 << 20),
+            structure("value", (8 << 20) + 16, &[("numbers", 3, 16), ("queue", 2, 0)]),
         ];
         let program = Btf::new(types).expect("the types are well-formed");
         let found = ValueFields::find(&program, TypeId(5), None).unwrap();
         let queue = ManagedField {
-            off: 16,
+            off: 0,
             size: 16,
             name: "bpf_wq",
         };
