@@ -19,6 +19,9 @@ use std::sync::Arc;
 
 use hitless_verifier::Region;
 
+/// How often `may_goto` falls through in one run before it jumps (the kernel's `BPF_MAX_LOOPS`).
+const MAX_LOOPS: u32 = 8 << 20;
+
 /// Makes executable code of images.
 pub trait Engine: Send + Sync {
     /// Compiles one variant of a program.

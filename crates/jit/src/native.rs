@@ -3,12 +3,13 @@
 //! Each subprogram becomes a native function, each BPF register a variable of it, and its frame a stack slot of as many bytes
 //! as the verifier found it to use. The code checks nothing: what the verifier proved is true of it, or the process is lost,
 //! as a kernel would be. Calls of the runtime go through a handful of entry points (`calls`), which find the environment
-//! in the [`Vm`](calls::Vm) that every function is passed first.
+//! in the `Vm` that every function is passed first.
 //!
 //! - Loads and stores are done as often and in the order in which the program does them: other threads and the host see the
 //!   same memory, and BPF C says `volatile` where it matters, of which the instructions keep no trace. So no alias analysis.
 //! - Division by zero yields 0, a remainder by zero the dividend, and what overflows in C wraps, as the instruction set says.
-//! - Functions keep frame pointers, so that stacks unwind through them.
+//! - Functions keep frame pointers, so that stacks unwind through them. They do not probe the stack: eight frames of 512 bytes
+//!   are less than a guard page.
 //! - Code pages are never writable and executable at once.
 
 mod calls;

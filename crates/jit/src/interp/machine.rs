@@ -5,10 +5,7 @@ use hitless_isa::{AtomicOp, Reg, Size, Width};
 use super::alu::{alu32, alu64, end, extend, holds, truncate};
 use super::memory::{self, FRAME_SIZE, MAX_FRAMES, Stack};
 use super::step::{Access, Place, Program, Step};
-use crate::{Code, Env, Trap};
-
-/// How often `may_goto` falls through in one run before it jumps (the kernel's `BPF_MAX_LOOPS`).
-const MAX_LOOPS: u32 = 8 << 20;
+use crate::{Code, Env, MAX_LOOPS, Trap};
 
 /// A program compiled for the interpreter.
 pub(super) struct Interpreted {

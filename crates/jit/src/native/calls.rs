@@ -3,15 +3,12 @@
 //! Compiled code trusts its arguments to be what the verifier proved. Where the runtime finds that they are not, nothing
 //! can be trusted any more, and the process ends with a message.
 
-use crate::{Env, Trap};
-
-/// How often `may_goto` falls through in one run before it jumps (the kernel's `BPF_MAX_LOOPS`).
-const MAX_LOOPS: u32 = 8 << 20;
+use crate::{Env, MAX_LOOPS, Trap};
 
 /// What a run is passed besides its context. Compiled code counts `turns` down itself.
 #[repr(C)]
 pub(super) struct Vm<'a> {
-    /// Nothing that the code generator knows.
+    /// Always 0. Code loads it, so that Cranelift cannot fold a constant that was combined with it (`Translator::unseen`).
     zero: u64,
     /// Turns of `may_goto` that are left.
     turns: u32,
