@@ -121,7 +121,7 @@ pub(crate) fn map_facts(spec: &MapSpec, types: Option<&Btf>, host: Option<&Btf>)
         .map(|inner| map_facts(inner, types, host))
         .transpose();
     let inner = inner.map_err(|reason| format!("the maps in it: {reason}"))?;
-    let fields = value_fields(types, spec.value_type, host).ok_or("its values have too many fields of the host's")?;
+    let fields = value_fields(types, spec.value_type, host);
     let readonly_prog = spec.flags & F_RDONLY_PROG != 0;
     let frozen = spec.data.as_ref().filter(|_| spec.frozen && readonly_prog);
     Ok(MapFacts {
@@ -141,12 +141,12 @@ pub(crate) fn map_facts(spec: &MapSpec, types: Option<&Btf>, host: Option<&Btf>)
     })
 }
 
-/// The fields of a value that are more than bytes; `None` if there are too many.
-pub(crate) fn value_fields(types: Option<&Btf>, value: Option<TypeId>, host: Option<&Btf>) -> Option<ValueFields> {
-    match types.zip(value) {
-        Some((types, value)) => ValueFields::find(types, value, host),
-        None => Some(ValueFields::default()),
-    }
+/// The fields of a value that are more than bytes.
+pub(crate) fn value_fields(types: Option<&Btf>, value: Option<TypeId>, host: Option<&Btf>) -> ValueFields {
+    let found = types
+        .zip(value)
+        .map(|(types, value)| ValueFields::find(types, value, host));
+    found.unwrap_or_default()
 }
 
 /// Why programs of a sort may not use such a map, in the kernel's words.

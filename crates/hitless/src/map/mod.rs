@@ -14,7 +14,7 @@ mod key;
 use std::sync::{Arc, OnceLock};
 
 use hitless_btf::{Btf, TypeId};
-use hitless_verifier::{ManagedField, MapFacts, MapKind, ValueFields};
+use hitless_verifier::{MapFacts, MapKind};
 
 use crate::facts::value_fields;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -255,15 +255,8 @@ impl Map {
 
     /// What the verifier is told of the map.
     pub(crate) fn facts(&self) -> MapFacts {
-        // What only a host could fill programs do not touch. Of a type with more such fields than are told apart, nothing is.
-        let fields = value_fields(self.btf(), self.value_type(), None).unwrap_or_else(|| ValueFields {
-            managed: vec![ManagedField {
-                off: 0,
-                size: self.def.value_size,
-                name: "value",
-            }],
-            ..ValueFields::default()
-        });
+        // What only a host could fill programs do not touch.
+        let fields = value_fields(self.btf(), self.value_type(), None);
         MapFacts {
             name: self.def.name.clone(),
             kind: self.def.kind,

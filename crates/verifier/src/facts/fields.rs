@@ -6,8 +6,8 @@ use hitless_btf::{Btf, Kind, Type, TypeId};
 
 use super::{Kptr, KptrKind};
 
-/// The most such fields in a value. Linux takes fewer still.
-const MAX_FIELDS: usize = 64;
+/// The most such fields in a value (the kernel's `BTF_FIELDS_MAX`).
+const MAX_FIELDS: usize = 11;
 
 /// How deep structs and arrays are looked into.
 const MAX_DEPTH: usize = 32;
@@ -44,17 +44,17 @@ pub struct ValueFields {
 
 impl ValueFields {
     /// The fields of a value of type `value` of a program's types. Pointers marked with a type tag are to structs that the
-    /// host has as well, by name; those to others, or any if nothing is known of the host, are not to be touched. `None` if
-    /// there are too many.
+    /// host has as well, by name; those to others, or any if nothing is known of the host, are not to be touched. A value
+    /// with more than eleven such fields has none: Linux refuses its types, and libbpf then makes the map without.
     #[must_use]
-    pub fn find(program: &Btf, value: TypeId, host: Option<&Btf>) -> Option<ValueFields> {
+    pub fn find(program: &Btf, value: TypeId, host: Option<&Btf>) -> ValueFields {
         let mut search = Search {
             program,
             host,
             known: HashMap::new(),
         };
         let mut fields = ValueFields::default();
-        for (off, field) in search.fields(value, 0)? {
+        for (off, field) in search.fields(value, 0).unwrap_or_default() {
             match field {
                 Field::Kptr(kind, ty) => fields.kptrs.push(Kptr { off, kind, ty }),
                 Field::Managed(name, size) => fields.managed.push(ManagedField { off, size, name }),
@@ -62,7 +62,7 @@ impl ValueFields {
         }
         fields.kptrs.sort_unstable_by_key(|kptr| kptr.off);
         fields.managed.sort_unstable_by_key(|field| field.off);
-        Some(fields)
+        fields
     }
 }
 
@@ -211,10 +211,10 @@ mod tests {
             kptr(32, KptrKind::Referenced),
             kptr(40, KptrKind::Untrusted),
         ];
-        let found = ValueFields::find(&program, TypeId(11), Some(&host)).unwrap();
+        let found = ValueFields::find(&program, TypeId(11), Some(&host));
         assert_eq!((&found.kptrs[..], &found.managed[..]), (&expected[..], &[][..]));
         // What the host does not know nobody touches.
-        let found = ValueFields::find(&program, TypeId(11), None).unwrap();
+        let found = ValueFields::find(&program, TypeId(11), None);
         assert_eq!(found.kptrs, []);
         let pointer = |off| ManagedField {
             off,
@@ -247,15 +247,18 @@ mod tests {
             many(1, 1 << 20),
             many(2, 1 << 20),
             structure("value", (8 << 20) + 16, &[("numbers", 3, 16), ("queue", 2, 0)]),
+            many(2, 11),
+            many(2, 12),
         ];
         let program = Btf::new(types).expect("the types are well-formed");
-        let found = ValueFields::find(&program, TypeId(5), None).unwrap();
+        let found = ValueFields::find(&program, TypeId(5), None);
         let queue = ManagedField {
             off: 0,
             size: 16,
             name: "bpf_wq",
         };
         assert_eq!(found.managed, [queue]);
-        assert_eq!(ValueFields::find(&program, TypeId(4), None), None);
+        let count = |id| ValueFields::find(&program, TypeId(id), None).managed.len();
+        assert_eq!([4, 6, 7].map(count), [0, 11, 0]);
     }
 }
