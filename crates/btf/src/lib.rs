@@ -1,4 +1,4 @@
-//! BTF, the type information of BPF objects: parse it, write it, dump it as text or as C, print values with it, compare two
+//! BTF, the type information of BPF objects: parse it, make it, write it, dump it as text or as C, print values with it, compare two
 //! layouts with it.
 //!
 //! Everything here is pure: bytes in, values out. BTF comes from object files and from clients and is not trusted:
@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod btf;
+mod builder;
 mod check;
 pub mod core;
 pub mod dump;
@@ -28,6 +29,7 @@ pub mod value;
 mod write;
 
 pub use btf::Btf;
+pub use builder::Builder;
 pub use check::MAX_DEPTH;
 pub use error::{BtfError, DatasecError};
 pub use ext::{BtfExt, CoreRelo, FuncInfo, LineInfo, SectionRecords};

@@ -6,10 +6,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use hitless_btf::{
-    Btf, Composite, Enum, Enumerator, Func, FuncProto, Int, IntEncoding, Linkage, Member, Param, Type, TypeId, Typedef,
-    core,
-};
+use hitless_btf::{Btf, Builder, IntEncoding, TypeId, core};
 use hitless_verifier::{ContextFacts, ContextFieldKind, tables};
 
 use crate::env::HELPERS;
@@ -26,15 +23,15 @@ pub(crate) fn target() -> &'static Arc<core::Target> {
 }
 
 fn btf() -> Btf {
-    let mut types = Types(vec![Type::Void]);
-    let ints = types.ints();
-    let pointer = types.add(Type::Ptr(TypeId::VOID));
-    types.context(&ProgramType::Xdp.context(), &ints, pointer);
+    let mut types = Builder::new();
+    integers(&mut types);
+    context(&mut types, &ProgramType::Xdp.context());
     types.enumeration(
         "xdp_action",
-        XdpAction::ALL.map(|action| (action.name().to_owned(), action as i64)),
+        XdpAction::ALL.map(|action| (action.name(), action as i64)),
     );
-    types.structure("bpf_spin_lock", 4, vec![("val".to_owned(), ints.u32, 0)]);
+    let u32 = types.unsigned(4);
+    types.structure("bpf_spin_lock", 4, &[("val", u32, 0)]);
     types.enumeration(
         "bpf_map_type",
         MAP_TYPES.map(|(number, kind)| {
@@ -50,144 +47,56 @@ fn btf() -> Btf {
         }),
     );
     for event in [TraceEvent::UpdateElem, TraceEvent::DeleteElem] {
-        let context = ProgramType::MapTrace(event).context();
-        types.context(&context, &ints, pointer);
-        types.hook(&format!("bpf_map_trace__{}", event.name()), &context, &ints, pointer);
+        let facts = ProgramType::MapTrace(event).context();
+        context(&mut types, &facts);
+        hook(&mut types, &format!("bpf_map_trace__{}", event.name()), &facts);
     }
-    Btf::new(types.0).expect("the runtime's types refer to each other only")
+    types.finish().expect("the runtime's types refer to each other only")
 }
 
-/// The integers that other types are made of.
-struct Ints {
-    int: TypeId,
-    u32: TypeId,
-    u64: TypeId,
-}
-
-/// Types under construction.
-struct Types(Vec<Type>);
-
-impl Types {
-    fn add(&mut self, ty: Type) -> TypeId {
-        self.0.push(ty);
-        TypeId(self.0.len() as u32 - 1)
-    }
-
-    /// The integers of C, and the kernel's names for them.
-    fn ints(&mut self) -> Ints {
-        use IntEncoding::{Bool, Signed, Unsigned};
-        let mut int = |name: &str, size: u32, encoding| {
-            self.add(Type::Int(Int {
-                name: name.into(),
-                size,
-                encoding,
-                bit_offset: 0,
-                bits: (size * 8) as u8,
-            }))
-        };
-        int("char", 1, Signed);
-        int("long int", 8, Signed);
-        int("long unsigned int", 8, Unsigned);
-        int("_Bool", 1, Bool);
-        let pairs = [
-            (8, int("signed char", 1, Signed), int("unsigned char", 1, Unsigned)),
-            (16, int("short int", 2, Signed), int("short unsigned int", 2, Unsigned)),
-            (32, int("int", 4, Signed), int("unsigned int", 4, Unsigned)),
-            (
-                64,
-                int("long long int", 8, Signed),
-                int("long long unsigned int", 8, Unsigned),
-            ),
-        ];
-        let mut typedef = |name: String, ty| {
-            self.add(Type::Typedef(Typedef {
-                name: name.as_str().into(),
-                ty,
-            }))
-        };
-        let short_names = pairs.map(|(bits, signed, unsigned)| {
-            let signed = typedef(format!("__s{bits}"), signed);
-            let unsigned = typedef(format!("__u{bits}"), unsigned);
-            typedef(format!("s{bits}"), signed);
-            typedef(format!("u{bits}"), unsigned)
-        });
-        Ints {
-            int: pairs[2].1,
-            u32: short_names[2],
-            u64: short_names[3],
-        }
-    }
-
-    fn structure(&mut self, name: &str, size: u32, members: Vec<(String, TypeId, u32)>) {
-        let members = members.into_iter().map(|(name, ty, offset)| Member {
-            name: name.as_str().into(),
-            ty,
-            bit_offset: offset * 8,
-            bitfield_size: 0,
-        });
-        let members = members.collect();
-        self.add(Type::Struct(Composite {
-            name: name.into(),
-            size,
-            members,
-        }));
-    }
-
-    fn enumeration(&mut self, name: &str, variants: impl IntoIterator<Item = (String, i64)>) {
-        let variants = variants.into_iter().map(|(name, value)| Enumerator {
-            name: name.as_str().into(),
-            value,
-        });
-        let variants = variants.collect();
-        self.add(Type::Enum(Enum {
-            name: name.into(),
-            size: 4,
-            signed: false,
-            variants,
-        }));
-    }
-
-    /// The struct that a context is to programs.
-    fn context(&mut self, context: &ContextFacts, ints: &Ints, pointer: TypeId) {
-        let fields = context.fields.iter();
-        let members = fields.map(|field| {
-            (
-                field.name.clone(),
-                field_type(field.size, field.kind, ints, pointer),
-                field.off,
-            )
-        });
-        self.structure(&context.name, context.size, members.collect());
-    }
-
-    /// The function that a hook is, with the fields of the context as parameters.
-    fn hook(&mut self, name: &str, context: &ContextFacts, ints: &Ints, pointer: TypeId) {
-        let params = context.fields.iter().map(|field| Param {
-            name: field.name.as_str().into(),
-            ty: field_type(field.size, field.kind, ints, pointer),
-        });
-        let params = params.collect();
-        let proto = self.add(Type::FuncProto(FuncProto { ret: ints.int, params }));
-        self.add(Type::Func(Func {
-            name: name.into(),
-            proto,
-            linkage: Linkage::Static,
-        }));
+/// The integers of C, and the kernel's names for them.
+fn integers(types: &mut Builder) {
+    types.int("char", 1, IntEncoding::Signed);
+    types.int("long int", 8, IntEncoding::Signed);
+    types.int("long unsigned int", 8, IntEncoding::Unsigned);
+    types.boolean();
+    for size in [1, 2, 4, 8] {
+        types.signed(size);
+        types.unsigned(size);
     }
 }
 
-fn field_type(size: u32, kind: ContextFieldKind, ints: &Ints, pointer: TypeId) -> TypeId {
+/// The struct that a context is to programs.
+fn context(types: &mut Builder, context: &ContextFacts) {
+    let fields = context.fields.iter();
+    let members: Vec<_> = fields
+        .map(|field| (&field.name, field_type(types, field.size, field.kind), field.off))
+        .collect();
+    types.structure(&context.name, context.size, &members);
+}
+
+/// The function that a hook is, with the fields of the context as parameters.
+fn hook(types: &mut Builder, name: &str, context: &ContextFacts) {
+    let fields = context.fields.iter();
+    let params: Vec<_> = fields
+        .map(|field| (&field.name, field_type(types, field.size, field.kind)))
+        .collect();
+    let int = types.int("int", 4, IntEncoding::Signed);
+    types.function(name, int, &params);
+}
+
+fn field_type(types: &mut Builder, size: u32, kind: ContextFieldKind) -> TypeId {
     match (kind, size) {
-        (ContextFieldKind::Memory, _) => pointer,
-        (_, 4) => ints.u32,
-        _ => ints.u64,
+        (ContextFieldKind::Memory, _) => types.pointer(TypeId::VOID),
+        (_, 4) => types.unsigned(4),
+        _ => types.unsigned(8),
     }
 }
 
 #[cfg(all(test, not(hitless_model)))]
 mod tests {
     use super::*;
-    use hitless_btf::Kind;
+    use hitless_btf::{Kind, Type};
 
     fn members(name: &str) -> Vec<(String, u32, String)> {
         let btf = target().btf();
