@@ -5,6 +5,10 @@
 //! [`upgrade::Upgrade`] replaces a running object by a new one whose maps may have another layout: while programs keep
 //! running, every change is mirrored into the new maps, and no update is lost, resurrected or counted twice.
 
+// What the derives make names everything from `::hitless`, in this crate, too.
+extern crate self as hitless;
+
+mod btf_type;
 mod env;
 mod facts;
 mod func;
@@ -15,8 +19,10 @@ mod load;
 mod load_options;
 mod lock;
 mod map;
+pub mod maps;
 #[cfg(hitless_model)]
 pub mod model;
+mod object;
 mod primitive;
 mod program;
 mod region;
@@ -30,15 +36,29 @@ mod types;
 pub mod upgrade;
 mod verdict;
 
+pub use btf_type::{BtfType, LayoutMismatch, Value, btf_of};
 pub use hook::{Hook, Packet, RunError, XdpAction};
 pub use link::{AttachError, Link};
 pub use load::{Collection, LoadError};
 pub use load_options::{KERNEL_VERSION, LoadOptions};
-pub use map::{Entry, Map, MapCreateError, MapDef, MapError, UpdateFlags};
+pub use map::{Entries, Entry, Map, MapCreateError, MapDef, MapError, UpdateFlags};
+pub use object::{NotInObject, Object, OpenError};
 pub use program::{BuildError, Program, ProgramType};
 pub use run::{Forked, SyncError};
 pub use runtime::{Engine, Options, Runtime};
 pub use trace::{MAX_TRACERS, TraceEvent};
 pub use verdict::{Verdict, VerifyError, VerifyOptions, verify};
 
+pub use hitless_btf as btf;
+pub use hitless_derive::{BtfType, Value};
+pub use hitless_object::{ObjectError, ObjectSpec, Pinning};
 pub use hitless_verifier::{LogLevel, MapKind};
+
+/// What the derives refer to; not to be used otherwise.
+#[doc(hidden)]
+pub mod private {
+    pub use bytemuck;
+
+    /// Compiles for plain data only.
+    pub const fn plain<T: bytemuck::Pod>() {}
+}

@@ -8,10 +8,12 @@ use hitless_object::{
 };
 use hitless_verifier::{HelperProto, KfuncProto, MapFacts, MapKind, ProgramKind, Rejection, tables};
 
+use crate::Value;
 use crate::env::HELPERS;
 use crate::facts::{F_RDONLY_PROG, ProgramFacts, whole};
 use crate::load_options::LoadOptions;
 use crate::map::{Map, MapCreateError, MapDef, MapError, MapSource, UpdateFlags, kind_name};
+use crate::maps::{GetMapError, Global, TypedMap, find_global, known_globals};
 use crate::program::{BuildError, Program, ProgramType};
 use crate::runtime::Runtime;
 use crate::trace::TraceEvent;
@@ -46,6 +48,55 @@ impl Collection {
     #[must_use]
     pub fn map(&self, name: &str) -> Option<&Arc<Map>> {
         self.maps.iter().find(|map| map.name() == name)
+    }
+
+    /// The map with this name, with the types of its keys and values: [`HashMap`](crate::maps::HashMap),
+    /// [`Array`](crate::maps::Array) and the others of [`maps`](crate::maps).
+    ///
+    /// # Errors
+    /// [`GetMapError::NotFound`]; [`GetMapError::Type`] if the map is of another kind, or its keys or values have another
+    /// layout than the Rust types.
+    pub fn get<M: TypedMap>(&self, name: &str) -> Result<M, GetMapError> {
+        let map = self.map(name).ok_or_else(|| GetMapError::NotFound {
+            what: "map",
+            name: name.to_owned(),
+            known: self.maps.iter().map(|map| map.name().to_owned()).collect(),
+        })?;
+        Ok(M::from_map(map)?)
+    }
+
+    /// The global variable with this name.
+    ///
+    /// # Errors
+    /// [`GetMapError::NotFound`], also for variables without BTF; [`GetMapError::Global`] if it is of another type.
+    ///
+    /// # Examples
+    /// ```
+    /// # use hitless::{Object, Runtime};
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+    /// let counting = Object::open("bpf/flows_v1.bpf.o")?.load(&Runtime::default())?;
+    /// let seen = counting.global::<u64>("packets_seen")?;
+    /// assert_eq!(seen.get()?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn global<T: Value>(&self, name: &str) -> Result<Global<T>, GetMapError> {
+        let sections = || self.maps.iter().filter(|map| map.def().global_data);
+        let sections = || sections().filter_map(|map| Some((map, map.btf()?, map.value_type()?)));
+        for (map, btf, section) in sections() {
+            if let Some(place) = find_global(btf, section, name) {
+                return Global::new(map, &place).map_err(|source| GetMapError::Global {
+                    name: name.to_owned(),
+                    source,
+                });
+            }
+        }
+        Err(GetMapError::NotFound {
+            what: "variable",
+            name: name.to_owned(),
+            known: sections()
+                .flat_map(|(_, btf, section)| known_globals(btf, section))
+                .collect(),
+        })
     }
 }
 

@@ -164,32 +164,35 @@ impl<'a> SharedBytes<'a> {
     }
 }
 
-/// Copies `len` bytes, by 8-byte words where both sides are aligned, else by bytes; each step a relaxed atomic access.
+/// Copies `len` bytes, by 8-byte words where both sides are aligned, then by the widest words that are aligned on both sides;
+/// each step a relaxed atomic access. So an integer that lies aligned on both sides is copied whole.
 ///
 /// # Safety
 /// `from` is readable and `to` writable for `len` bytes, both under the rules of [`SharedBytes`].
 unsafe fn copy_words(from: *const u8, to: *mut u8, len: usize) {
-    use std::sync::atomic::{AtomicU8, AtomicU64};
-    let words = if (from as usize | to as usize).is_multiple_of(8) {
-        len / 8
-    } else {
-        0
-    };
-    for i in 0..words {
-        schedule_point();
-        // SAFETY: aligned, and inside both ranges by the caller's word.
-        unsafe {
-            let word = (*from.cast::<AtomicU64>().add(i)).load(Relaxed);
-            (*to.cast::<AtomicU64>().add(i)).store(word, Relaxed);
-        }
+    use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+    let mut done = 0;
+    macro_rules! copy {
+        ($atomic:ty) => {
+            let size = size_of::<$atomic>();
+            if (from as usize | to as usize).is_multiple_of(size) {
+                while len - done >= size {
+                    schedule_point();
+                    // SAFETY: inside both ranges by the caller's word; aligned, since both ends are, and what was copied before was
+                    // a multiple of a wider word.
+                    unsafe {
+                        let word = (*from.add(done).cast::<$atomic>()).load(Relaxed);
+                        (*to.add(done).cast::<$atomic>()).store(word, Relaxed);
+                    }
+                    done += size;
+                }
+            }
+        };
     }
-    for i in words * 8..len {
-        // SAFETY: inside both ranges by the caller's word.
-        unsafe {
-            let byte = (*from.cast::<AtomicU8>().add(i)).load(Relaxed);
-            (*to.cast::<AtomicU8>().add(i)).store(byte, Relaxed);
-        }
-    }
+    copy!(AtomicU64);
+    copy!(AtomicU32);
+    copy!(AtomicU16);
+    copy!(AtomicU8);
 }
 
 #[cfg(all(test, not(hitless_model)))]

@@ -7,7 +7,9 @@
 //! and its tracers run under a stripe lock chosen by key; `trace.rs` says why.
 
 mod array;
+mod cursor;
 mod error;
+mod global;
 mod hash;
 mod key;
 
@@ -23,6 +25,7 @@ use crate::region::{Region, SharedBytes};
 use crate::run::{Run, Slots};
 use crate::trace::{Event, TraceState};
 
+pub use cursor::Entries;
 pub use error::{MapCreateError, MapError};
 pub(crate) use key::Key;
 
@@ -44,6 +47,9 @@ impl UpdateFlags {
     /// Only replace it (`BPF_EXIST`).
     #[doc(alias = "BPF_EXIST")]
     pub const EXIST: UpdateFlags = UpdateFlags(2);
+    /// Besides one of the others, write in place, under the value's spin lock (`BPF_F_LOCK`).
+    #[doc(alias = "BPF_F_LOCK")]
+    pub const LOCK: UpdateFlags = UpdateFlags(Self::F_LOCK);
     const F_LOCK: u64 = 4;
 
     /// The flags as a program or `bpf(2)` gives them.
@@ -66,6 +72,14 @@ impl UpdateFlags {
         } else {
             Ok((rule, self.0 & Self::F_LOCK != 0))
         }
+    }
+}
+
+impl std::ops::BitOr for UpdateFlags {
+    type Output = UpdateFlags;
+
+    fn bitor(self, other: UpdateFlags) -> UpdateFlags {
+        UpdateFlags(self.0 | other.0)
     }
 }
 
@@ -313,6 +327,16 @@ impl Map {
         Ok(Key::new(SharedBytes::from_slice(key)))
     }
 
+    fn check_value(&self, value: &[u8]) -> Result<(), MapError> {
+        if value.len() == self.def.value_size as usize {
+            return Ok(());
+        }
+        Err(MapError::ValueSize {
+            found: value.len(),
+            expected: self.def.value_size,
+        })
+    }
+
     fn check_writable(&self) -> Result<(), MapError> {
         if self.is_sealed() {
             return Err(MapError::Migrated);
@@ -336,13 +360,22 @@ impl Map {
     /// [`MapError::KeySize`]; [`MapError::Busy`] in a signal handler that interrupted a holder of the value's spin lock;
     /// [`MapError::Forked`].
     pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
-        let key = self.check_key(key)?;
         let mut value = vec![0; self.def.value_size as usize];
-        let found = self.slots.run(|run| match self.ops.lookup(&key) {
-            None => Ok(false),
-            Some(elem) => self.count_busy(self.read_element(run, elem, &mut value)).map(|()| true),
-        })??;
+        let found = self.lookup_into(key, &mut value)?;
         Ok(found.then_some(value))
+    }
+
+    /// Copies the value of a key to `value`; false if the key is not there.
+    ///
+    /// # Errors
+    /// As [`Map::lookup`]; [`MapError::ValueSize`].
+    pub fn lookup_into(&self, key: &[u8], value: &mut [u8]) -> Result<bool, MapError> {
+        let key = self.check_key(key)?;
+        self.check_value(value)?;
+        self.slots.run(|run| match self.ops.lookup(&key) {
+            None => Ok(false),
+            Some(elem) => self.count_busy(self.read_element(run, elem, value)).map(|()| true),
+        })?
     }
 
     /// Creates or replaces an element. Waits, like every change, while a cutover is under way.
@@ -351,12 +384,7 @@ impl Map {
     /// [`MapError`], by variant.
     pub fn update(&self, key: &[u8], value: &[u8], flags: UpdateFlags) -> Result<(), MapError> {
         let key = self.check_key(key)?;
-        if value.len() != self.def.value_size as usize {
-            return Err(MapError::ValueSize {
-                found: value.len(),
-                expected: self.def.value_size,
-            });
-        }
+        self.check_value(value)?;
         self.slots
             .run(|run| self.update_in(run, &key, SharedBytes::from_slice(value), flags))?
     }
@@ -370,25 +398,12 @@ impl Map {
         self.slots.run(|run| self.delete_in(run, &key))?
     }
 
-    /// All elements: keys and values. A key that is changed meanwhile shows its old or its new value; one that is replaced may
-    /// be left out or show up twice if the map is written at the same time.
+    /// All elements at once: what [`Map::iter`] gives, collected.
     ///
     /// # Errors
     /// As [`Map::lookup`].
     pub fn entries(&self) -> Result<Vec<Entry>, MapError> {
-        let mut entries = Vec::new();
-        let mut value = vec![0; self.def.value_size as usize];
-        for elem in (0..self.ops.indices()).map(Elem) {
-            // A run for each element, so that nobody waits for the whole.
-            let key = self.slots.run(|run| match self.live(elem) {
-                None => Ok(None),
-                Some(key) => self
-                    .count_busy(self.read_element(run, elem, &mut value))
-                    .map(|()| Some(key)),
-            })??;
-            entries.extend(key.map(|key| (key.bytes().to_vec(), value.clone())));
-        }
-        Ok(entries)
+        self.iter().collect()
     }
 
     /// Whether nobody may change the map.

@@ -1,0 +1,127 @@
+//! Arrays.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use hitless_verifier::MapKind;
+
+use super::{MapTypeError, TypedMap, check_key, check_kind, check_value};
+use crate::Value;
+use crate::map::{Map, MapError, UpdateFlags};
+
+/// An array: values by index, all of them there from the start.
+#[doc(alias = "BPF_MAP_TYPE_ARRAY")]
+#[derive(Debug)]
+pub struct Array<V> {
+    map: Arc<Map>,
+    types: PhantomData<fn() -> V>,
+}
+
+impl<V> Clone for Array<V> {
+    fn clone(&self) -> Array<V> {
+        Array {
+            map: Arc::clone(&self.map),
+            types: PhantomData,
+        }
+    }
+}
+
+impl<V: Value> TypedMap for Array<V> {
+    fn from_map(map: &Arc<Map>) -> Result<Array<V>, MapTypeError> {
+        check_kind(map, &[MapKind::Array])?;
+        check_key::<u32>(map)?;
+        check_value::<V>(map)?;
+        Ok(Array {
+            map: Arc::clone(map),
+            types: PhantomData,
+        })
+    }
+}
+
+impl<V: Value> Array<V> {
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.map.def().max_entries
+    }
+
+    /// Whether there are none: never, since arrays have at least one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value at an index.
+    ///
+    /// # Errors
+    /// [`MapError::IndexTooLarge`]; [`MapError::Busy`] in a signal handler that interrupted a holder of the value's spin
+    /// lock; [`MapError::Forked`].
+    pub fn get(&self, index: u32) -> Result<V, MapError> {
+        let mut value = V::zeroed();
+        let bytes = bytemuck::bytes_of_mut(&mut value);
+        if self.map.lookup_into(&index.to_ne_bytes(), bytes)? {
+            Ok(value)
+        } else {
+            Err(MapError::IndexTooLarge {
+                index,
+                max_entries: self.len(),
+            })
+        }
+    }
+
+    /// Replaces the value at an index; `flags` are [`UpdateFlags::ANY`], or [`UpdateFlags::LOCK`] to write it under its
+    /// spin lock.
+    ///
+    /// # Errors
+    /// [`MapError::IndexTooLarge`], and as [`Map::update`].
+    pub fn set(&self, index: u32, value: &V, flags: UpdateFlags) -> Result<(), MapError> {
+        self.map.update(&index.to_ne_bytes(), bytemuck::bytes_of(value), flags)
+    }
+
+    /// All values, from index 0 on, each read when the iterator comes to it.
+    #[must_use]
+    pub fn iter(&self) -> ArrayIter<'_, V> {
+        ArrayIter { array: self, next: 0 }
+    }
+
+    /// The map without its type.
+    #[must_use]
+    pub fn map(&self) -> &Arc<Map> {
+        &self.map
+    }
+}
+
+impl<'a, V: Value> IntoIterator for &'a Array<V> {
+    type Item = Result<V, MapError>;
+    type IntoIter = ArrayIter<'a, V>;
+
+    fn into_iter(self) -> ArrayIter<'a, V> {
+        self.iter()
+    }
+}
+
+/// The values of an array, from [`Array::iter`].
+#[derive(Clone, Debug)]
+pub struct ArrayIter<'a, V> {
+    array: &'a Array<V>,
+    next: u32,
+}
+
+impl<V: Value> Iterator for ArrayIter<'_, V> {
+    type Item = Result<V, MapError>;
+
+    fn next(&mut self) -> Option<Result<V, MapError>> {
+        let index = self.next;
+        (index < self.array.len()).then(|| {
+            self.next += 1;
+            self.array.get(index)
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.array.len() - self.next) as usize;
+        (left, Some(left))
+    }
+}
+
+impl<V: Value> ExactSizeIterator for ArrayIter<'_, V> {}

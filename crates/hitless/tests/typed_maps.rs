@@ -1,0 +1,238 @@
+//! Maps and variables with Rust types: what is read is what was written, and what does not fit is refused by name.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::{ARRAY, HASH, committed, object};
+use hitless::maps::{Array, GetMapError, HashMap};
+use hitless::{Collection, Map, MapError, Object, OpenError, Runtime, UpdateFlags, Value};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Value)]
+#[repr(C)]
+struct FlowKey {
+    saddr: [u32; 4],
+    daddr: [u32; 4],
+    sport: u16,
+    dport: u16,
+    proto: u8,
+    pad: [u8; 3],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Value)]
+#[repr(C)]
+struct FlowStats {
+    packets: u32,
+    bytes: u32,
+}
+
+fn flows() -> Collection {
+    Object::from(committed("flows_v1"))
+        .load(&Runtime::default())
+        .expect("it loads")
+}
+
+fn key(n: u32) -> FlowKey {
+    FlowKey {
+        saddr: [n; 4],
+        daddr: [2; 4],
+        sport: 80,
+        dport: 90,
+        proto: 6,
+        pad: [0; 3],
+    }
+}
+
+fn refusal<M: hitless::maps::TypedMap>(object: &Collection, name: &str) -> String {
+    match object.get::<M>(name) {
+        Ok(_) => panic!("map {name} was given away"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_hash_gives_back_what_was_put_in() {
+    let object = flows();
+    let map: HashMap<FlowKey, FlowStats> = object.get("flows").unwrap();
+    let stats = |n| FlowStats {
+        packets: n,
+        bytes: 64 * n,
+    };
+    for n in 0..100 {
+        map.insert(&key(n), &stats(n), UpdateFlags::NOEXIST).unwrap();
+    }
+    assert_eq!(
+        map.insert(&key(7), &stats(7), UpdateFlags::NOEXIST),
+        Err(MapError::Exists)
+    );
+    assert_eq!(map.get(&key(7)), Ok(Some(stats(7))));
+    assert_eq!(map.get(&key(100)), Ok(None));
+    assert_eq!(map.remove(&key(7)), Ok(()));
+    assert_eq!(map.remove(&key(7)), Err(MapError::NotFound));
+    let found: BTreeMap<_, _> = map.iter().collect::<Result<_, _>>().unwrap();
+    let expected: BTreeMap<_, _> = (0..100).filter(|n| *n != 7).map(|n| (key(n), stats(n))).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn an_array_has_all_its_values() {
+    let object = Object::from(object(ARRAY, 5)).load(&Runtime::default()).unwrap();
+    let map: Array<u64> = object.get("state").unwrap();
+    map.set(4, &7, UpdateFlags::ANY).unwrap();
+    assert_eq!((map.len(), map.iter().len()), (5, 5));
+    assert_eq!(map.iter().collect::<Result<Vec<_>, _>>().unwrap(), [0, 0, 0, 0, 7]);
+    let beyond = MapError::IndexTooLarge {
+        index: 5,
+        max_entries: 5,
+    };
+    assert_eq!(
+        (map.get(5), map.set(5, &0, UpdateFlags::ANY)),
+        (Err(beyond), Err(beyond))
+    );
+}
+
+#[test]
+fn a_walk_goes_on_while_elements_come_and_go() {
+    let object = Object::from(object(HASH, 64)).load(&Runtime::default()).unwrap();
+    let map: HashMap<u32, u64> = object.get("state").unwrap();
+    for n in 0..64 {
+        map.insert(&n, &1, UpdateFlags::ANY).unwrap();
+    }
+    let mut seen = 0;
+    for entry in &map {
+        let (key, value) = entry.unwrap();
+        assert_eq!((value, key < 64), (1, true));
+        map.remove(&key).unwrap();
+        seen += 1;
+    }
+    assert_eq!((seen, map.iter().count()), (64, 0));
+}
+
+#[test]
+fn what_a_map_does_not_hold_is_refused_by_name() {
+    let object = flows();
+    assert_eq!(
+        refusal::<HashMap<FlowKey, [u64; 3]>>(&object, "flows"),
+        "map flows: value size 8, expected 24"
+    );
+    assert_eq!(
+        refusal::<HashMap<u64, FlowStats>>(&object, "flows"),
+        "map flows: key size 40, expected 8"
+    );
+    assert_eq!(
+        refusal::<Array<FlowStats>>(&object, "flows"),
+        "map flows: type hash, expected array"
+    );
+    let error = object.get::<HashMap<FlowKey, FlowStats>>("flow").unwrap_err();
+    assert!(matches!(&error, GetMapError::NotFound { known, .. } if known.contains(&"flows".to_owned())));
+    assert!(
+        error.to_string().starts_with("no map flow, expected one of: flows, "),
+        "{error}"
+    );
+}
+
+#[test]
+fn fields_are_compared_where_there_is_btf() {
+    #[derive(Clone, Copy, Value)]
+    #[repr(C)]
+    struct Swapped {
+        bytes: u32,
+        packets: u32,
+    }
+    #[derive(Clone, Copy, Value)]
+    #[repr(C)]
+    struct Wide {
+        packets: u64,
+    }
+    #[derive(Clone, Copy, Value)]
+    #[repr(C)]
+    #[btf(name = "any_name_will_do")]
+    struct Partly {
+        packets: u32,
+        _bytes: u32,
+    }
+    let object = flows();
+    assert_eq!(
+        refusal::<HashMap<FlowKey, Swapped>>(&object, "flows"),
+        "map flows: value field bytes: u32 at offset 4 (4 bytes), expected u32 at offset 0 (4 bytes)"
+    );
+    assert_eq!(
+        refusal::<HashMap<FlowKey, Wide>>(&object, "flows"),
+        "map flows: value field packets: u32 at offset 0 (4 bytes), expected u64 at offset 0 (8 bytes)"
+    );
+    let error = refusal::<HashMap<FlowKey, Partly>>(&object, "flows");
+    assert_eq!(
+        error,
+        "map flows: value field bytes: u32 at offset 4 (4 bytes), expected none"
+    );
+    // As bytes a value may always be read.
+    object.get::<HashMap<[u8; 40], [u8; 8]>>("flows").unwrap();
+}
+
+#[test]
+fn a_map_without_types_is_known_by_its_sizes() {
+    let object = Object::from(object(HASH, 4)).load(&Runtime::default()).unwrap();
+    object.get::<HashMap<u32, FlowStats>>("state").unwrap();
+    let untyped: Arc<Map> = object.get("state").unwrap();
+    assert_eq!(untyped.def().value_size, 8);
+}
+
+#[test]
+fn variables_are_set_before_and_after_loading() {
+    let mut object = Object::from(committed("flows_v1"));
+    object.set_global("failed_packets", 3u64).unwrap();
+    let error = object.set_global("packets_seen", 5u32).unwrap_err();
+    assert_eq!(error.to_string(), "variable packets_seen: size 8, expected 4");
+    let loaded = object.load(&Runtime::default()).unwrap();
+    let failed = loaded.global::<u64>("failed_packets").unwrap();
+    let seen = loaded.global::<u64>("packets_seen").unwrap();
+    assert_eq!((failed.get(), seen.get()), (Ok(3), Ok(0)));
+    seen.set(&(1 << 40)).unwrap();
+    assert_eq!((failed.get(), seen.get()), (Ok(3), Ok(1 << 40)), "neighbours stay");
+    let error = loaded.global::<u32>("packets_seen").unwrap_err();
+    assert_eq!(error.to_string(), "variable packets_seen: size 8, expected 4");
+    let error = loaded.global::<u64>("packets").unwrap_err();
+    assert!(
+        error.to_string().starts_with("no variable packets, expected one of: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_object_is_changed_before_it_is_loaded() {
+    let runtime = Runtime::default();
+    let mut object = Object::from(committed("flows_v1"));
+    object
+        .set_max_entries("flows", 8)
+        .unwrap()
+        .set_autoload("count_flows", false)
+        .unwrap();
+    let first = object.load(&runtime).unwrap();
+    assert_eq!(first.map("flows").unwrap().def().max_entries, 8);
+    assert!(first.programs().is_empty());
+
+    object.set_autoload("count_flows", true).unwrap();
+    object.replace_map("flows", first.map("flows").unwrap()).unwrap();
+    let second = object.load(&runtime).unwrap();
+    assert_eq!(second.map("flows").unwrap().id(), first.map("flows").unwrap().id());
+    assert!(second.program("count_flows").is_some());
+
+    let error = object.set_max_entries("flaws", 8).unwrap_err();
+    assert!(
+        error.to_string().starts_with("no map flaws, expected one of: flows"),
+        "{error}"
+    );
+    let error = object.set_autoload("count", false).unwrap_err();
+    assert_eq!(error.to_string(), "no program count, expected one of: count_flows");
+}
+
+#[test]
+fn what_is_no_object_is_not_opened() {
+    let error = Object::open("does/not/exist.bpf.o").unwrap_err();
+    assert_eq!(error.to_string(), "cannot read does/not/exist.bpf.o");
+    assert!(matches!(
+        Object::from_bytes(b"text"),
+        Err(OpenError::Parse { path: None, .. })
+    ));
+}
