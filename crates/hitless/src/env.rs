@@ -119,13 +119,10 @@ impl<'a> RunEnv<'a> {
         Key::new(unsafe { SharedBytes::from_raw(address, map.def().key_size as usize) })
     }
 
+    /// Updates a map that may be traced: leaves its stripe for the trace call that follows.
     fn update(&mut self, map: &'a Map, key: &Key, value: u64, flags: u64) -> Result<(), MapError> {
         let flags = UpdateFlags::from_bits(flags);
-        let stripe = if self.traced {
-            map.lock_stripe(self.run, key)?
-        } else {
-            None
-        };
+        let stripe = map.lock_stripe(self.run, key)?;
         // SAFETY: the verifier proved `value_size` readable bytes at the address.
         let value = unsafe { SharedBytes::from_raw(value, map.def().value_size as usize) };
         let elem = map.update_untraced(self.run, key, value, flags)?;
@@ -133,12 +130,9 @@ impl<'a> RunEnv<'a> {
         Ok(())
     }
 
+    /// Likewise deletes from it.
     fn delete(&mut self, map: &'a Map, key: &Key) -> Result<(), MapError> {
-        let stripe = if self.traced {
-            map.lock_stripe(self.run, key)?
-        } else {
-            None
-        };
+        let stripe = map.lock_stripe(self.run, key)?;
         map.delete_untraced(self.run, key)?;
         self.pending = stripe.map(|stripe| (stripe, map, Change::Delete(key.clone())));
         Ok(())
@@ -166,22 +160,35 @@ impl Env for RunEnv<'_> {
                 let Some(map) = self.map(args[0]) else {
                     return trap("no map in the first argument");
                 };
-                let elem = map.ops().lookup(&Self::key(map, args[1]));
-                elem.map_or(0, |elem| map.ops().value(elem).address())
+                let calls = map.calls();
+                // SAFETY: the verifier proved the key readable; the map is alive.
+                unsafe { (calls.lookup)(calls.state, self.run, args[1] as *const u8) }
             }
             helpers::MAP_UPDATE_ELEM => {
                 let Some(map) = self.map(args[0]) else {
                     return trap("no map in the first argument");
                 };
-                let key = Self::key(map, args[1]);
-                errno(self.update(map, &key, args[2], args[3]))
+                if self.traced {
+                    let key = Self::key(map, args[1]);
+                    errno(self.update(map, &key, args[2], args[3]))
+                } else {
+                    let (calls, key, value) = (map.calls(), args[1] as *const u8, args[2] as *const u8);
+                    // SAFETY: the verifier proved key and value readable; the map is alive.
+                    unsafe { (calls.update)(calls.state, self.run, key, value, args[3]) }.cast_unsigned()
+                }
             }
             helpers::MAP_DELETE_ELEM => {
                 let Some(map) = self.map(args[0]) else {
                     return trap("no map in the first argument");
                 };
-                let key = Self::key(map, args[1]);
-                errno(self.delete(map, &key))
+                if self.traced {
+                    let key = Self::key(map, args[1]);
+                    errno(self.delete(map, &key))
+                } else {
+                    let calls = map.calls();
+                    // SAFETY: the verifier proved the key readable; the map is alive.
+                    unsafe { (calls.delete)(calls.state, self.run, args[1] as *const u8) }.cast_unsigned()
+                }
             }
             helpers::PROBE_READ | helpers::PROBE_READ_KERNEL => probe_read(args[0], args[1], args[2]),
             helpers::KTIME_GET_NS => nanoseconds(rustix::time::ClockId::Monotonic),
@@ -212,7 +219,7 @@ impl Env for RunEnv<'_> {
             }
             Region::MapValue { map } => {
                 let map = &self.program.maps()[map as usize];
-                map.ops().element_at(addr, len).is_some() && !(write && map.def().readonly_prog)
+                map.ops().element_at(addr, len).is_some() && !(write && map.def().is_readonly_prog())
             }
             Region::ContextMemory { field } => {
                 let Some(&(start, size)) = self.reach.memory.get(usize::from(field)) else {

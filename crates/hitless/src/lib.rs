@@ -41,7 +41,7 @@ pub use hook::{Hook, Packet, RunError, XdpAction};
 pub use link::{AttachError, Link};
 pub use load::{Collection, LoadError};
 pub use load_options::{KERNEL_VERSION, LoadOptions};
-pub use map::{Entries, Entry, Map, MapCreateError, MapDef, MapError, UpdateFlags};
+pub use map::{Entries, Entry, Map, MapCreateError, MapDef, MapError, MapFlags, UpdateFlags};
 pub use object::{NotInObject, Object, OpenError};
 pub use program::{BuildError, Program, ProgramType};
 pub use run::{Forked, SyncError};

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use hitless_object::{
     AttachType, MapEvent, MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, SectionKind, map_type_name,
 };
-use hitless_verifier::{HelperProto, KfuncProto, MapFacts, MapKind, ProgramKind, Rejection, tables};
+use hitless_verifier::{HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
 
 use crate::Value;
 use crate::env::HELPERS;
-use crate::facts::{F_RDONLY_PROG, ProgramFacts, whole};
+use crate::facts::{ProgramFacts, whole};
 use crate::load_options::LoadOptions;
-use crate::map::{Map, MapCreateError, MapDef, MapError, MapSource, UpdateFlags, kind_name};
+use crate::map::{KINDS, Map, MapCreateError, MapDef, MapError, MapFlags, MapSource, UpdateFlags, kind_name};
 use crate::maps::{GetMapError, Global, TypedMap, find_global, known_globals};
 use crate::program::{BuildError, Program, ProgramType};
 use crate::runtime::Runtime;
@@ -107,7 +107,7 @@ pub enum LoadError {
     #[error(transparent)]
     Relocate(#[from] RelocateError),
     /// A map of a type that the runtime does not have.
-    #[error("map {map}: type {} is not supported, expected hash (1) or array (2)", type_name(*map_type))]
+    #[error("map {map}: type {} is not supported", type_name(*map_type))]
     MapType {
         /// The map.
         map: String,
@@ -209,17 +209,6 @@ pub enum LoadError {
         source: BuildError,
     },
 }
-
-/// The map types that there are, by their numbers (`enum bpf_map_type`).
-pub(crate) const MAP_TYPES: [(u32, MapKind); 2] = [(1, MapKind::Hash), (2, MapKind::Array)];
-
-/// `BPF_F_MMAPABLE`.
-const F_MMAPABLE: u32 = 1 << 10;
-/// `BPF_F_NO_PREALLOC`: every map is reserved at once and paid for page by page, so the flag asks for nothing more.
-const F_NO_PREALLOC: u32 = 1;
-/// `BPF_F_NUMA_NODE`: the node, like the attribute `numa_node`, is accepted and has no effect.
-const F_NUMA_NODE: u32 = 1 << 2;
-const KNOWN_FLAGS: u32 = F_RDONLY_PROG | F_MMAPABLE | F_NO_PREALLOC | F_NUMA_NODE;
 
 impl Runtime {
     /// Loads an object: makes its maps, verifies and compiles its programs. Nothing is attached. The NUMA node of a map is
@@ -352,17 +341,17 @@ fn map_defs(spec: &ObjectSpec) -> Result<Vec<MapDef>, LoadError> {
 }
 
 pub(crate) fn map_def(spec: &MapSpec) -> Result<MapDef, LoadError> {
-    let Some(&(_, kind)) = MAP_TYPES.iter().find(|(number, _)| *number == spec.map_type) else {
+    let Some(known) = KINDS.iter().find(|known| known.kind.number() == spec.map_type) else {
         return Err(LoadError::MapType {
             map: spec.name.clone(),
             map_type: spec.map_type,
         });
     };
-    if spec.flags & !KNOWN_FLAGS != 0 {
+    if !known.flags.contains(MapFlags::from_bits(spec.flags)) {
         return Err(LoadError::MapFlags {
             map: spec.name.clone(),
             flags: spec.flags,
-            known: KNOWN_FLAGS,
+            known: known.flags.bits(),
         });
     }
     let unsupported = [
@@ -390,14 +379,12 @@ pub(crate) fn map_def(spec: &MapSpec) -> Result<MapDef, LoadError> {
         });
     }
     Ok(MapDef {
-        name: spec.name.clone(),
-        kind,
-        key_size: spec.key_size,
-        value_size: spec.value_size,
-        max_entries: spec.max_entries,
+        flags: MapFlags::from_bits(spec.flags),
+        map_extra: spec.map_extra,
+        numa_node: spec.numa_node,
         spin_lock: spec.spin_lock,
-        readonly_prog: spec.flags & F_RDONLY_PROG != 0,
         global_data: spec.data.is_some(),
+        ..MapDef::new(&spec.name, known.kind, spec.key_size, spec.value_size, spec.max_entries)
     })
 }
 

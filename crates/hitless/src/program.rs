@@ -291,7 +291,7 @@ impl Program {
         match event {
             Event::Update { elem, flags } => {
                 let Some(key) = map.ops().key_of(*elem) else { return };
-                let live = map.ops().value(*elem);
+                let live = map.ops().value(*elem, run.index());
                 let call = |value: u64| {
                     let mut context = UpdateContext {
                         key: key.bytes().as_ptr() as u64,
@@ -408,14 +408,9 @@ fn compile(
 }
 
 fn addresses(index: usize, map: &Map) -> MapAddresses {
-    let value = if map.def().kind == hitless_verifier::MapKind::Array {
-        map.ops().value(crate::map::Elem(0)).address()
-    } else {
-        0
-    };
     MapAddresses {
         handle: map_handle(index),
-        value,
+        value: map.ops().inline().map_or(0, |values| values.base),
     }
 }
 

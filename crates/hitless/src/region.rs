@@ -153,6 +153,30 @@ impl<'a> SharedBytes<'a> {
         }
     }
 
+    /// Overwrites this range with zeros.
+    ///
+    /// # Safety
+    /// As for [`SharedBytes::write`].
+    pub(crate) unsafe fn clear(self) {
+        use std::sync::atomic::{AtomicU8, AtomicU64};
+        let words = if self.address.is_multiple_of(8) {
+            self.len / 8
+        } else {
+            0
+        };
+        let start = self.address as *const u8;
+        // SAFETY: valid by construction; the caller vouches that it is writable; words are aligned.
+        unsafe {
+            for i in 0..words {
+                schedule_point();
+                (*start.cast::<AtomicU64>().add(i)).store(0, Relaxed);
+            }
+            for i in words * 8..self.len {
+                (*start.cast::<AtomicU8>().add(i)).store(0, Relaxed);
+            }
+        }
+    }
+
     /// The `len` bytes at `off` of this range.
     pub(crate) fn part(self, off: usize, len: usize) -> SharedBytes<'a> {
         assert!(off + len <= self.len, "{len} bytes at {off} of {}", self.len);

@@ -11,8 +11,7 @@ use hitless_verifier::{ContextFacts, ContextFieldKind, tables};
 
 use crate::env::HELPERS;
 use crate::hook::XdpAction;
-use crate::load::MAP_TYPES;
-use crate::map::kind_name;
+use crate::map::{KINDS, kind_name};
 use crate::program::ProgramType;
 use crate::trace::TraceEvent;
 
@@ -34,9 +33,9 @@ fn btf() -> Btf {
     types.structure("bpf_spin_lock", 4, &[("val", u32, 0)]);
     types.enumeration(
         "bpf_map_type",
-        MAP_TYPES.map(|(number, kind)| {
-            let name = format!("BPF_MAP_TYPE_{}", kind_name(kind).to_uppercase());
-            (name, number.into())
+        KINDS.iter().map(|known| {
+            let name = format!("BPF_MAP_TYPE_{}", kind_name(known.kind).to_uppercase());
+            (name, known.kind.number().into())
         }),
     );
     types.enumeration(

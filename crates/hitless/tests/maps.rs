@@ -6,20 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use hitless::MapKind;
-use hitless::{Map, MapCreateError, MapDef, MapError, Runtime, UpdateFlags};
+use hitless::{Map, MapCreateError, MapDef, MapError, Options, Runtime, UpdateFlags};
 use proptest::prelude::*;
 
 fn def(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
-    MapDef {
-        name: "m".into(),
-        kind,
-        key_size,
-        value_size,
-        max_entries,
-        spin_lock: None,
-        readonly_prog: false,
-        global_data: false,
-    }
+    MapDef::new("m", kind, key_size, value_size, max_entries)
 }
 
 fn map(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> Arc<Map> {
@@ -257,4 +248,82 @@ fn concurrent_histories_stay_within_the_rules() {
     map.update(&0u64.to_ne_bytes(), &tagged(0, 9), UpdateFlags::EXIST)
         .unwrap();
     assert_eq!(map.lookup(&0u64.to_ne_bytes()).unwrap(), Some(tagged(0, 9).to_vec()));
+}
+
+fn per_cpu(kind: MapKind, max_entries: u32) -> Arc<Map> {
+    let options = Options {
+        slots: Some(4),
+        ..Options::default()
+    };
+    Runtime::new(options)
+        .create_map(MapDef::new("m", kind, 4, 12, max_entries))
+        .expect("a map")
+}
+
+/// The host sees the values of all slots side by side, each at a multiple of eight bytes, and may take one alone.
+#[test]
+fn the_host_reads_and_writes_the_values_of_all_slots() {
+    for kind in [MapKind::PercpuArray, MapKind::PercpuHash, MapKind::LruPercpuHash] {
+        let map = per_cpu(kind, 8);
+        let key = 3u32.to_ne_bytes();
+        assert_eq!(map.host_value_size(), 4 * 16);
+        let mut all = vec![0; 64];
+        for slot in 0..4 {
+            all[slot * 16..slot * 16 + 12].fill(slot as u8 + 1);
+        }
+        map.update(&key, &all, UpdateFlags::ANY).unwrap();
+        assert_eq!(map.lookup(&key).unwrap(), Some(all.clone()), "{kind:?}");
+        assert_eq!(map.lookup_slot(&key, 2).unwrap(), Some(vec![3; 12]));
+        map.update(&key, &[9; 12], UpdateFlags::slot(2)).unwrap();
+        all[32..44].fill(9);
+        assert_eq!(map.lookup(&key).unwrap(), Some(all), "{kind:?}");
+        map.update(&key, &[7; 12], UpdateFlags::ALL_CPUS).unwrap();
+        for slot in 0..4 {
+            assert_eq!(map.lookup_slot(&key, slot).unwrap(), Some(vec![7; 12]));
+        }
+        let missing = Err(MapError::NoSlot { slot: 4, slots: 4 });
+        assert_eq!(map.lookup_slot(&key, 4), missing);
+        assert_eq!(errno(&map.update(&key, &[0; 12], UpdateFlags::ANY)), EINVAL);
+    }
+}
+
+/// An element that is new has nothing of what its memory held before.
+#[test]
+fn the_values_of_other_slots_begin_as_zero() {
+    let map = per_cpu(MapKind::PercpuHash, 1);
+    map.update(&1u32.to_ne_bytes(), &[5; 12], UpdateFlags::ALL_CPUS)
+        .unwrap();
+    map.delete(&1u32.to_ne_bytes()).unwrap();
+    let key = 2u32.to_ne_bytes();
+    map.update(&key, &[6; 12], UpdateFlags::slot(1)).unwrap();
+    assert_eq!(map.lookup_slot(&key, 1).unwrap(), Some(vec![6; 12]));
+    assert_eq!(map.lookup_slot(&key, 0).unwrap(), Some(vec![0; 12]));
+}
+
+/// An LRU map is never full.
+#[test]
+fn an_lru_map_makes_room() {
+    let map = map(MapKind::LruHash, 4, 8, 64);
+    for key in 0..1000u32 {
+        map.update(&key.to_ne_bytes(), &u64::from(key).to_ne_bytes(), UpdateFlags::NOEXIST)
+            .unwrap();
+        let found = map.lookup(&key.to_ne_bytes()).unwrap();
+        assert_eq!(found, Some(u64::from(key).to_ne_bytes().to_vec()));
+    }
+    let entries = map.entries().unwrap();
+    assert!((32..=64).contains(&entries.len()), "{}", entries.len());
+}
+
+#[test]
+fn keys_are_walked_one_after_the_other() {
+    let map = map(MapKind::Hash, 4, 8, 64);
+    for key in 0..50u32 {
+        map.update(&key.to_ne_bytes(), &[0; 8], UpdateFlags::ANY).unwrap();
+    }
+    let first = map.next_key(None).unwrap();
+    assert_eq!(map.next_key(Some(&1000u32.to_ne_bytes())).unwrap(), first);
+    let walk = std::iter::successors(first, |key| map.next_key(Some(key)).unwrap());
+    let mut keys: Vec<u32> = walk.map(|key| u32::from_ne_bytes(key.try_into().unwrap())).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, (0..50).collect::<Vec<_>>());
 }

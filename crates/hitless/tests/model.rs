@@ -180,16 +180,7 @@ fn missed_key() {
         slots: Some(4),
         ..hitless::Options::default()
     });
-    let def = MapDef {
-        name: "m".into(),
-        kind: MapKind::Hash,
-        key_size: 4,
-        value_size: 16,
-        max_entries: 4,
-        spin_lock: None,
-        readonly_prog: false,
-        global_data: false,
-    };
+    let def = MapDef::new("m", MapKind::Hash, 4, 16, 4);
     let map = runtime.create_map(def).expect("a map");
     // With the model's fixed seed these three share a bucket.
     for key in CHAIN {

@@ -1,67 +1,75 @@
-//! `BPF_MAP_TYPE_ARRAY`: all elements exist from the start, found by index.
+//! `BPF_MAP_TYPE_ARRAY`, `BPF_MAP_TYPE_PERCPU_ARRAY`: all elements exist from the start, found by index.
 //!
-//! The region is `max_entries` values, each at a multiple of `value_size` rounded up to eight. Updates are made in place.
+//! The region is `max_entries` values, each at a multiple of `value_size` rounded up to eight; a per-CPU array has such a block
+//! for each slot, at multiples of a page. Updates are made in place.
 
-use super::{Elem, Key, MapCreateError, MapDef, MapError, MapOps};
+use super::common::{Common, Values, calls_by_ops};
+use super::{Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Put, Rule};
 use crate::region::{Region, SharedBytes, round_up_8};
 use crate::run::Run;
 
+/// Blocks of slots begin at multiples of this, so that slots share no cache line.
+const BLOCK: u64 = 4096;
+
 #[derive(Debug)]
 pub(super) struct Array {
+    common: Common,
     region: Region,
-    value_size: usize,
-    stride: usize,
-    max_entries: u32,
-    spin_lock: Option<usize>,
+    values: Values,
+    slots: u32,
 }
 
-impl Array {
-    pub(super) fn new(def: &MapDef) -> Result<Array, MapCreateError> {
-        def.check(def.key_size == 4, "key_size", def.key_size.into(), "4 for an array")?;
-        def.check(def.value_size > 0, "value_size", def.value_size.into(), "at least 1")?;
-        def.check(def.max_entries > 0, "max_entries", def.max_entries.into(), "at least 1")?;
-        let stride = round_up_8(def.value_size as usize);
-        let region = def.reserve(stride as u64, u64::from(def.max_entries) * stride as u64)?;
-        Ok(Array {
-            region,
-            value_size: def.value_size as usize,
-            stride,
-            max_entries: def.max_entries,
-            spin_lock: def.spin_lock.map(|off| off as usize),
-        })
-    }
+pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreateError> {
+    let def = creation.def;
+    creation.check(def.key_size == 4, "key_size", def.key_size, "4 for an array")?;
+    creation.check(def.value_size > 0, "value_size", def.value_size, "at least 1")?;
+    creation.check(def.max_entries > 0, "max_entries", def.max_entries, "at least 1")?;
+    let stride = round_up_8(def.value_size as usize) as u64;
+    let block = u64::from(def.max_entries) * stride;
+    let (slots, slot_stride) = if def.is_per_cpu() {
+        creation.check_per_cpu_value()?;
+        (creation.slots as u64, block.next_multiple_of(BLOCK))
+    } else {
+        (1, 0)
+    };
+    let bytes = block.checked_add(slot_stride * (slots - 1));
+    let region = creation.reserve(stride, bytes.ok_or_else(|| creation.too_large(stride))?)?;
+    Ok(Box::new(Array {
+        common: Common::new(def),
+        region,
+        values: Values {
+            at: 0,
+            stride: stride as usize,
+            slot_stride: slot_stride as usize,
+        },
+        slots: slots as u32,
+    }))
 }
 
 impl MapOps for Array {
     fn lookup(&self, key: &Key) -> Option<Elem> {
-        (key.index() < self.max_entries).then(|| Elem(key.index()))
+        (key.index() < self.common.max_entries).then(|| Elem(key.index()))
     }
 
-    fn update(
-        &self,
-        run: &Run<'_>,
-        key: &Key,
-        value: SharedBytes<'_>,
-        rule: u64,
-        in_place: bool,
-    ) -> Result<Elem, MapError> {
-        let index = key.index();
-        if index >= self.max_entries {
-            return Err(MapError::IndexTooLarge {
-                index,
-                max_entries: self.max_entries,
-            });
+    fn update(&self, run: &Run<'_>, key: &Key, value: SharedBytes<'_>, put: Put) -> Result<Elem, MapError> {
+        let (index, max_entries) = (key.index(), self.common.max_entries);
+        if index >= max_entries {
+            return Err(MapError::IndexTooLarge { index, max_entries });
         }
-        if rule == 1 {
+        if put.rule == Rule::NoExist {
             return Err(MapError::Exists);
         }
         let elem = Elem(index);
-        let target = self.value(elem);
+        if self.values.slot_stride > 0 {
+            put.cpus.write(run, value, self.slots, |slot| self.value(elem, slot));
+            return Ok(elem);
+        }
+        let target = self.value(elem, 0);
         // SAFETY: `target` is memory of this map's region, which is writable; its lock word is left alone.
         unsafe {
-            match self.spin_lock {
+            match self.common.spin_lock.map(|off| off as usize) {
                 None => target.write(value),
-                Some(off) if in_place => {
+                Some(off) if put.in_place => {
                     crate::spin::with_lock(run, target.part(off, 4), || target.write_around(value, (off, 4)))?;
                 }
                 Some(off) => target.write_around(value, (off, 4)),
@@ -75,25 +83,50 @@ impl MapOps for Array {
     }
 
     fn indices(&self) -> u32 {
-        self.max_entries
+        self.common.max_entries
     }
 
     fn key_of(&self, elem: Elem) -> Option<Key> {
         Some(Key::from_words(4, |_| u64::from(elem.0)))
     }
 
-    fn value(&self, elem: Elem) -> SharedBytes<'_> {
-        self.region.bytes(elem.0 as usize * self.stride, self.value_size)
+    fn value(&self, elem: Elem, slot: u32) -> SharedBytes<'_> {
+        self.region
+            .bytes(self.values.offset(elem.0, slot), self.common.value_size as usize)
     }
 
     fn element_at(&self, address: u64, len: usize) -> Option<Elem> {
         let off = self.region.offset_of(address)?;
-        let inside = off % self.stride;
-        let index = u32::try_from(off / self.stride).ok()?;
-        (index < self.max_entries && inside + len <= self.value_size).then_some(Elem(index))
+        self.values
+            .element_at(off, len, self.common.value_size as usize, self.common.max_entries)
     }
 
     fn stripe_hash(&self, key: &Key) -> u64 {
         key.hash(0)
+    }
+
+    fn positions(&self) -> u64 {
+        self.common.max_entries.into()
+    }
+
+    fn at(&self, position: u64) -> Option<Elem> {
+        Some(Elem(position as u32))
+    }
+
+    fn position_of(&self, key: &Key) -> Option<u64> {
+        self.lookup(key).map(|elem| elem.0.into())
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn calls(&self) -> MapCalls {
+        calls_by_ops(self)
+    }
+
+    fn inline(&self) -> Option<InlineArray> {
+        let base = self.region.address(self.values.at);
+        Some(self.values.inline(base, self.common.max_entries))
     }
 }

@@ -1,15 +1,15 @@
 //! The elements of a map one by one, without keeping anybody from changing them meanwhile.
 
-use super::{Elem, Entry, Map, MapError};
+use super::{Entry, Map, MapError};
 
 /// The elements of a map, from [`Map::iter`].
 ///
-/// A key that is changed meanwhile shows its old or its new value; one that is replaced may be left out or show up twice.
-/// After an error there is nothing more.
+/// A key that is there throughout shows up exactly once, with its value at some moment, as [`Map::lookup`] returns it. After an
+/// error there is nothing more.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     map: &'a Map,
-    next: u32,
+    next: u64,
 }
 
 impl Map {
@@ -30,15 +30,15 @@ impl<'a> IntoIterator for &'a Map {
 }
 
 impl Entries<'_> {
-    /// Copies the next element into the two buffers, which have the map's key and value size. False at the end.
+    /// Copies the next element into the two buffers, which have the map's key size and [`Map::host_value_size`]. False at the end.
     pub(crate) fn next_into(&mut self, key: &mut [u8], value: &mut [u8]) -> Result<bool, MapError> {
         let map = self.map;
-        while self.next < map.ops.indices() {
-            let elem = Elem(self.next);
+        while self.next < map.ops.positions() {
+            let position = self.next;
             self.next += 1;
-            let found = map.slots.run(|run| match map.live(elem) {
+            let found = map.slots.run(|run| match map.live_at(position) {
                 None => Ok(None),
-                Some(key) => map.count_busy(map.read_element(run, elem, value)).map(|()| Some(key)),
+                Some((elem, key)) => map.read_for_host(run, elem, value).map(|()| Some(key)),
             });
             match found.map_err(MapError::from).flatten() {
                 Ok(None) => {}
@@ -47,7 +47,7 @@ impl Entries<'_> {
                     return Ok(true);
                 }
                 Err(error) => {
-                    self.next = u32::MAX;
+                    self.next = u64::MAX;
                     return Err(error);
                 }
             }
@@ -61,7 +61,7 @@ impl Iterator for Entries<'_> {
 
     fn next(&mut self) -> Option<Result<Entry, MapError>> {
         let def = self.map.def();
-        let (mut key, mut value) = (vec![0; def.key_size as usize], vec![0; def.value_size as usize]);
+        let (mut key, mut value) = (vec![0; def.key_size as usize], vec![0; self.map.host_value_size()]);
         match self.next_into(&mut key, &mut value) {
             Ok(true) => Some(Ok((key, value))),
             Ok(false) => None,

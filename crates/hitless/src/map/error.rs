@@ -1,5 +1,9 @@
 //! What map operations refuse, with the kernel's errno.
 
+use hitless_verifier::MapKind;
+
+use super::MapFlags;
+
 /// Why an operation on a map failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
@@ -29,6 +33,14 @@ pub enum MapError {
     InvalidFlags {
         /// The flags.
         flags: u64,
+    },
+    /// `-ERANGE`: no such slot.
+    #[error("slot {slot} is not below the number of slots, {slots}")]
+    NoSlot {
+        /// The slot.
+        slot: u32,
+        /// How many there are.
+        slots: u32,
     },
     /// `-EINVAL`: the key has another size.
     #[error("key size {found}, expected {expected}")]
@@ -75,6 +87,7 @@ impl MapError {
             | MapError::KeySize { .. }
             | MapError::ValueSize { .. }
             | MapError::NotDeletable => libc::EINVAL,
+            MapError::NoSlot { .. } => libc::ERANGE,
             MapError::Busy => libc::EBUSY,
             MapError::Frozen => libc::EPERM,
             MapError::Migrated => libc::ESTALE,
@@ -97,6 +110,24 @@ pub enum MapCreateError {
         found: u64,
         /// What it may be.
         expected: &'static str,
+    },
+    /// `-EINVAL`: a type that there is not.
+    #[error("map {name}: type {} ({}) is not supported", super::kind_name(*kind), kind.number())]
+    Kind {
+        /// The map's name.
+        name: String,
+        /// The type.
+        kind: MapKind,
+    },
+    /// `-EINVAL`: flags that this type of map does not have.
+    #[error("map {name}: flags {flags:?} are not supported, expected no other than {known:?}")]
+    Flags {
+        /// The map's name.
+        name: String,
+        /// Its flags.
+        flags: MapFlags,
+        /// Those that are known.
+        known: MapFlags,
     },
     /// `-E2BIG`: the map would need more memory than can be addressed.
     #[error("map {name}: {max_entries} elements of {element_size} bytes are more than a region can hold")]

@@ -11,7 +11,7 @@ const SECTION: Elem = Elem(0);
 impl Map {
     /// Copies the bytes at `offset` of the only value, under the spin lock in it if it has one.
     pub(crate) fn read_global(&self, offset: u32, to: &mut [u8]) -> Result<(), MapError> {
-        let from = self.ops.value(SECTION).part(offset as usize, to.len());
+        let from = self.ops.value(SECTION, 0).part(offset as usize, to.len());
         self.slots
             .run(|run| self.count_busy(self.with_section(run, || from.read(to))))?
     }
@@ -19,7 +19,7 @@ impl Map {
     /// Overwrites the bytes at `offset` of the only value, and tells the map's tracers.
     pub(crate) fn write_global(&self, offset: u32, from: &[u8]) -> Result<(), MapError> {
         let key = Key::new(SharedBytes::from_slice(&0u32.to_ne_bytes()));
-        let to = self.ops.value(SECTION).part(offset as usize, from.len());
+        let to = self.ops.value(SECTION, 0).part(offset as usize, from.len());
         self.slots.run(|run| {
             let stripe = self.count_busy(self.lock_stripe(run, &key))?;
             self.check_writable()?;
@@ -40,7 +40,7 @@ impl Map {
                 f();
                 Ok(())
             }
-            Some(off) => crate::spin::with_lock(run, self.ops.value(SECTION).part(off as usize, 4), f),
+            Some(off) => crate::spin::with_lock(run, self.ops.value(SECTION, 0).part(off as usize, 4), f),
         }
     }
 }

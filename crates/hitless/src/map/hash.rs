@@ -29,12 +29,14 @@
 //! own spare and leaves the old element in its stead, so it needs no free element and works in a full map.
 //! As in Linux, a deleted element may be handed out again at once.
 
-use super::{Elem, Key, MapCreateError, MapDef, MapError, MapOps, key};
+use super::common::{Common, Values, calls_by_ops};
+use super::{Creation, Elem, Key, MapCalls, MapCreateError, MapError, MapFlags, MapOps, Put, Rule, key};
 use crate::lock::lock;
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::region::{Region, SharedBytes, round_up_8};
 use crate::run::Run;
+use hitless_verifier::MapKind;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"hitlesh1");
 const FREE_HEAD: usize = 64;
@@ -49,12 +51,16 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 pub(super) struct Hash {
+    common: Common,
     region: Region,
     seed: u64,
     key_size: usize,
-    key_words: usize,
     value_size: usize,
     max_entries: u32,
+    values: Values,
+    slots: u32,
+    evicts: bool,
+    hand: AtomicU32,
     elements: u32,
     bucket_mask: u32,
     buckets_at: usize,
@@ -63,33 +69,70 @@ pub(super) struct Hash {
     spin_lock: Option<usize>,
 }
 
+pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreateError> {
+    Ok(Box::new(Hash::new(creation)?))
+}
+
 impl Hash {
-    pub(super) fn new(def: &MapDef, slots: usize) -> Result<Hash, MapCreateError> {
-        def.check(
+    fn new(creation: &Creation<'_>) -> Result<Hash, MapCreateError> {
+        let (def, slots) = (creation.def, creation.slots);
+        creation.check(
             (1..=key::MAX_KEY_SIZE).contains(&(def.key_size as usize)),
             "key_size",
-            def.key_size.into(),
+            def.key_size,
             "1 to 512 for a hash",
         )?;
-        def.check(def.value_size > 0, "value_size", def.value_size.into(), "at least 1")?;
-        def.check(def.max_entries > 0, "max_entries", def.max_entries.into(), "at least 1")?;
+        creation.check(def.value_size > 0, "value_size", def.value_size, "at least 1")?;
+        creation.check(def.max_entries > 0, "max_entries", def.max_entries, "at least 1")?;
         let key_words = (def.key_size as usize).div_ceil(8);
-        let stride = ELEMENT_HEADER + key_words * 8 + round_up_8(def.value_size as usize);
+        let value_stride = round_up_8(def.value_size as usize);
+        let per_cpu = def.is_per_cpu();
+        if per_cpu {
+            creation.check_per_cpu_value()?;
+        }
+        let stride = ELEMENT_HEADER + key_words * 8 + if per_cpu { 0 } else { value_stride };
         let elements = u64::from(def.max_entries) + slots as u64;
         let buckets = u64::from(def.max_entries).next_power_of_two();
         let buckets_at = (SPARES + slots * 4).next_multiple_of(BUCKET);
         let elements_at = buckets_at as u64 + buckets * BUCKET as u64;
+        let size = (stride + if per_cpu { slots * value_stride } else { 0 }) as u64;
         if elements >= u64::from(END) || buckets >= u64::from(END) {
-            return Err(def.too_large(stride as u64));
+            return Err(creation.too_large(size));
         }
-        let region = def.reserve(stride as u64, elements_at + elements * stride as u64)?;
+        let end = elements_at + elements * stride as u64;
+        let (values, bytes) = if per_cpu {
+            let block = (elements * value_stride as u64).next_multiple_of(4096);
+            let at = end.next_multiple_of(4096);
+            let values = Values {
+                at: at as usize,
+                stride: value_stride,
+                slot_stride: block as usize,
+            };
+            (values, at + block * slots as u64)
+        } else {
+            let values = Values {
+                at: elements_at as usize + ELEMENT_HEADER + key_words * 8,
+                stride,
+                slot_stride: 0,
+            };
+            (values, end)
+        };
+        let region = creation.reserve(size, bytes)?;
         let hash = Hash {
+            common: Common::new(def),
             region,
-            seed: random_seed(),
+            seed: if def.flags.contains(MapFlags::ZERO_SEED) {
+                0
+            } else {
+                random_seed()
+            },
             key_size: def.key_size as usize,
-            key_words,
             value_size: def.value_size as usize,
             max_entries: def.max_entries,
+            values,
+            slots: slots as u32,
+            evicts: matches!(def.kind, MapKind::LruHash | MapKind::LruPercpuHash),
+            hand: AtomicU32::new(0),
             elements: elements as u32,
             bucket_mask: (buckets - 1) as u32,
             buckets_at,
@@ -99,6 +142,25 @@ impl Hash {
         };
         hash.format(slots as u32);
         Ok(hash)
+    }
+
+    /// Takes an element out of another bucket than the one that is locked.
+    fn evict(&self, run: &Run<'_>, locked: u32) -> Option<u32> {
+        for _ in 0..=self.bucket_mask {
+            let bucket = self.hand.fetch_add(1, Relaxed) & self.bucket_mask;
+            if bucket == locked || self.head(bucket).load(Relaxed) == 0 {
+                continue;
+            }
+            let Ok(_guard) = lock(run, self.lock_word(bucket)) else {
+                continue;
+            };
+            let head = self.head(bucket);
+            if let Some(index) = element(head.load(Relaxed)) {
+                head.store(self.next(index).load(Relaxed), Release);
+                return Some(index);
+            }
+        }
+        None
     }
 
     fn format(&self, slots: u32) {
@@ -153,7 +215,11 @@ impl Hash {
     }
 
     fn value_at(&self, index: u32) -> usize {
-        self.at(index) + ELEMENT_HEADER + self.key_words * 8
+        self.values.offset(index, 0)
+    }
+
+    fn is_per_cpu(&self) -> bool {
+        self.values.slot_stride > 0
     }
 
     fn bucket_of(&self, key: &Key) -> u32 {
@@ -219,14 +285,17 @@ impl Hash {
     }
 
     /// Fills an element that no chain links; readers that still stand on it see from the generation that they must not.
-    fn fill(&self, index: u32, key: &Key, value: SharedBytes<'_>) {
+    fn fill(&self, run: &Run<'_>, index: u32, key: &Key, value: SharedBytes<'_>, put: Put) {
         let generation = self.generation(index);
         generation.store(generation.load(Relaxed).wrapping_add(1), Relaxed);
         std::sync::atomic::fence(Release);
-        let target = self.region.bytes(self.value_at(index), self.value_size);
+        let target = self.value(Elem(index), 0);
         // SAFETY: memory of this map's region, which is writable.
         unsafe {
             match self.spin_lock {
+                None if self.is_per_cpu() => put
+                    .cpus
+                    .fill(run, value, self.slots, |slot| self.value(Elem(index), slot)),
                 None => target.write(value),
                 // The lock stays as it is: somebody who looked the element up before it was recycled may hold it, and will
                 // release it. It was zero when the map was made.
@@ -256,10 +325,15 @@ impl Hash {
         (old, link): (u32, &AtomicU32),
         key: &Key,
         value: SharedBytes<'_>,
-        in_place: bool,
+        put: Put,
     ) -> Result<u32, MapError> {
-        let target = self.region.bytes(self.value_at(old), self.value_size);
-        if let Some(off) = self.spin_lock.filter(|_| in_place) {
+        if self.is_per_cpu() {
+            put.cpus
+                .write(run, value, self.slots, |slot| self.value(Elem(old), slot));
+            return Ok(old);
+        }
+        let target = self.value(Elem(old), 0);
+        if let Some(off) = self.spin_lock.filter(|_| put.in_place) {
             // SAFETY: memory of this map's region, which is writable; the lock word is left alone.
             crate::spin::with_lock(run, target.part(off, 4), || unsafe {
                 target.write_around(value, (off, 4))
@@ -281,7 +355,7 @@ impl Hash {
         // The spare may have been in this very chain, with a reader still on it; the fence in `fill` orders this before its links.
         let version = self.version(bucket);
         version.store(version.load(Relaxed).wrapping_add(1), Relaxed);
-        self.fill(spare, key, value);
+        self.fill(run, spare, key, value, put);
         self.next(spare).store(self.next(old).load(Relaxed), Relaxed);
         link.store(spare + 1, Release);
         self.spare(run.index()).store(old, Relaxed);
@@ -318,25 +392,20 @@ impl MapOps for Hash {
         }
     }
 
-    fn update(
-        &self,
-        run: &Run<'_>,
-        key: &Key,
-        value: SharedBytes<'_>,
-        rule: u64,
-        in_place: bool,
-    ) -> Result<Elem, MapError> {
+    fn update(&self, run: &Run<'_>, key: &Key, value: SharedBytes<'_>, put: Put) -> Result<Elem, MapError> {
         let bucket = self.bucket_of(key);
         let _guard = lock(run, self.lock_word(bucket))?;
-        match (self.find_locked(bucket, key), rule) {
-            (Some(_), 1) => Err(MapError::Exists),
-            (None, 2) => Err(MapError::NotFound),
-            (Some(found), _) => self.replace(run, bucket, found, key, value, in_place).map(Elem),
+        match (self.find_locked(bucket, key), put.rule) {
+            (Some(_), Rule::NoExist) => Err(MapError::Exists),
+            (None, Rule::Exist) => Err(MapError::NotFound),
+            (Some(found), _) => self.replace(run, bucket, found, key, value, put).map(Elem),
             (None, _) => {
-                let index = self.pop_free().ok_or(MapError::Full {
+                let free = self.pop_free();
+                let free = free.or_else(|| if self.evicts { self.evict(run, bucket) } else { None });
+                let index = free.ok_or(MapError::Full {
                     max_entries: self.max_entries,
                 })?;
-                self.fill(index, key, value);
+                self.fill(run, index, key, value, put);
                 let head = self.head(bucket).load(Relaxed);
                 self.next(index)
                     .store(if head == 0 { END | bucket } else { head }, Relaxed);
@@ -370,15 +439,34 @@ impl MapOps for Hash {
         (self.generation(elem.0).load(Relaxed) == before).then_some(key)
     }
 
-    fn value(&self, elem: Elem) -> SharedBytes<'_> {
-        self.region.bytes(self.value_at(elem.0), self.value_size)
+    fn value(&self, elem: Elem, slot: u32) -> SharedBytes<'_> {
+        self.region.bytes(self.values.offset(elem.0, slot), self.value_size)
     }
 
     fn element_at(&self, address: u64, len: usize) -> Option<Elem> {
-        let off = self.region.offset_of(address)?.checked_sub(self.elements_at)?;
-        let index = u32::try_from(off / self.stride).ok()?;
-        let inside = (off % self.stride).checked_sub(ELEMENT_HEADER + self.key_words * 8)?;
-        (index < self.elements && inside + len <= self.value_size).then_some(Elem(index))
+        let off = self.region.offset_of(address)?;
+        self.values.element_at(off, len, self.value_size, self.elements)
+    }
+
+    fn positions(&self) -> u64 {
+        self.elements.into()
+    }
+
+    fn at(&self, position: u64) -> Option<Elem> {
+        let elem = Elem(position as u32);
+        self.key_of(elem).map(|_| elem)
+    }
+
+    fn position_of(&self, key: &Key) -> Option<u64> {
+        self.lookup(key).map(|elem| elem.0.into())
+    }
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn calls(&self) -> MapCalls {
+        calls_by_ops(self)
     }
 
     fn stripe_hash(&self, key: &Key) -> u64 {

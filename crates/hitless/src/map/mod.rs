@@ -1,17 +1,25 @@
 //! Maps: the state of BPF programs.
 //!
 //! [`Map`] is what every kind has in common: identity, sizes, the rules of who may write, and map tracing. What differs is
-//! behind [`MapOps`], one file for each kind ([`hash`], [`array`]), chosen once, when the map is made.
+//! behind [`MapOps`], one file for each kind, chosen once from [`KINDS`] when the map is made. Compiled code calls a kind's own
+//! functions ([`MapCalls`]), or computes addresses itself ([`InlineArray`]).
 //!
 //! Every change, whether a program or the host asks for it, happens inside a run. While a map is traced, a change
 //! and its tracers run under a stripe lock chosen by key; `trace.rs` says why.
+//!
+//! A per-CPU map has a value for each slot. A program gets that of its run's slot; the host reads and writes all of them, side
+//! by side at multiples of eight bytes, or one ([`Map::lookup_slot`], [`UpdateFlags::slot`]).
 
 mod array;
+mod common;
 mod cursor;
+mod def;
 mod error;
+mod flags;
 mod global;
 mod hash;
 mod key;
+mod ops;
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,127 +27,80 @@ use hitless_btf::{Btf, TypeId};
 use hitless_verifier::{MapFacts, MapKind};
 
 use crate::facts::value_fields;
-use crate::primitive::Ordering::{Acquire, Relaxed, Release};
-use crate::primitive::atomic::{AtomicU32, AtomicU64};
-use crate::region::{Region, SharedBytes};
+use crate::region::{SharedBytes, round_up_8};
 use crate::run::{Run, Slots};
 use crate::trace::{Event, TraceState};
 
+use common::Common;
 pub use cursor::Entries;
+pub(crate) use def::Creation;
+pub use def::{MapDef, MapFlags};
 pub use error::{MapCreateError, MapError};
+pub use flags::UpdateFlags;
 pub(crate) use key::Key;
+pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Put, Rule};
 
-/// Index of an element in its map's region: stable as long as the map lives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Elem(pub(crate) u32);
-
-/// What may already be there when an element is updated (`flags` of `bpf_map_update_elem`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct UpdateFlags(u64);
-
-impl UpdateFlags {
-    /// Create the element or replace it (`BPF_ANY`).
-    #[doc(alias = "BPF_ANY")]
-    pub const ANY: UpdateFlags = UpdateFlags(0);
-    /// Only create it (`BPF_NOEXIST`).
-    #[doc(alias = "BPF_NOEXIST")]
-    pub const NOEXIST: UpdateFlags = UpdateFlags(1);
-    /// Only replace it (`BPF_EXIST`).
-    #[doc(alias = "BPF_EXIST")]
-    pub const EXIST: UpdateFlags = UpdateFlags(2);
-    /// Besides one of the others, write in place, under the value's spin lock (`BPF_F_LOCK`).
-    #[doc(alias = "BPF_F_LOCK")]
-    pub const LOCK: UpdateFlags = UpdateFlags(Self::F_LOCK);
-    const F_LOCK: u64 = 4;
-
-    /// The flags as a program or `bpf(2)` gives them.
-    #[must_use]
-    pub const fn from_bits(bits: u64) -> UpdateFlags {
-        UpdateFlags(bits)
-    }
-
-    /// The flags as bits.
-    #[must_use]
-    pub const fn bits(self) -> u64 {
-        self.0
-    }
-
-    /// Splits into the existence rule (0 to 2) and whether to write in place under the element's spin lock (`BPF_F_LOCK`).
-    fn split(self) -> Result<(u64, bool), MapError> {
-        let rule = self.0 & !Self::F_LOCK;
-        if rule > 2 {
-            Err(MapError::InvalidFlags { flags: self.0 })
-        } else {
-            Ok((rule, self.0 & Self::F_LOCK != 0))
-        }
-    }
+/// A kind of map: the flags that it knows, and how one is made.
+pub(crate) struct Kind {
+    pub(crate) kind: MapKind,
+    pub(crate) flags: MapFlags,
+    make: fn(&Creation<'_>) -> Result<Box<dyn MapOps>, MapCreateError>,
 }
 
-impl std::ops::BitOr for UpdateFlags {
-    type Output = UpdateFlags;
+/// The kinds of maps that there are.
+pub(crate) const KINDS: [Kind; 6] = [
+    Kind {
+        kind: MapKind::Hash,
+        flags: HASH_FLAGS,
+        make: hash::make,
+    },
+    Kind {
+        kind: MapKind::Array,
+        flags: MapFlags::ACCESS
+            .with(MapFlags::NUMA_NODE)
+            .with(MapFlags::MMAPABLE)
+            .with(MapFlags::INNER_MAP),
+        make: array::make,
+    },
+    Kind {
+        kind: MapKind::PercpuHash,
+        flags: HASH_FLAGS,
+        make: hash::make,
+    },
+    Kind {
+        kind: MapKind::PercpuArray,
+        flags: MapFlags::ACCESS,
+        make: array::make,
+    },
+    Kind {
+        kind: MapKind::LruHash,
+        flags: LRU_FLAGS,
+        make: hash::make,
+    },
+    Kind {
+        kind: MapKind::LruPercpuHash,
+        flags: LRU_FLAGS,
+        make: hash::make,
+    },
+];
 
-    fn bitor(self, other: UpdateFlags) -> UpdateFlags {
-        UpdateFlags(self.0 | other.0)
-    }
+const HASH_FLAGS: MapFlags = MapFlags::ACCESS
+    .with(MapFlags::NUMA_NODE)
+    .with(MapFlags::NO_PREALLOC)
+    .with(MapFlags::ZERO_SEED);
+const LRU_FLAGS: MapFlags = MapFlags::ACCESS
+    .with(MapFlags::NUMA_NODE)
+    .with(MapFlags::NO_COMMON_LRU)
+    .with(MapFlags::ZERO_SEED);
+
+/// What there is to know of a kind of map; `None` if there is no such here.
+pub(crate) fn kind(kind: MapKind) -> Option<&'static Kind> {
+    KINDS.iter().find(|known| known.kind == kind)
 }
 
 /// The name of a map type, as `bpftool` prints it.
 pub(crate) const fn kind_name(kind: MapKind) -> &'static str {
     hitless_verifier::tables::map_types::of(kind).name
-}
-
-/// How a map is made: the part of an object's map description that the runtime needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapDef {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub kind: MapKind,
-    /// Key size in bytes.
-    pub key_size: u32,
-    /// Value size in bytes.
-    pub value_size: u32,
-    /// The most elements that it can hold.
-    pub max_entries: u32,
-    /// Offset of the `struct bpf_spin_lock` in the value, if it has one.
-    pub spin_lock: Option<u32>,
-    /// Programs may not write it (`BPF_F_RDONLY_PROG`).
-    pub readonly_prog: bool,
-    /// Its one value is global data of an object (`.data`, `.bss`, `.rodata`), reached by address.
-    pub global_data: bool,
-}
-
-impl MapDef {
-    fn check(&self, ok: bool, what: &'static str, found: u64, expected: &'static str) -> Result<(), MapCreateError> {
-        if ok {
-            Ok(())
-        } else {
-            Err(MapCreateError::Invalid {
-                name: self.name.clone(),
-                what,
-                found,
-                expected,
-            })
-        }
-    }
-
-    fn too_large(&self, element_size: u64) -> MapCreateError {
-        MapCreateError::TooLarge {
-            name: self.name.clone(),
-            max_entries: self.max_entries,
-            element_size,
-        }
-    }
-
-    fn reserve(&self, element_size: u64, bytes: u64) -> Result<Region, MapCreateError> {
-        let len = usize::try_from(bytes).ok().filter(|len| *len <= isize::MAX as usize);
-        let len = len.ok_or_else(|| self.too_large(element_size))?;
-        Region::new(&self.name, len).map_err(|source| MapCreateError::Memory {
-            name: self.name.clone(),
-            bytes,
-            source,
-        })
-    }
 }
 
 /// Where a map comes from, for those that an object describes.
@@ -153,40 +114,6 @@ pub(crate) struct MapSource {
     pub(crate) frozen: Option<Vec<u8>>,
 }
 
-/// What each kind of map implements.
-///
-/// `update` and `delete` are called inside a run. They never allocate. A lock that the interrupted code of the same
-/// thread may hold is only tried: they fail with [`MapError::Busy`] instead of waiting for it.
-pub(crate) trait MapOps: Send + Sync + std::fmt::Debug {
-    fn lookup(&self, key: &Key) -> Option<Elem>;
-
-    fn update(
-        &self,
-        run: &Run<'_>,
-        key: &Key,
-        value: SharedBytes<'_>,
-        rule: u64,
-        in_place: bool,
-    ) -> Result<Elem, MapError>;
-
-    fn delete(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError>;
-
-    /// How many element indices there are; a live element has one below it.
-    fn indices(&self) -> u32;
-
-    /// The key that the element holds, if it is one that `lookup` could have matched just now.
-    fn key_of(&self, elem: Elem) -> Option<Key>;
-
-    /// The element's value.
-    fn value(&self, elem: Elem) -> SharedBytes<'_>;
-
-    /// Which element's value the `len` bytes at an address lie wholly inside.
-    fn element_at(&self, address: u64, len: usize) -> Option<Elem>;
-
-    /// Which stripe of map tracing a key belongs to, before it is reduced to their number.
-    fn stripe_hash(&self, key: &Key) -> u64;
-}
-
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
@@ -196,36 +123,39 @@ pub struct Map {
     id: u32,
     def: MapDef,
     ops: Box<dyn MapOps>,
+    /// What compiled code calls; `ops` is its state, and never moves.
+    calls: MapCalls,
     trace: OnceLock<TraceState>,
-    /// Writes from outside of a map migration are refused: its content has moved to another map.
-    sealed: AtomicU32,
-    /// Operations refused with [`MapError::Busy`].
-    busy: AtomicU64,
     source: MapSource,
     slots: Arc<Slots>,
 }
 
 impl Map {
     pub(crate) fn new(id: u32, def: MapDef, slots: Arc<Slots>, source: MapSource) -> Result<Map, MapCreateError> {
-        let ops: Box<dyn MapOps> = match def.kind {
-            MapKind::Hash => Box::new(hash::Hash::new(&def, slots.count())?),
-            MapKind::Array => Box::new(array::Array::new(&def)?),
-            kind => {
-                return Err(MapCreateError::Invalid {
-                    name: def.name,
-                    what: "map type",
-                    found: kind.number().into(),
-                    expected: "1 (hash) or 2 (array)",
-                });
-            }
+        let Some(known) = kind(def.kind) else {
+            return Err(MapCreateError::Kind {
+                name: def.name,
+                kind: def.kind,
+            });
         };
+        if !known.flags.contains(def.flags) {
+            return Err(MapCreateError::Flags {
+                name: def.name,
+                flags: def.flags,
+                known: known.flags,
+            });
+        }
+        let creation = Creation {
+            def: &def,
+            slots: slots.count(),
+        };
+        let ops = (known.make)(&creation)?;
         Ok(Map {
             id,
             def,
+            calls: ops.calls(),
             ops,
             trace: OnceLock::new(),
-            sealed: AtomicU32::new(0),
-            busy: AtomicU64::new(0),
             source,
             slots,
         })
@@ -253,7 +183,7 @@ impl Map {
     /// on the same part of the map.
     #[must_use]
     pub fn busy_count(&self) -> u64 {
-        self.busy.load(Relaxed)
+        self.ops.common().busy_count()
     }
 
     /// How many changes were not traced because a run wrote elements of more traced maps than it can register: 0 unless
@@ -267,6 +197,11 @@ impl Map {
         self.ops.as_ref()
     }
 
+    /// What compiled code calls for this map.
+    pub(crate) fn calls(&self) -> &MapCalls {
+        &self.calls
+    }
+
     /// What the verifier is told of the map.
     pub(crate) fn facts(&self) -> MapFacts {
         // What only a host could fill programs do not touch.
@@ -277,8 +212,8 @@ impl Map {
             key_size: self.def.key_size,
             value_size: self.def.value_size,
             max_entries: self.def.max_entries,
-            readonly_prog: self.def.readonly_prog,
-            writeonly_prog: false,
+            readonly_prog: self.def.is_readonly_prog(),
+            writeonly_prog: self.def.flags.contains(MapFlags::WRONLY_PROG),
             frozen: self.source.frozen.clone(),
             spin_lock: self.def.spin_lock,
             // There are no timers while programs run: the bytes are bytes.
@@ -303,7 +238,7 @@ impl Map {
 
     /// Whether the map's content has moved to another map.
     pub(crate) fn is_sealed(&self) -> bool {
-        self.sealed.load(Acquire) != 0
+        self.ops.common().is_sealed()
     }
 
     /// The runtime that the map belongs to.
@@ -313,7 +248,7 @@ impl Map {
 
     /// Refuses writes, from outside of a migration, from now on.
     pub(crate) fn seal(&self) {
-        self.sealed.store(1, Release);
+        self.ops.common().seal();
     }
 
     /// Checks the sizes of a key and a value given from outside.
@@ -327,20 +262,35 @@ impl Map {
         Ok(Key::new(SharedBytes::from_slice(key)))
     }
 
-    fn check_value(&self, value: &[u8]) -> Result<(), MapError> {
-        if value.len() == self.def.value_size as usize {
-            return Ok(());
+    /// How many bytes the host reads and writes for an element: the values of all slots, each at a multiple of eight, if
+    /// there is one for each, else the value size.
+    #[must_use]
+    pub fn host_value_size(&self) -> usize {
+        let size = self.def.value_size as usize;
+        match self.slots_of_values() {
+            Some(slots) => round_up_8(size) * slots as usize,
+            None => size,
         }
-        Err(MapError::ValueSize {
-            found: value.len(),
-            expected: self.def.value_size,
-        })
+    }
+
+    /// How many values an element has, if there is one for each slot.
+    fn slots_of_values(&self) -> Option<u32> {
+        self.def.is_per_cpu().then(|| self.slots.count() as u32)
+    }
+
+    fn check_value(&self, value: &[u8], expected: usize) -> Result<(), MapError> {
+        if value.len() == expected {
+            Ok(())
+        } else {
+            Err(MapError::ValueSize {
+                found: value.len(),
+                expected: expected as u32,
+            })
+        }
     }
 
     fn check_writable(&self) -> Result<(), MapError> {
-        if self.is_sealed() {
-            return Err(MapError::Migrated);
-        }
+        self.ops.common().check_current()?;
         if self.source.frozen.is_some() {
             return Err(MapError::Frozen);
         }
@@ -348,19 +298,16 @@ impl Map {
     }
 
     fn count_busy<T>(&self, result: Result<T, MapError>) -> Result<T, MapError> {
-        if matches!(result, Err(MapError::Busy)) {
-            self.busy.fetch_add(1, Relaxed);
-        }
-        result
+        self.ops.common().count_busy(result)
     }
 
-    /// The value of a key, or `None` if it is not there.
+    /// The value of a key, or `None` if it is not there: [`Map::host_value_size`] bytes.
     ///
     /// # Errors
     /// [`MapError::KeySize`]; [`MapError::Busy`] in a signal handler that interrupted a holder of the value's spin lock;
     /// [`MapError::Forked`].
     pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MapError> {
-        let mut value = vec![0; self.def.value_size as usize];
+        let mut value = vec![0; self.host_value_size()];
         let found = self.lookup_into(key, &mut value)?;
         Ok(found.then_some(value))
     }
@@ -371,22 +318,55 @@ impl Map {
     /// As [`Map::lookup`]; [`MapError::ValueSize`].
     pub fn lookup_into(&self, key: &[u8], value: &mut [u8]) -> Result<bool, MapError> {
         let key = self.check_key(key)?;
-        self.check_value(value)?;
+        self.check_value(value, self.host_value_size())?;
         self.slots.run(|run| match self.ops.lookup(&key) {
             None => Ok(false),
-            Some(elem) => self.count_busy(self.read_element(run, elem, value)).map(|()| true),
+            Some(elem) => self.read_for_host(run, elem, value).map(|()| true),
         })?
     }
 
+    /// The value that one slot has for a key of a per-CPU map (`BPF_F_CPU`), or `None` if the key is not there.
+    ///
+    /// # Errors
+    /// [`MapError::NoSlot`]; [`MapError::InvalidFlags`] if the map has one value for all slots; as [`Map::lookup`].
+    pub fn lookup_slot(&self, key: &[u8], slot: u32) -> Result<Option<Vec<u8>>, MapError> {
+        let key = self.check_key(key)?;
+        UpdateFlags::slot(slot).of_host(false, self.slots_of_values())?;
+        let mut value = vec![0; self.def.value_size as usize];
+        let found = self.slots.run(|_| match self.ops.lookup(&key) {
+            None => false,
+            Some(elem) => {
+                self.ops.value(elem, slot).read(&mut value);
+                true
+            }
+        })?;
+        Ok(found.then_some(value))
+    }
+
     /// Creates or replaces an element. Waits, like every change, while a cutover is under way.
+    ///
+    /// The value has [`Map::host_value_size`] bytes, or, with [`UpdateFlags::slot`] or [`UpdateFlags::ALL_CPUS`], the value
+    /// size.
     ///
     /// # Errors
     /// [`MapError`], by variant.
     pub fn update(&self, key: &[u8], value: &[u8], flags: UpdateFlags) -> Result<(), MapError> {
         let key = self.check_key(key)?;
-        self.check_value(value)?;
-        self.slots
-            .run(|run| self.update_in(run, &key, SharedBytes::from_slice(value), flags))?
+        let put = flags.of_host(self.def.spin_lock.is_some(), self.slots_of_values())?;
+        let expected = match put.cpus {
+            Cpus::Each => self.host_value_size(),
+            _ => self.def.value_size as usize,
+        };
+        self.check_value(value, expected)?;
+        self.slots.run(|run| {
+            self.check_writable()?;
+            let stripe = self.count_busy(self.lock_stripe(run, &key))?;
+            let elem = self.put(run, &key, SharedBytes::from_slice(value), put)?;
+            if let Some(stripe) = stripe {
+                stripe.run_tracers(run, self, &Event::Update { elem, flags });
+            }
+            Ok(())
+        })?
     }
 
     /// Deletes an element.
@@ -395,7 +375,15 @@ impl Map {
     /// [`MapError::NotFound`], [`MapError::NotDeletable`] for arrays, and as [`Map::update`].
     pub fn delete(&self, key: &[u8]) -> Result<(), MapError> {
         let key = self.check_key(key)?;
-        self.slots.run(|run| self.delete_in(run, &key))?
+        self.slots.run(|run| {
+            self.check_writable()?;
+            let stripe = self.count_busy(self.lock_stripe(run, &key))?;
+            self.delete_untraced(run, &key)?;
+            if let Some(stripe) = stripe {
+                stripe.run_tracers(run, self, &Event::Delete { key: &key });
+            }
+            Ok(())
+        })?
     }
 
     /// All elements at once: what [`Map::iter`] gives, collected.
@@ -404,6 +392,26 @@ impl Map {
     /// As [`Map::lookup`].
     pub fn entries(&self) -> Result<Vec<Entry>, MapError> {
         self.iter().collect()
+    }
+
+    /// The key after this one in a traversal of the map, or the first if the key is not there or none is given; `None` after the
+    /// last (`BPF_MAP_GET_NEXT_KEY`).
+    ///
+    /// # Errors
+    /// [`MapError::KeySize`], [`MapError::Forked`].
+    pub fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, MapError> {
+        let key = key.map(|key| self.check_key(key)).transpose()?;
+        let mut position = self.slots.run(|_| {
+            let found = key.and_then(|key| self.ops.position_of(&key));
+            found.map_or(0, |position| position + 1)
+        })?;
+        while position < self.ops.positions() {
+            if let Some((_, key)) = self.slots.run(|_| self.live_at(position))? {
+                return Ok(Some(key.bytes().to_vec()));
+            }
+            position += 1;
+        }
+        Ok(None)
     }
 
     /// Whether nobody may change the map.
@@ -416,7 +424,7 @@ impl Map {
         let key = self.check_key(&0u32.to_ne_bytes())?;
         self.slots.run(|run| {
             self.ops
-                .update(run, &key, SharedBytes::from_slice(content), 0, false)
+                .update(run, &key, SharedBytes::from_slice(content), Put::ANY)
                 .map(|_| ())
         })?
     }
@@ -439,9 +447,10 @@ impl Map {
         self.source.value_type
     }
 
-    /// Copies a value, consistent if it is guarded by a spin lock; the lock itself reads as zero.
+    /// Copies a value (in a per-CPU map that of the run's slot), consistent if it is guarded by a spin lock; the lock
+    /// itself reads as zero.
     pub(crate) fn read_element(&self, run: &Run<'_>, elem: Elem, value: &mut [u8]) -> Result<(), MapError> {
-        let shared = self.ops.value(elem);
+        let shared = self.ops.value(elem, run.index());
         match self.def.spin_lock {
             None => shared.read(value),
             Some(off) => {
@@ -452,33 +461,21 @@ impl Map {
         Ok(())
     }
 
-    /// Updates an element and, if the map is traced, runs its tracers, as one step under the key's stripe.
-    pub(crate) fn update_in(
-        &self,
-        run: &Run<'_>,
-        key: &Key,
-        value: SharedBytes<'_>,
-        flags: UpdateFlags,
-    ) -> Result<(), MapError> {
-        let stripe = self.count_busy(self.lock_stripe(run, key))?;
-        let elem = self.update_untraced(run, key, value, flags)?;
-        if let Some(stripe) = stripe {
-            stripe.run_tracers(run, self, &Event::Update { elem, flags });
+    /// Copies what the host sees of an element.
+    fn read_for_host(&self, run: &Run<'_>, elem: Elem, value: &mut [u8]) -> Result<(), MapError> {
+        let size = self.def.value_size as usize;
+        match self.slots_of_values() {
+            None => self.count_busy(self.read_element(run, elem, value)),
+            Some(_) => {
+                for (slot, part) in (0..).zip(value.chunks_exact_mut(round_up_8(size))) {
+                    self.ops.value(elem, slot).read(&mut part[..size]);
+                }
+                Ok(())
+            }
         }
-        Ok(())
     }
 
-    /// Deletes an element and, if the map is traced, runs its tracers, as one step under the key's stripe.
-    pub(crate) fn delete_in(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError> {
-        let stripe = self.count_busy(self.lock_stripe(run, key))?;
-        self.delete_untraced(run, key)?;
-        if let Some(stripe) = stripe {
-            stripe.run_tracers(run, self, &Event::Delete { key });
-        }
-        Ok(())
-    }
-
-    /// Updates an element; what else the moment demands (a stripe, tracers) is the caller's.
+    /// Updates an element for a program; what else the moment demands (a stripe, tracers) is the caller's.
     pub(crate) fn update_untraced(
         &self,
         run: &Run<'_>,
@@ -486,17 +483,18 @@ impl Map {
         value: SharedBytes<'_>,
         flags: UpdateFlags,
     ) -> Result<Elem, MapError> {
-        self.check_writable()?;
-        let (rule, in_place) = flags.split()?;
-        if in_place && self.def.spin_lock.is_none() {
-            return Err(MapError::InvalidFlags { flags: flags.bits() });
-        }
-        self.count_busy(self.ops.update(run, key, value, rule, in_place))
+        self.ops.common().check_current()?;
+        let put = flags.of_program(self.def.spin_lock.is_some())?;
+        self.put(run, key, value, put)
     }
 
-    /// Deletes an element; what else the moment demands (a stripe, tracers) is the caller's.
+    fn put(&self, run: &Run<'_>, key: &Key, value: SharedBytes<'_>, put: Put) -> Result<Elem, MapError> {
+        self.count_busy(self.ops.update(run, key, value, put))
+    }
+
+    /// Deletes an element for a program; what else the moment demands (a stripe, tracers) is the caller's.
     pub(crate) fn delete_untraced(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError> {
-        self.check_writable()?;
+        self.ops.common().check_current()?;
         self.count_busy(self.ops.delete(run, key))
     }
 
@@ -516,5 +514,18 @@ impl Map {
     pub(crate) fn live(&self, elem: Elem) -> Option<Key> {
         let key = self.ops.key_of(elem)?;
         (self.ops.lookup(&key) == Some(elem)).then_some(key)
+    }
+
+    /// The live element at a position and its key. A key is not missed because its element is replaced meanwhile.
+    fn live_at(&self, position: u64) -> Option<(Elem, Key)> {
+        loop {
+            let elem = self.ops.at(position)?;
+            if let Some(key) = self.live(elem) {
+                return Some((elem, key));
+            }
+            if self.ops.at(position) == Some(elem) {
+                return None;
+            }
+        }
     }
 }

@@ -320,6 +320,13 @@ fn plan_map(
             Some(old),
         ));
     }
+    if !matches!(def.kind, MapKind::Hash | MapKind::Array) {
+        return Err(vec![Refusal::Immovable {
+            map: spec.name.clone(),
+            kind: kind_name(def.kind),
+            change: why(same, &key, &value, &def, old.def()),
+        }]);
+    }
     let bytes = u64::from(def.max_entries) * round_up_8(def.value_size as usize) as u64;
     let (action, reason) = match def.kind {
         MapKind::Array if bytes <= CUTOVER_COPY_LIMIT => (
@@ -341,19 +348,8 @@ fn plan_map(
 }
 
 fn same_shape(new: &MapDef, old: &MapDef) -> bool {
-    (
-        new.key_size,
-        new.value_size,
-        new.max_entries,
-        new.spin_lock,
-        new.readonly_prog,
-    ) == (
-        old.key_size,
-        old.value_size,
-        old.max_entries,
-        old.spin_lock,
-        old.readonly_prog,
-    )
+    (new.key_size, new.value_size, new.max_entries, new.spin_lock, new.flags)
+        == (old.key_size, old.value_size, old.max_entries, old.spin_lock, old.flags)
 }
 
 /// What makes it necessary to copy.

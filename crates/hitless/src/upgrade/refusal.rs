@@ -49,6 +49,16 @@ pub enum Refusal {
         /// What would become of it, and what to do if that is not meant.
         change: String,
     },
+    /// The map differs from the one that runs, and maps of its type cannot be brought over.
+    #[error("map {map}: {change}, and a {kind} map cannot be moved: it must stay as it is, to be shared")]
+    Immovable {
+        /// The map.
+        map: String,
+        /// Its type.
+        kind: &'static str,
+        /// How it differs.
+        change: String,
+    },
     /// The map changed its type.
     #[error("map {map}: its type is {found}, expected {expected} as it runs: the type of a map cannot change")]
     TypeChanged {

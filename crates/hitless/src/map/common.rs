@@ -1,0 +1,215 @@
+//! What the state of every kind has: sizes, who may write, counters. Compiled code finds it beside what else it needs.
+
+use super::{Cpus, Elem, InlineArray, Key, MapCalls, MapDef, MapError, MapOps, UpdateFlags};
+use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::atomic::{AtomicU32, AtomicU64};
+use crate::region::{SharedBytes, round_up_8};
+use crate::run::Run;
+
+/// What the state of every kind has.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// Writes from outside of a map migration are refused: the content has moved to another map.
+    sealed: AtomicU32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    /// Offset of the spin lock in the value.
+    pub(crate) spin_lock: Option<u32>,
+    /// Operations refused with [`MapError::Busy`].
+    busy: AtomicU64,
+}
+
+impl Common {
+    pub(crate) fn new(def: &MapDef) -> Common {
+        Common {
+            sealed: AtomicU32::new(0),
+            key_size: def.key_size,
+            value_size: def.value_size,
+            max_entries: def.max_entries,
+            spin_lock: def.spin_lock,
+            busy: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the map's content has moved to another map.
+    #[inline]
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Acquire) != 0
+    }
+
+    /// Refuses writes, from outside of a migration, from now on.
+    pub(crate) fn seal(&self) {
+        self.sealed.store(1, Release);
+    }
+
+    /// Refuses what would write a map whose content has moved.
+    #[inline]
+    pub(crate) fn check_current(&self) -> Result<(), MapError> {
+        if self.is_sealed() {
+            Err(MapError::Migrated)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How many operations were refused as busy.
+    pub(crate) fn busy_count(&self) -> u64 {
+        self.busy.load(Relaxed)
+    }
+
+    /// Counts a result that is a refusal for nesting.
+    #[inline]
+    pub(crate) fn count_busy<T>(&self, result: Result<T, MapError>) -> Result<T, MapError> {
+        if matches!(result, Err(MapError::Busy)) {
+            self.busy.fetch_add(1, Relaxed);
+        }
+        result
+    }
+}
+
+/// What a helper returns for an operation's result: 0 or the negative errno.
+#[inline]
+pub(crate) fn errno<T>(result: Result<T, MapError>) -> i64 {
+    result.map_or_else(|error| -i64::from(error.errno()), |_| 0)
+}
+
+/// The calls of a kind that has no faster ones: by way of its [`MapOps`].
+pub(crate) fn calls_by_ops<K: MapOps>(ops: &K) -> MapCalls {
+    MapCalls {
+        state: std::ptr::from_ref(ops).cast(),
+        lookup: lookup::<K>,
+        update: update::<K>,
+        delete: delete::<K>,
+    }
+}
+
+/// # Safety
+/// As [`MapCalls`] says; `state` is a `K`.
+unsafe fn state_and_key<'a, K: MapOps>(state: *const (), key: *const u8) -> (&'a K, Key) {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        let ops = &*state.cast::<K>();
+        let key = SharedBytes::from_raw(key as u64, ops.common().key_size as usize);
+        (ops, Key::new(key))
+    }
+}
+
+unsafe extern "C" fn lookup<K: MapOps>(state: *const (), run: &Run<'_>, key: *const u8) -> u64 {
+    // SAFETY: the caller keeps to what `MapCalls` says.
+    let (ops, key) = unsafe { state_and_key::<K>(state, key) };
+    let found = ops.lookup(&key);
+    found.map_or(0, |elem| ops.value(elem, run.index()).address())
+}
+
+unsafe extern "C" fn update<K: MapOps>(
+    state: *const (),
+    run: &Run<'_>,
+    key: *const u8,
+    value: *const u8,
+    flags: u64,
+) -> i64 {
+    // SAFETY: the caller keeps to what `MapCalls` says.
+    let ((ops, key), value) = unsafe {
+        let (ops, key) = state_and_key::<K>(state, key);
+        let value = SharedBytes::from_raw(value as u64, ops.common().value_size as usize);
+        ((ops, key), value)
+    };
+    let common = ops.common();
+    let result = common.check_current().and_then(|()| {
+        let put = UpdateFlags::from_bits(flags).of_program(common.spin_lock.is_some())?;
+        ops.update(run, &key, value, put)
+    });
+    errno(common.count_busy(result))
+}
+
+unsafe extern "C" fn delete<K: MapOps>(state: *const (), run: &Run<'_>, key: *const u8) -> i64 {
+    // SAFETY: the caller keeps to what `MapCalls` says.
+    let (ops, key) = unsafe { state_and_key::<K>(state, key) };
+    let common = ops.common();
+    let result = common.check_current().and_then(|()| ops.delete(run, &key));
+    errno(common.count_busy(result))
+}
+
+impl Cpus {
+    /// Writes the values of an element of a per-CPU map that was there: those meant, at `target`.
+    pub(crate) fn write<'a>(
+        self,
+        run: &Run<'_>,
+        value: SharedBytes<'_>,
+        slots: u32,
+        target: impl Fn(u32) -> SharedBytes<'a>,
+    ) {
+        // SAFETY: `target` is memory of a map's region, which is writable.
+        let write = |slot: u32, value: SharedBytes<'_>| unsafe { target(slot).write(value) };
+        match self {
+            Cpus::Own => write(run.index(), value),
+            Cpus::One(slot) => write(slot, value),
+            Cpus::Every => (0..slots).for_each(|slot| write(slot, value)),
+            Cpus::Each => {
+                for slot in 0..slots {
+                    let size = target(slot).len();
+                    write(slot, value.part(slot as usize * round_up_8(size), size));
+                }
+            }
+        }
+    }
+
+    /// Writes all values of an element that is new: those not meant become zero.
+    pub(crate) fn fill<'a>(
+        self,
+        run: &Run<'_>,
+        value: SharedBytes<'_>,
+        slots: u32,
+        target: impl Fn(u32) -> SharedBytes<'a>,
+    ) {
+        let meant = match self {
+            Cpus::Own => run.index()..run.index() + 1,
+            Cpus::One(slot) => slot..slot + 1,
+            Cpus::Each | Cpus::Every => 0..slots,
+        };
+        for slot in (0..slots).filter(|slot| !meant.contains(slot)) {
+            // SAFETY: as in `write`.
+            unsafe { target(slot).clear() };
+        }
+        self.write(run, value, slots, target);
+    }
+}
+
+/// Where the values of a per-CPU map are: each slot has its own, one after the other, so that slots share no cache line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Values {
+    /// Offset in the region of the first.
+    pub(crate) at: usize,
+    /// Bytes from one element's value to the next one's.
+    pub(crate) stride: usize,
+    /// Bytes from one slot's values to the next one's; 0 if there is one value for all.
+    pub(crate) slot_stride: usize,
+}
+
+impl Values {
+    #[inline]
+    pub(crate) fn offset(&self, index: u32, slot: u32) -> usize {
+        self.at + index as usize * self.stride + slot as usize * self.slot_stride
+    }
+
+    /// The element whose value, of any slot, the `len` bytes at an offset lie wholly inside.
+    pub(crate) fn element_at(&self, off: usize, len: usize, value_size: usize, elements: u32) -> Option<Elem> {
+        let mut off = off.checked_sub(self.at)?;
+        if self.slot_stride > 0 {
+            off %= self.slot_stride;
+        }
+        let index = u32::try_from(off / self.stride).ok()?;
+        (index < elements && off % self.stride + len <= value_size).then_some(Elem(index))
+    }
+
+    /// The values as an array, which begins at `address`.
+    pub(crate) fn inline(&self, address: u64, max_entries: u32) -> InlineArray {
+        InlineArray {
+            base: address,
+            stride: self.stride as u64,
+            max_entries,
+            slot_stride: self.slot_stride as u64,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! How a map is made, and what is checked before anything is reserved.
+
+use std::fmt;
+use std::ops::BitOr;
+
+use hitless_verifier::MapKind;
+
+use super::MapCreateError;
+use crate::region::Region;
+
+/// Flags of a map (`map_flags` of `BPF_MAP_CREATE`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MapFlags(u32);
+
+impl MapFlags {
+    /// No flag.
+    pub const NONE: MapFlags = MapFlags(0);
+    /// Memory is reserved only, and paid for page by page as elements come (`BPF_F_NO_PREALLOC`).
+    #[doc(alias = "BPF_F_NO_PREALLOC")]
+    pub const NO_PREALLOC: MapFlags = MapFlags(1);
+    /// An LRU list for each slot (`BPF_F_NO_COMMON_LRU`).
+    #[doc(alias = "BPF_F_NO_COMMON_LRU")]
+    pub const NO_COMMON_LRU: MapFlags = MapFlags(1 << 1);
+    /// A NUMA node was chosen (`BPF_F_NUMA_NODE`); without effect.
+    #[doc(alias = "BPF_F_NUMA_NODE")]
+    pub const NUMA_NODE: MapFlags = MapFlags(1 << 2);
+    /// The host's handle of the map may only read (`BPF_F_RDONLY`).
+    #[doc(alias = "BPF_F_RDONLY")]
+    pub const RDONLY: MapFlags = MapFlags(1 << 3);
+    /// The host's handle of the map may only write (`BPF_F_WRONLY`).
+    #[doc(alias = "BPF_F_WRONLY")]
+    pub const WRONLY: MapFlags = MapFlags(1 << 4);
+    /// The hash is not seeded, so that two maps have the same order (`BPF_F_ZERO_SEED`).
+    #[doc(alias = "BPF_F_ZERO_SEED")]
+    pub const ZERO_SEED: MapFlags = MapFlags(1 << 6);
+    /// Programs may not write it (`BPF_F_RDONLY_PROG`).
+    #[doc(alias = "BPF_F_RDONLY_PROG")]
+    pub const RDONLY_PROG: MapFlags = MapFlags(1 << 7);
+    /// Programs may not read it (`BPF_F_WRONLY_PROG`).
+    #[doc(alias = "BPF_F_WRONLY_PROG")]
+    pub const WRONLY_PROG: MapFlags = MapFlags(1 << 8);
+    /// The host may map its values into memory (`BPF_F_MMAPABLE`).
+    #[doc(alias = "BPF_F_MMAPABLE")]
+    pub const MMAPABLE: MapFlags = MapFlags(1 << 10);
+    /// As an inner map it may have another `max_entries` than the template (`BPF_F_INNER_MAP`).
+    #[doc(alias = "BPF_F_INNER_MAP")]
+    pub const INNER_MAP: MapFlags = MapFlags(1 << 12);
+
+    /// Who may read and write: flags that every kind knows.
+    pub(crate) const ACCESS: MapFlags =
+        MapFlags(Self::RDONLY.0 | Self::WRONLY.0 | Self::RDONLY_PROG.0 | Self::WRONLY_PROG.0);
+
+    /// The flags as `bpf(2)` has them.
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> MapFlags {
+        MapFlags(bits)
+    }
+
+    /// The flags as bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether all of `flags` are set.
+    #[must_use]
+    pub const fn contains(self, flags: MapFlags) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    /// These and others.
+    #[must_use]
+    pub const fn with(self, flags: MapFlags) -> MapFlags {
+        MapFlags(self.0 | flags.0)
+    }
+}
+
+impl BitOr for MapFlags {
+    type Output = MapFlags;
+
+    fn bitor(self, other: MapFlags) -> MapFlags {
+        self.with(other)
+    }
+}
+
+impl fmt::Debug for MapFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// The kernel's `PCPU_MIN_UNIT_SIZE`: the most that one allocation for each CPU can have.
+const MAX_PER_CPU_VALUE: u32 = 32_768;
+
+/// How a map is made: the attributes of `BPF_MAP_CREATE`, and what BTF says of its values.
+///
+/// ```
+/// use hitless::{MapDef, MapFlags, MapKind};
+///
+/// let def = MapDef {
+///     flags: MapFlags::NO_PREALLOC,
+///     ..MapDef::new("flows", MapKind::Hash, 4, 8, 65_536)
+/// };
+/// assert_eq!(def.value_size, 8);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapDef {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: MapKind,
+    /// Key size in bytes.
+    pub key_size: u32,
+    /// Value size in bytes; in a per-CPU map that of one slot.
+    pub value_size: u32,
+    /// The most elements that it can hold.
+    pub max_entries: u32,
+    /// Its flags.
+    pub flags: MapFlags,
+    /// Number whose meaning depends on the type (`map_extra`).
+    pub map_extra: u64,
+    /// The NUMA node that was asked for; without effect.
+    pub numa_node: Option<u32>,
+    /// Offset of the `struct bpf_spin_lock` in the value, if it has one.
+    pub spin_lock: Option<u32>,
+    /// For maps of maps, what the maps in it are like.
+    pub inner: Option<Box<MapDef>>,
+    /// Its one value is global data of an object (`.data`, `.bss`, `.rodata`), reached by address.
+    pub global_data: bool,
+}
+
+impl MapDef {
+    /// A map with these sizes, and nothing special.
+    #[must_use]
+    pub fn new(name: &str, kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
+        MapDef {
+            name: name.to_owned(),
+            kind,
+            key_size,
+            value_size,
+            max_entries,
+            flags: MapFlags::NONE,
+            map_extra: 0,
+            numa_node: None,
+            spin_lock: None,
+            inner: None,
+            global_data: false,
+        }
+    }
+
+    /// Whether programs may not write it.
+    #[must_use]
+    pub fn is_readonly_prog(&self) -> bool {
+        self.flags.contains(MapFlags::RDONLY_PROG)
+    }
+
+    /// Whether it has a value for each slot.
+    #[must_use]
+    pub fn is_per_cpu(&self) -> bool {
+        matches!(
+            self.kind,
+            MapKind::PercpuHash | MapKind::PercpuArray | MapKind::LruPercpuHash
+        )
+    }
+}
+
+/// A map in the making: what its kind is told, checks with, and reserves memory by.
+pub(crate) struct Creation<'a> {
+    pub(crate) def: &'a MapDef,
+    /// How many slots there are: possible CPUs.
+    pub(crate) slots: usize,
+}
+
+impl Creation<'_> {
+    /// Refuses an attribute unless it is `ok`.
+    pub(crate) fn check(
+        &self,
+        ok: bool,
+        what: &'static str,
+        found: impl Into<u64>,
+        expected: &'static str,
+    ) -> Result<(), MapCreateError> {
+        if ok {
+            Ok(())
+        } else {
+            Err(MapCreateError::Invalid {
+                name: self.def.name.clone(),
+                what,
+                found: found.into(),
+                expected,
+            })
+        }
+    }
+
+    /// Refuses values that are too large to have one for each slot.
+    pub(crate) fn check_per_cpu_value(&self) -> Result<(), MapCreateError> {
+        let size = self.def.value_size;
+        self.check(
+            size <= MAX_PER_CPU_VALUE,
+            "value_size",
+            size,
+            "at most 32768 for a per-CPU map",
+        )
+    }
+
+    pub(crate) fn too_large(&self, element_size: u64) -> MapCreateError {
+        MapCreateError::TooLarge {
+            name: self.def.name.clone(),
+            max_entries: self.def.max_entries,
+            element_size,
+        }
+    }
+
+    /// Reserves a region of `bytes` bytes, for elements of `element_size`.
+    pub(crate) fn reserve(&self, element_size: u64, bytes: u64) -> Result<Region, MapCreateError> {
+        let len = usize::try_from(bytes).ok().filter(|len| *len <= isize::MAX as usize);
+        let len = len.ok_or_else(|| self.too_large(element_size))?;
+        Region::new(&self.def.name, len).map_err(|source| MapCreateError::Memory {
+            name: self.def.name.clone(),
+            bytes,
+            source,
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! What each kind of map implements, and how compiled code gets at it.
+
+use super::{Common, Key, MapError};
+use crate::region::SharedBytes;
+use crate::run::Run;
+
+/// Index of an element in its map's region. While an element is live it keeps its index, and its value its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Elem(pub(crate) u32);
+
+/// What may be there already when an element is updated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    /// `BPF_ANY`.
+    Any,
+    /// `BPF_NOEXIST`.
+    NoExist,
+    /// `BPF_EXIST`.
+    Exist,
+}
+
+/// Which values of an element an update writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cpus {
+    /// The only one; in a per-CPU map that of the run's slot. Those of other slots are zeroed if the element is new.
+    Own,
+    /// That of one slot, of a per-CPU map. Those of other slots are zeroed if the element is new.
+    One(u32),
+    /// Those of all slots, of a per-CPU map: the value given holds one for each, at multiples of eight bytes.
+    Each,
+    /// Those of all slots, of a per-CPU map: each gets the value given.
+    Every,
+}
+
+/// How an element is updated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Put {
+    pub(crate) rule: Rule,
+    /// An element that is there keeps its place, and its spin lock is taken (`BPF_F_LOCK`).
+    pub(crate) in_place: bool,
+    pub(crate) cpus: Cpus,
+}
+
+impl Put {
+    /// Create or replace, for whoever has the one value.
+    pub(crate) const ANY: Put = Put {
+        rule: Rule::Any,
+        in_place: false,
+        cpus: Cpus::Own,
+    };
+}
+
+/// What each kind of map implements.
+///
+/// `update` and `delete` are called inside a run. They never allocate. A lock that the interrupted code of the same
+/// thread may hold is only tried: they fail with [`MapError::Busy`] instead of waiting for it. Whether the map may be written
+/// at all, and its tracers, are the caller's ([`Map`](super::Map)).
+pub(crate) trait MapOps: Send + Sync + std::fmt::Debug {
+    fn lookup(&self, key: &Key) -> Option<Elem>;
+
+    /// The value has the map's size for programs, or, for [`Cpus::Each`], that for the host. The flag for in-place updates
+    /// is given only if there is a spin lock.
+    fn update(&self, run: &Run<'_>, key: &Key, value: SharedBytes<'_>, put: Put) -> Result<Elem, MapError>;
+
+    fn delete(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError>;
+
+    /// How many element indices there are; a live element has one below it.
+    fn indices(&self) -> u32;
+
+    /// The key that the element holds, if it is one that `lookup` could have matched just now. A key read while the element
+    /// is being rewritten may be no key at all: look it up to know.
+    fn key_of(&self, elem: Elem) -> Option<Key>;
+
+    /// The element's value; in a per-CPU map that of a slot, elsewhere `slot` means nothing.
+    fn value(&self, elem: Elem, slot: u32) -> SharedBytes<'_>;
+
+    /// Which element's value, of any slot, the `len` bytes at an address lie wholly inside.
+    fn element_at(&self, address: u64, len: usize) -> Option<Elem>;
+
+    /// Which stripe of map tracing a key belongs to, before it is reduced to their number.
+    fn stripe_hash(&self, key: &Key) -> u64;
+
+    /// How many positions a traversal visits. A key keeps its position as long as it is in the map, though a replaced
+    /// element has another index; so who visits each position once meets each key that is there throughout exactly once.
+    fn positions(&self) -> u64;
+
+    /// The element at a position, if there is one now.
+    fn at(&self, position: u64) -> Option<Elem>;
+
+    /// The position of a key, if it is there.
+    fn position_of(&self, key: &Key) -> Option<u64>;
+
+    /// What every kind has, part of its own state.
+    fn common(&self) -> &Common;
+
+    /// What compiled code calls.
+    fn calls(&self) -> MapCalls;
+
+    /// Where values are, if a program may compute their addresses itself.
+    fn inline(&self) -> Option<InlineArray> {
+        None
+    }
+}
+
+/// What the plain variant of a compiled program calls. Each function is passed `state`, and lives as long as the map.
+///
+/// They do all that a helper does: `update` and `delete` check whether the map may be written, and return 0 or a negative
+/// errno, widened to 64 bits. None of them traces: the traced variant goes through [`Map`](super::Map) instead.
+///
+/// # Safety
+/// To call one: `state` is that of the same `MapCalls`, and the map is alive; `key` and `value` are readable for the map's
+/// key and value size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapCalls {
+    pub(crate) state: *const (),
+    /// The address of the value (in a per-CPU map that of the run's slot), or 0.
+    pub(crate) lookup: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: *const u8) -> u64,
+    pub(crate) update:
+        unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: *const u8, value: *const u8, flags: u64) -> i64,
+    pub(crate) delete: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: *const u8) -> i64,
+}
+
+// SAFETY: the functions may be called on any thread; `state` is that of a map, which is `Sync`.
+unsafe impl Send for MapCalls {}
+// SAFETY: as above.
+unsafe impl Sync for MapCalls {}
+
+/// Values that are found by index: `base + index * stride + slot * slot_stride`, if the index (4 bytes at the key's address)
+/// is less than `max_entries`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct InlineArray {
+    /// The address of the first value.
+    pub(crate) base: u64,
+    /// Bytes from one value to the next.
+    pub(crate) stride: u64,
+    pub(crate) max_entries: u32,
+    /// Bytes from one slot's values to the next one's; 0 if there is one value for all.
+    pub(crate) slot_stride: u64,
+}
