@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use hitless::upgrade::{Options, Upgrade};
-use hitless::{Packet, Runtime};
+use hitless::{Packet, Runtime, Xdp};
 use hitless_object::ObjectSpec;
 
 /// Public for a test of the README.
@@ -14,7 +14,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let runtime = Runtime::default();
     let counting = runtime.load(&old)?;
     let program = counting.program("count_flows").ok_or("no such program")?;
-    let hook = runtime.hook("xdp");
+    let hook = runtime.hook::<Xdp>("xdp");
     let _link = runtime.attach(&hook, program)?;
 
     // Any number of threads may do this, before, during and after the upgrade.

@@ -62,7 +62,7 @@ impl Host {
 fn choose<'a>(collection: &'a Collection, name: Option<&str>) -> Result<&'a std::sync::Arc<Program>> {
     let xdp = || {
         let programs = collection.programs().iter();
-        programs.filter(|program| *program.program_type() == ProgramType::Xdp)
+        programs.filter(|program| *program.program_type() == ProgramType::XDP)
     };
     let names = || xdp().map(|program| program.name()).collect::<Vec<_>>().join(", ");
     if let Some(name) = name {

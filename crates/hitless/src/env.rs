@@ -27,11 +27,9 @@ pub(crate) const HELPERS: &[u32] = &[
     helpers::SPIN_UNLOCK,
 ];
 
-/// Memory outside of stack, context and maps that a program may reach.
+/// Memory outside of stack, context, packet and maps that a program may reach.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reach<'a> {
-    /// First address of the packet (or its metadata), and one past its last.
-    packet: (u64, u64),
     /// Address and length of the memory behind each context field that points to some.
     memory: &'a [(u64, usize)],
     /// Whether the program runs as a tracer, under a stripe.
@@ -39,26 +37,22 @@ pub(crate) struct Reach<'a> {
 }
 
 impl<'a> Reach<'a> {
-    pub(crate) fn packet(start: u64, end: u64) -> Reach<'static> {
-        Reach {
-            packet: (start, end),
-            memory: &[],
-            tracer: false,
-        }
-    }
+    /// None but what the context names by itself: a packet.
+    pub(crate) const NONE: Reach<'static> = Reach {
+        memory: &[],
+        tracer: false,
+    };
 
     pub(crate) fn memory(memory: &'a [(u64, usize)], tracer: bool) -> Reach<'a> {
-        Reach {
-            packet: (0, 0),
-            memory,
-            tracer,
-        }
+        Reach { memory, tracer }
     }
 }
 
 pub(crate) struct RunEnv<'a> {
     run: &'a Run<'a>,
     program: &'a Program,
+    /// The context, in the runtime's own layout.
+    context: *const u8,
     reach: Reach<'a>,
     /// Whether the traced variant runs.
     traced: bool,
@@ -78,10 +72,19 @@ enum Change {
 }
 
 impl<'a> RunEnv<'a> {
-    pub(crate) fn new(run: &'a Run<'a>, program: &'a Program, reach: Reach<'a>, traced: bool) -> RunEnv<'a> {
+    /// # Safety
+    /// `context` points to a context of the program's type, in the runtime's layout, for as long as the environment lives.
+    pub(crate) unsafe fn new(
+        run: &'a Run<'a>,
+        program: &'a Program,
+        context: *const u8,
+        reach: Reach<'a>,
+        traced: bool,
+    ) -> RunEnv<'a> {
         RunEnv {
             run,
             program,
+            context,
             reach,
             traced,
             latest: None,
@@ -104,6 +107,17 @@ impl<'a> RunEnv<'a> {
                 unsafe { self.run.slot().flush.push(map, trace, elem) };
             }
         }
+    }
+
+    /// First address of the packet, or of its metadata, and one past its last: as the context has it now, since helpers move
+    /// the packet.
+    fn packet(&self) -> (u64, u64) {
+        let Some((start, end)) = self.program.packet_fields() else {
+            return (0, 0);
+        };
+        // SAFETY: the fields are pointers of the context that `new` was given; an aligned or unaligned read of 8 bytes each.
+        let read = |off: u32| unsafe { self.context.add(off as usize).cast::<u64>().read_unaligned() };
+        (read(start), read(end))
     }
 
     fn map(&self, handle: u64) -> Option<&'a Map> {
@@ -214,7 +228,7 @@ impl Env for RunEnv<'_> {
     fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool {
         match region {
             Region::Packet => {
-                let (start, end) = self.reach.packet;
+                let (start, end) = self.packet();
                 start <= addr && addr.checked_add(len as u64).is_some_and(|last| last <= end)
             }
             Region::MapValue { map } => {

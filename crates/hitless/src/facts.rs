@@ -60,6 +60,12 @@ impl<'a> Sort<'a> {
                 sleepable: false,
                 target: Some(map),
             }),
+            SectionKind::Hook { name } => Ok(Sort {
+                kind: ProgramKind::Hook,
+                event: None,
+                sleepable: false,
+                target: Some(name),
+            }),
             SectionKind::Unknown { reason } => Err(reason),
             _ => Err("has programs of a type that is not verified yet"),
         }
@@ -306,10 +312,10 @@ mod tests {
     #[test]
     fn every_section_has_a_sort() {
         for ty in tables::program_types::all() {
-            let section = if ty.kind == ProgramKind::MapTrace {
-                "map_trace/flows/UPDATE_ELEM"
-            } else {
-                ty.section
+            let section = match ty.kind {
+                ProgramKind::MapTrace => "map_trace/flows/UPDATE_ELEM",
+                ProgramKind::Hook => "hook/request",
+                _ => ty.section,
             };
             assert_eq!(sort(section).kind, ty.kind, "{section}");
         }

@@ -3,13 +3,15 @@
 //! Which programs are attached is a [`Snapshot`], replaced as a whole whenever links change. A run latches the snapshot
 //! current when its outermost run began, so it never sees a mixture of old and new programs.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use hitless_jit::Trap;
 
+use crate::context::{Context, Xdp};
 use crate::env::Reach;
 use crate::program::{Failure, Program};
-use crate::run::{Forked, Slots};
+use crate::run::{Forked, Run, Slots};
 
 /// The programs at every hook, by the hook's index, in the order of attachment.
 #[derive(Debug, Default)]
@@ -17,84 +19,32 @@ pub(crate) struct Snapshot {
     pub(crate) hooks: Vec<Vec<Arc<Program>>>,
 }
 
-/// A hook that runs XDP programs on packets. Cheap to clone; any number of threads may run it at once.
-#[derive(Clone, Debug)]
-pub struct Hook {
+/// A hook that runs programs on contexts of one sort, by default XDP programs on packets. Cheap to clone; any number of threads
+/// may run it at once. Made by [`Runtime::hook`](crate::Runtime::hook).
+pub struct Hook<C: Context = Xdp> {
     slots: Arc<Slots>,
     index: usize,
     name: Arc<str>,
+    context: PhantomData<fn(C)>,
 }
 
-/// A packet as an XDP program sees it (`struct xdp_md`).
-#[derive(Debug)]
-pub struct Packet<'a> {
-    /// The frame, from the link-layer header on. Programs may write it.
-    pub data: &'a mut [u8],
-    /// Index of the interface that it came in on.
-    pub ingress_ifindex: u32,
-    /// Index of the receive queue.
-    pub rx_queue_index: u32,
-}
-
-impl<'a> Packet<'a> {
-    /// A packet from interface 1, queue 0.
-    pub fn new(data: &'a mut [u8]) -> Packet<'a> {
-        Packet {
-            data,
-            ingress_ifindex: 1,
-            rx_queue_index: 0,
+impl<C: Context> Clone for Hook<C> {
+    fn clone(&self) -> Hook<C> {
+        Hook {
+            slots: Arc::clone(&self.slots),
+            index: self.index,
+            name: Arc::clone(&self.name),
+            context: PhantomData,
         }
     }
 }
 
-/// What an XDP program decided (`enum xdp_action`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[doc(alias = "xdp_action")]
-pub enum XdpAction {
-    /// `XDP_ABORTED`, or any number that is no action: an error in the program.
-    Aborted,
-    /// `XDP_DROP`.
-    Drop,
-    /// `XDP_PASS`.
-    Pass,
-    /// `XDP_TX`.
-    Tx,
-    /// `XDP_REDIRECT`.
-    Redirect,
-}
-
-impl XdpAction {
-    /// All of them, by number.
-    pub const ALL: [XdpAction; 5] = [
-        XdpAction::Aborted,
-        XdpAction::Drop,
-        XdpAction::Pass,
-        XdpAction::Tx,
-        XdpAction::Redirect,
-    ];
-
-    /// The action for a program's return value.
-    #[must_use]
-    pub const fn from_return(value: u64) -> XdpAction {
-        match value as u32 {
-            1 => XdpAction::Drop,
-            2 => XdpAction::Pass,
-            3 => XdpAction::Tx,
-            4 => XdpAction::Redirect,
-            _ => XdpAction::Aborted,
-        }
-    }
-
-    /// The UAPI name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            XdpAction::Aborted => "XDP_ABORTED",
-            XdpAction::Drop => "XDP_DROP",
-            XdpAction::Pass => "XDP_PASS",
-            XdpAction::Tx => "XDP_TX",
-            XdpAction::Redirect => "XDP_REDIRECT",
-        }
+impl<C: Context> std::fmt::Debug for Hook<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hook")
+            .field("section", &C::SECTION)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,22 +71,13 @@ pub enum RunError {
     Forked(#[from] Forked),
 }
 
-/// The runtime's own form of the context: what context accesses are converted to.
-#[repr(C)]
-struct XdpContext {
-    data: u64,
-    data_end: u64,
-    data_meta: u64,
-    ingress_ifindex: u32,
-    rx_queue_index: u32,
-}
-
-impl Hook {
-    pub(crate) fn new(slots: Arc<Slots>, index: usize, name: &str) -> Hook {
+impl<C: Context> Hook<C> {
+    pub(crate) fn new(slots: Arc<Slots>, index: usize, name: Arc<str>) -> Hook<C> {
         Hook {
             slots,
             index,
-            name: name.into(),
+            name,
+            context: PhantomData,
         }
     }
 
@@ -154,8 +95,8 @@ impl Hook {
         self.index
     }
 
-    /// Runs the attached programs on a packet, in the order of attachment, until one decides otherwise than to pass it on.
-    /// Without programs the packet passes.
+    /// Runs the attached programs on an input, in their order; what their results come to says the context
+    /// ([`Context::combine`]).
     ///
     /// May be called from any thread, and from a signal handler. Waits while a cutover swaps programs (some
     /// microseconds), unless it is nested in another run.
@@ -163,59 +104,32 @@ impl Hook {
     /// # Errors
     /// [`RunError::Recursion`] in signal handlers only; [`RunError::Forked`] in a forked child; [`RunError::Trap`] never,
     /// short of a defect.
-    pub fn run(&self, packet: &mut Packet<'_>) -> Result<XdpAction, RunError> {
-        self.slots.run(|run| {
-            let programs = run.snapshot().hooks.get(self.index).map_or(&[][..], Vec::as_slice);
-            for program in programs {
-                let bounds = packet.data.as_mut_ptr_range();
-                let (start, end) = (bounds.start as u64, bounds.end as u64);
-                let mut context = XdpContext {
-                    data: start,
-                    data_end: end,
-                    data_meta: start,
-                    ingress_ifindex: packet.ingress_ifindex,
-                    rx_queue_index: packet.rx_queue_index,
-                };
-                // SAFETY: the context has the layout of the XDP table (tested below); the packet is borrowed exclusively.
-                let result = unsafe { program.execute(run, &mut context, Reach::packet(start, end)) };
-                let action = XdpAction::from_return(result.map_err(|failure| self.error(program, failure))?);
-                if action != XdpAction::Pass {
-                    return Ok(action);
-                }
-            }
-            Ok(XdpAction::Pass)
-        })?
+    pub fn run(&self, input: &mut C::Input<'_>) -> Result<C::Verdict, RunError> {
+        self.slots.run(|run| self.run_in(run, input))?
     }
 
-    fn error(&self, program: &Program, failure: Failure) -> RunError {
-        // Shared, since this may be a signal handler that interrupted the allocator.
-        let program = program.shared_name();
-        match failure {
-            Failure::Missed => RunError::Recursion { program },
-            Failure::Trap(trap) => RunError::Trap { program, trap },
-        }
+    fn run_in(&self, run: &Run<'_>, input: &mut C::Input<'_>) -> Result<C::Verdict, RunError> {
+        let programs = run.snapshot().hooks.get(self.index).map_or(&[][..], Vec::as_slice);
+        C::with_frame(input, |frame| {
+            let mut verdict = C::initial();
+            for program in programs {
+                // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame.
+                let result = unsafe { program.execute(run, frame, Reach::NONE) };
+                let result = result.map_err(|failure| error(program, failure))?;
+                if C::combine(&mut verdict, result).is_break() {
+                    break;
+                }
+            }
+            Ok(verdict)
+        })
     }
 }
 
-#[cfg(all(test, not(hitless_model)))]
-mod tests {
-    use super::*;
-    use std::mem::offset_of;
-
-    #[test]
-    fn the_context_struct_matches_its_table() {
-        let table = hitless_verifier::tables::program_types::xdp();
-        let host = |name: &str| {
-            table
-                .fields
-                .iter()
-                .find(|f| f.name == name)
-                .map(|f| f.host_off as usize)
-        };
-        assert_eq!(host("data"), Some(offset_of!(XdpContext, data)));
-        assert_eq!(host("data_end"), Some(offset_of!(XdpContext, data_end)));
-        assert_eq!(host("data_meta"), Some(offset_of!(XdpContext, data_meta)));
-        assert_eq!(host("ingress_ifindex"), Some(offset_of!(XdpContext, ingress_ifindex)));
-        assert_eq!(host("rx_queue_index"), Some(offset_of!(XdpContext, rx_queue_index)));
+fn error(program: &Program, failure: Failure) -> RunError {
+    // Shared, since this may be a signal handler that interrupted the allocator.
+    let program = program.shared_name();
+    match failure {
+        Failure::Missed => RunError::Recursion { program },
+        Failure::Trap(trap) => RunError::Trap { program, trap },
     }
 }

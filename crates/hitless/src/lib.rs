@@ -9,6 +9,7 @@
 extern crate self as hitless;
 
 mod btf_type;
+pub mod context;
 mod env;
 mod facts;
 mod func;
@@ -25,6 +26,7 @@ pub mod model;
 mod object;
 mod primitive;
 mod program;
+mod program_type;
 mod region;
 mod run;
 mod runtime;
@@ -37,13 +39,15 @@ pub mod upgrade;
 mod verdict;
 
 pub use btf_type::{BtfType, LayoutMismatch, Value, btf_of};
-pub use hook::{Hook, Packet, RunError, XdpAction};
+pub use context::{Packet, Xdp, XdpAction};
+pub use hook::{Hook, RunError};
 pub use link::{AttachError, Link};
 pub use load::{Collection, LoadError};
 pub use load_options::{KERNEL_VERSION, LoadOptions};
 pub use map::{Entries, Entry, Map, MapCreateError, MapDef, MapError, MapFlags, UpdateFlags};
 pub use object::{NotInObject, Object, OpenError};
-pub use program::{BuildError, Program, ProgramType};
+pub use program::{BuildError, Program};
+pub use program_type::ProgramType;
 pub use run::{Forked, SyncError};
 pub use runtime::{Engine, Options, Runtime};
 pub use trace::{MAX_TRACERS, TraceEvent};
@@ -52,7 +56,7 @@ pub use verdict::{Verdict, VerifyError, VerifyOptions, verify};
 pub use hitless_btf as btf;
 pub use hitless_derive::{BtfType, Value};
 pub use hitless_object::{ObjectError, ObjectSpec, Pinning};
-pub use hitless_verifier::{LogLevel, MapKind};
+pub use hitless_verifier::{LogLevel, MapKind, ProgramKind};
 
 /// What the derives refer to; not to be used otherwise.
 #[doc(hidden)]

@@ -50,12 +50,14 @@ impl Drop for Link {
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// `-EINVAL`: the program is of another type.
-    #[error("program {program} is not of type {expected}")]
+    #[error("program {program} is of type {found}, expected {expected}")]
     WrongType {
         /// The program.
         program: String,
+        /// Its type.
+        found: String,
         /// What the place takes.
-        expected: &'static str,
+        expected: String,
     },
     /// `-EACCES`: the tracer reads past the end of the map's key or value.
     #[error("tracer {program} reads {extent} bytes of the {field}, but in map {map} it has {size}")]

@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use hitless_object::{
-    AttachType, MapEvent, MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, SectionKind, map_type_name,
-};
-use hitless_verifier::{HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
+use hitless_btf::core;
+use hitless_object::{MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, map_type_name};
+use hitless_verifier::tables::program_types::ContextError;
+use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
 
 use crate::Value;
 use crate::env::HELPERS;
-use crate::facts::{ProgramFacts, whole};
+use crate::facts::{ProgramFacts, Sort, whole};
 use crate::load_options::LoadOptions;
 use crate::map::{KINDS, Map, MapCreateError, MapDef, MapError, MapFlags, MapSource, UpdateFlags, kind_name};
 use crate::maps::{GetMapError, Global, TypedMap, find_global, known_globals};
-use crate::program::{BuildError, Program, ProgramType};
+use crate::program::{BuildError, Program, ProgramParts};
+use crate::program_type::ProgramType;
 use crate::runtime::Runtime;
-use crate::trace::TraceEvent;
 
 /// The maps and programs of a loaded object.
 #[derive(Clone, Debug)]
@@ -169,11 +169,8 @@ pub enum LoadError {
         /// The map.
         map: String,
     },
-    /// A program of a type that the runtime has no hook for.
-    #[error(
-        "program {program}: section {section}: programs of type {program_type} cannot run here, expected xdp or \
-         map_trace/<map>/<UPDATE_ELEM|DELETE_ELEM>"
-    )]
+    /// A program of a type that cannot run here.
+    #[error("program {program}: section {section}: programs of type {program_type} cannot run here: {reason}")]
     ProgramType {
         /// The program.
         program: String,
@@ -181,6 +178,31 @@ pub enum LoadError {
         section: String,
         /// What the section says that it is.
         program_type: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// It is not known what the program is given.
+    #[error("program {program}: section {section}: what it is given is not known")]
+    Context {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// Why.
+        source: ContextError,
+    },
+    /// A program for a hook that the host does not have.
+    #[error(
+        "program {program}: section {section}: the host has no such hook, only {}",
+        hook_list(known)
+    )]
+    Hook {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// The hooks of the host's own that there are.
+        known: Vec<String>,
     },
     /// A program in a section whose name does not say what it is.
     #[error("program {program}: section {section} {reason}")]
@@ -227,14 +249,15 @@ impl Runtime {
     /// [`LoadError`], by variant; [`LoadError::Replacement`] if a given map does not fit, [`LoadError::Relocate`] if the
     /// object needs something that there is not.
     pub fn load_with(&self, spec: &ObjectSpec, options: &LoadOptions) -> Result<Collection, LoadError> {
-        let spec = &*options.relocate(spec)?;
+        let types = options.types_or(self.btf());
+        let spec = &*options.relocate_against(spec, &types)?;
         let maps = self.make_maps(spec, options)?;
         let facts: Vec<MapFacts> = maps.iter().map(|map| map.facts()).collect();
         let programs = spec
             .programs
             .iter()
             .filter(|program| program.autoload)
-            .map(|program| self.load_program(spec, program, &maps, &facts));
+            .map(|program| self.load_program(spec, program, &types, &maps, &facts));
         Ok(Collection {
             programs: programs.collect::<Result<_, _>>()?,
             maps,
@@ -279,28 +302,64 @@ impl Runtime {
         &self,
         object: &ObjectSpec,
         spec: &ProgramSpec,
+        types: &core::Target,
         maps: &[Arc<Map>],
         facts: &[MapFacts],
     ) -> Result<Arc<Program>, LoadError> {
-        let program_type = program_type(spec)?;
-        let (kind, helpers) = match program_type {
-            ProgramType::Xdp => (ProgramKind::Xdp, tables::helpers::xdp()),
-            ProgramType::MapTrace(_) => (ProgramKind::MapTrace, tables::helpers::map_trace()),
-        };
-        let helpers = helpers.iter().map(offered).collect();
+        let program_type = ProgramType::of(spec)?;
+        let kind = program_type.kind();
+        let context = self.context(spec, &program_type, types)?;
+        let helpers = tables::helpers::of(kind).iter().map(offered).collect();
         let excluded = |proto: &KfuncProto| proto.excluded.or(Some(NOT_HERE));
-        let verified = ProgramFacts::new(object, spec, kind, program_type.context(), helpers, excluded, None)
+        let verified = ProgramFacts::new(object, spec, kind, context.clone(), helpers, excluded, None)
             .verify(facts, None)
             .map_err(|source| LoadError::Rejected {
                 program: spec.name.clone(),
                 source,
             })?;
-        self.inner()
-            .create_program(&spec.name, &spec.section, program_type, verified, maps.to_vec())
-            .map_err(|source| LoadError::Build {
+        let parts = ProgramParts {
+            name: spec.name.clone(),
+            section: spec.section.clone(),
+            program_type,
+            context,
+            verified,
+            maps: maps.to_vec(),
+        };
+        self.inner().create_program(parts).map_err(|source| LoadError::Build {
+            program: spec.name.clone(),
+            source,
+        })
+    }
+
+    /// What the program is given.
+    fn context(
+        &self,
+        spec: &ProgramSpec,
+        program_type: &ProgramType,
+        types: &core::Target,
+    ) -> Result<ContextFacts, LoadError> {
+        match program_type {
+            ProgramType::Bound {
+                kind: ProgramKind::Hook,
+                target,
+            } => self.host_context(target).map_err(|known| LoadError::Hook {
                 program: spec.name.clone(),
-                source,
-            })
+                section: spec.section.clone(),
+                known,
+            }),
+            ProgramType::Plain(_) | ProgramType::Bound { .. } | ProgramType::MapTrace(_) => Sort::of(spec.kind())
+                .map_err(|reason| LoadError::Section {
+                    program: spec.name.clone(),
+                    section: spec.section.clone(),
+                    reason,
+                })?
+                .context(program_type.target(), Some(types.btf()))
+                .map_err(|source| LoadError::Context {
+                    program: spec.name.clone(),
+                    section: spec.section.clone(),
+                    source,
+                }),
+        }
     }
 }
 
@@ -388,6 +447,15 @@ pub(crate) fn map_def(spec: &MapSpec) -> Result<MapDef, LoadError> {
     })
 }
 
+/// "hook/request, hook/reply".
+fn hook_list(known: &[String]) -> String {
+    if known.is_empty() {
+        return "those of Linux".to_owned();
+    }
+    let sections: Vec<_> = known.iter().map(|name| format!("hook/{name}")).collect();
+    sections.join(", ")
+}
+
 /// "ringbuf (27)"; only the number if it has no name.
 fn type_name(map_type: u32) -> String {
     match map_type_name(map_type) {
@@ -414,34 +482,5 @@ fn check_replacement(given: &Map, def: &MapDef) -> Result<(), LoadError> {
             found,
             expected,
         }),
-    }
-}
-
-pub(crate) fn program_type(spec: &ProgramSpec) -> Result<ProgramType, LoadError> {
-    let no_hook = |what: &str| {
-        Err(LoadError::ProgramType {
-            program: spec.name.clone(),
-            section: spec.section.clone(),
-            program_type: what.to_owned(),
-        })
-    };
-    match spec.kind() {
-        SectionKind::Program(kind) => match (kind.program_type, kind.attach_type) {
-            (hitless_object::ProgramType::Xdp, Some(AttachType::Xdp)) => Ok(ProgramType::Xdp),
-            (program_type, Some(attach_type)) => no_hook(&format!("{program_type} ({attach_type})")),
-            (program_type, None) => no_hook(program_type.name()),
-        },
-        SectionKind::MapTrace { event, .. } => match event {
-            MapEvent::Update => Ok(ProgramType::MapTrace(TraceEvent::UpdateElem)),
-            MapEvent::Delete => Ok(ProgramType::MapTrace(TraceEvent::DeleteElem)),
-            MapEvent::Evict => no_hook("map_trace (EVICT_ELEM)"),
-        },
-        SectionKind::Migrate { .. } => no_hook("migrate"),
-        SectionKind::Unknown { reason } => Err(LoadError::Section {
-            program: spec.name.clone(),
-            section: spec.section.clone(),
-            reason,
-        }),
-        _ => no_hook("unknown"),
     }
 }

@@ -84,13 +84,27 @@ impl LoadOptions {
         self.target_btf.as_ref().unwrap_or_else(|| types::target())
     }
 
-    /// The object as it is loaded.
+    /// The types that programs are relocated against in a runtime with these types of its own.
+    pub(crate) fn types_or(&self, own: Arc<core::Target>) -> Arc<core::Target> {
+        self.target_btf.clone().unwrap_or(own)
+    }
+
+    /// The object as it is loaded where there is no runtime.
     pub(crate) fn relocate<'a>(&self, spec: &'a ObjectSpec) -> Result<Cow<'a, ObjectSpec>, RelocateError> {
+        self.relocate_against(spec, self.types())
+    }
+
+    /// The object as it is loaded, relocated against these types.
+    pub(crate) fn relocate_against<'a>(
+        &self,
+        spec: &'a ObjectSpec,
+        types: &core::Target,
+    ) -> Result<Cow<'a, ObjectSpec>, RelocateError> {
         if !spec.needs_relocation() {
             return Ok(Cow::Borrowed(spec));
         }
         let target = Target {
-            btf: Some(self.types()),
+            btf: Some(types),
             kconfig: &|name| self.kconfig.get(name).cloned(),
             symbols: &|name| self.symbols.get(name).copied(),
             kernel_version: KERNEL_VERSION,

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use hitless_isa::{CallTarget, Instruction};
 use hitless_jit::{Code, CompileError, Engine, Image, LowerError, LowerInput, MapAddresses, Trap, Variant, lower};
-use hitless_verifier::{ContextFacts, Verified, tables};
+use hitless_verifier::{ContextFacts, ContextFieldKind, Verified, tables};
 
 use crate::env::{Reach, RunEnv};
 use crate::link::AttachError;
@@ -16,28 +16,9 @@ use crate::map::Map;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::Padded;
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
+use crate::program_type::ProgramType;
 use crate::run::Run;
-use crate::trace::{Event, TraceEvent, TraceState};
-
-/// What kind of program: where it may be attached and which context it gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProgramType {
-    /// `BPF_PROG_TYPE_XDP`.
-    Xdp,
-    /// `BPF_PROG_TYPE_TRACING` with attach type `BPF_TRACE_MAP`.
-    MapTrace(TraceEvent),
-}
-
-impl ProgramType {
-    /// The context that programs of this type get.
-    pub(crate) fn context(&self) -> ContextFacts {
-        match self {
-            ProgramType::Xdp => tables::program_types::xdp(),
-            ProgramType::MapTrace(TraceEvent::UpdateElem) => tables::program_types::map_trace_update(),
-            ProgramType::MapTrace(TraceEvent::DeleteElem) => tables::program_types::map_trace_delete(),
-        }
-    }
-}
+use crate::trace::{Event, TraceState};
 
 /// A loaded program. Any number of threads may run it at once.
 pub struct Program {
@@ -47,6 +28,7 @@ pub struct Program {
     section: String,
     program_type: ProgramType,
     context: ContextFacts,
+    packet_fields: Option<(u32, u32)>,
     verified: Verified,
     maps: Vec<Arc<Map>>,
     engine: Arc<dyn Engine>,
@@ -94,33 +76,31 @@ pub(crate) enum Failure {
     Trap(Trap),
 }
 
+/// What a program is made of.
 pub(crate) struct ProgramParts {
-    pub(crate) id: u32,
-    pub(crate) runtime: u64,
     pub(crate) name: String,
     pub(crate) section: String,
     pub(crate) program_type: ProgramType,
+    pub(crate) context: ContextFacts,
     pub(crate) verified: Verified,
     /// In the order of the verifier's table.
     pub(crate) maps: Vec<Arc<Map>>,
-    pub(crate) engine: Arc<dyn Engine>,
-    pub(crate) slots: usize,
 }
 
 impl Program {
-    pub(crate) fn new(parts: ProgramParts) -> Result<Program, BuildError> {
+    pub(crate) fn new(
+        (id, runtime, slots): (u32, u64, usize),
+        engine: Arc<dyn Engine>,
+        parts: ProgramParts,
+    ) -> Result<Program, BuildError> {
         let ProgramParts {
-            id,
-            runtime,
             name,
             section,
             program_type,
+            context,
             verified,
             maps,
-            engine,
-            slots,
         } = parts;
-        let context = program_type.context();
         let plain = compile(&verified, &context, &maps, engine.as_ref(), Variant::Plain)?;
         let calls_spin_lock = |pc: usize| {
             let helper = Instruction::Call(CallTarget::Helper(tables::helpers::SPIN_LOCK));
@@ -133,6 +113,7 @@ impl Program {
             name: name.into(),
             section,
             program_type,
+            packet_fields: packet_fields(&context),
             context,
             verified,
             maps,
@@ -196,6 +177,11 @@ impl Program {
     #[must_use]
     pub fn is_traced(&self) -> bool {
         self.use_traced.load(Acquire) != 0
+    }
+
+    /// Where the runtime's own form of the context says where the packet (or its metadata) begins and ends.
+    pub(crate) fn packet_fields(&self) -> Option<(u32, u32)> {
+        self.packet_fields
     }
 
     pub(crate) fn runtime(&self) -> u64 {
@@ -266,7 +252,12 @@ impl Program {
     /// # Safety
     /// `context` is a context of the program's type in its host layout, valid and unaliased for the call, as is the memory
     /// that its pointer fields name; `reach` describes that memory.
-    pub(crate) unsafe fn execute<C>(&self, run: &Run<'_>, context: &mut C, reach: Reach<'_>) -> Result<u64, Failure> {
+    pub(crate) unsafe fn execute<C: ?Sized>(
+        &self,
+        run: &Run<'_>,
+        context: &mut C,
+        reach: Reach<'_>,
+    ) -> Result<u64, Failure> {
         let active = &self.active[run.index() as usize].0;
         let depth = active.load(Relaxed);
         if run.is_nested() && (depth > 0 || (self.uses_spin_lock && run.slot().spin_locked.load(Relaxed) > 0)) {
@@ -278,10 +269,13 @@ impl Program {
             Some(traced) if self.is_traced() => (&traced.code, true),
             _ => (&self.plain.code, false),
         };
-        let mut env = RunEnv::new(run, self, reach, traced);
+        let len = size_of_val(context);
+        let context = std::ptr::from_mut(context).cast();
+        // SAFETY: the caller vouches for the context.
+        let mut env = unsafe { RunEnv::new(run, self, context, reach, traced) };
         // SAFETY: the caller vouches for the context; the image was lowered for this program type's layout. What the
         // environment contains is map regions, accessed atomically only, and what the caller describes in `reach`.
-        let result = unsafe { code.run(std::ptr::from_mut(context).cast(), size_of::<C>(), &mut env) };
+        let result = unsafe { code.run(context, len, &mut env) };
         env.finish();
         result.map_err(Failure::Trap)
     }
@@ -383,6 +377,16 @@ pub(crate) const fn map_index(handle: u64) -> Option<usize> {
     } else {
         None
     }
+}
+
+/// The fields of a context that say where the packet begins (with its metadata, if there is some) and ends.
+fn packet_fields(context: &ContextFacts) -> Option<(u32, u32)> {
+    let place = |kind| {
+        let field = context.fields.iter().find(|field| field.kind == kind);
+        field.map(|field| field.host_off)
+    };
+    let start = place(ContextFieldKind::PacketMeta).or_else(|| place(ContextFieldKind::Packet))?;
+    Some((start, place(ContextFieldKind::PacketEnd)?))
 }
 
 fn compile(

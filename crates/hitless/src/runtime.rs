@@ -3,18 +3,23 @@
 //! Changes of what is attached go through the control lock, which no run ever takes. Nobody waits for a grace period while
 //! holding it: what a change replaced is freed after the lock is released and a grace period has passed.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use hitless_btf::core;
 use hitless_jit::interp::Interpreter;
 use hitless_jit::native::Compiler;
+use hitless_verifier::{ContextFacts, ProgramKind};
 
+use crate::context::{self, Context, Describe};
 use crate::hook::{Hook, Snapshot};
 use crate::link::{AttachError, Link};
 use crate::map::{Map, MapCreateError, MapDef, MapSource};
 use crate::primitive::{Mutex, MutexGuard};
-use crate::program::{BuildError, Program, ProgramParts, ProgramType};
+use crate::program::{BuildError, Program, ProgramParts};
+use crate::program_type::ProgramType;
 use crate::run::{Slots, SyncError};
 use crate::sys;
 use crate::trace::{Action, MAX_TRACERS, TraceGraph, TraceState, Tracer};
@@ -76,15 +81,31 @@ impl std::fmt::Debug for Inner {
 }
 
 /// What the control lock guards.
-#[derive(Default)]
 pub(crate) struct Control {
     last_id: u32,
-    hooks: Vec<String>,
+    hooks: Vec<HookEntry>,
+    /// The types that programs are relocated against.
+    types: Arc<core::Target>,
     pub(crate) links: BTreeMap<u32, Attachment>,
     programs: Vec<Weak<Program>>,
     graph: TraceGraph,
     /// Whether an upgrade is in progress: there is one at a time.
     pub(crate) upgrading: bool,
+}
+
+/// A hook that was asked for.
+struct HookEntry {
+    section: &'static str,
+    name: Arc<str>,
+    context: TypeId,
+    /// What programs are given, if the host defines it.
+    host: Option<Host>,
+}
+
+/// A context of the host's own.
+struct Host {
+    describe: Describe,
+    facts: ContextFacts,
 }
 
 /// What a link attaches.
@@ -120,16 +141,17 @@ impl Runtime {
             inner: Arc::new(Inner {
                 slots: Arc::new(Slots::new(id, count, Box::default())),
                 engine: options.engine.make(),
-                control: Mutex::new(Control::default()),
+                control: Mutex::new(Control::new()),
             }),
         }
     }
 
     /// The types that the runtime hands to programs, which these are relocated against unless
-    /// [`LoadOptions`](crate::LoadOptions) name others: contexts, helpers and map types that it has, in the kernel's words.
+    /// [`LoadOptions`](crate::LoadOptions) name others: contexts, helpers and map types that it has, in the kernel's words, and
+    /// the contexts of the host's own hooks.
     #[must_use]
-    pub fn btf(&self) -> &Arc<hitless_btf::core::Target> {
-        types::target()
+    pub fn btf(&self) -> Arc<core::Target> {
+        Arc::clone(&self.inner.control().types)
     }
 
     /// The runtime's number, unique in the process.
@@ -141,27 +163,53 @@ impl Runtime {
         &self.inner
     }
 
-    /// The hook with this name, made when it is first asked for. Runs XDP programs.
+    /// The hook with this context and name, made when it is first asked for.
+    ///
+    /// Hooks with contexts of Linux have a name of their own for each sort of context. Hooks of the host's own share the names
+    /// behind `hook/`, which programs are loaded for: such a hook has to be asked for before they are.
+    ///
+    /// # Panics
+    /// If there is a hook of the host's own with this name, but another context; or if what the context
+    /// [describes](Context::describe) cannot be given to programs: it is not a struct, has more than one
+    /// [`Bytes`](crate::context::Bytes), a pointer, or a `bool` that is writable.
     #[must_use]
-    pub fn hook(&self, name: &str) -> Hook {
+    pub fn hook<C: Context>(&self, name: &str) -> Hook<C> {
         let mut control = self.inner.control();
-        let index = control.hooks.iter().position(|known| known == name).unwrap_or_else(|| {
-            control.hooks.push(name.to_owned());
-            control.hooks.len() - 1
-        });
-        Hook::new(Arc::clone(&self.inner.slots), index, name)
+        let known = control
+            .hooks
+            .iter()
+            .position(|hook| hook.section == C::SECTION && *hook.name == *name);
+        let index = known.unwrap_or_else(|| control.add_hook::<C>(name));
+        let hook = &control.hooks[index];
+        assert!(hook.context == TypeId::of::<C>(), "hook {name} has another context");
+        Hook::new(Arc::clone(&self.inner.slots), index, Arc::clone(&hook.name))
     }
 
-    /// Attaches an XDP program to a hook, behind those already there.
+    /// What programs for a hook of the host's own are given; the names of those that there are, if it is none of them.
+    pub(crate) fn host_context(&self, name: &str) -> Result<ContextFacts, Vec<String>> {
+        let control = self.inner.control();
+        let hosts = control
+            .hooks
+            .iter()
+            .filter_map(|hook| Some((&hook.name, hook.host.as_ref()?)));
+        match hosts.clone().find(|(known, _)| ***known == *name) {
+            Some((_, host)) => Ok(host.facts.clone()),
+            None => Err(hosts.map(|(known, _)| known.to_string()).collect()),
+        }
+    }
+
+    /// Attaches a program to a hook, behind those already there.
     ///
     /// # Errors
-    /// [`AttachError::WrongType`] for other programs; [`AttachError::OtherRuntime`]; [`AttachError::Migrated`] if an upgrade has
-    /// replaced a map that the program writes; [`AttachError::Sync`] from inside a run.
-    pub fn attach(&self, hook: &Hook, program: &Arc<Program>) -> Result<Link, AttachError> {
-        if *program.program_type() != ProgramType::Xdp {
+    /// [`AttachError::WrongType`] for programs that are not for such a hook; [`AttachError::OtherRuntime`];
+    /// [`AttachError::Migrated`] if an upgrade has replaced a map that the program writes; [`AttachError::Sync`] from inside a
+    /// run.
+    pub fn attach<C: Context>(&self, hook: &Hook<C>, program: &Arc<Program>) -> Result<Link, AttachError> {
+        if !takes::<C>(hook.name(), program.program_type()) {
             return Err(AttachError::WrongType {
                 program: program.name().to_owned(),
-                expected: "XDP",
+                found: program.program_type().to_string(),
+                expected: format!("{}/{}", C::SECTION, hook.name()),
             });
         }
         if hook.runtime() != self.id() || program.runtime() != self.id() {
@@ -194,7 +242,8 @@ impl Runtime {
         let ProgramType::MapTrace(event) = *program.program_type() else {
             return Err(AttachError::WrongType {
                 program: program.name().to_owned(),
-                expected: "map tracing",
+                found: program.program_type().to_string(),
+                expected: "map_trace".to_owned(),
             });
         };
         if map.runtime() != self.id() || program.runtime() != self.id() {
@@ -259,26 +308,9 @@ impl Inner {
 
     /// Makes a program of what the verifier accepted. Its variant is chosen under the control lock, so that an attach that
     /// is under way at the time either finds it or is found by it.
-    pub(crate) fn create_program(
-        &self,
-        name: &str,
-        section: &str,
-        program_type: ProgramType,
-        verified: hitless_verifier::Verified,
-        maps: Vec<Arc<Map>>,
-    ) -> Result<Arc<Program>, BuildError> {
-        let id = self.control().next_id();
-        let program = Arc::new(Program::new(ProgramParts {
-            id,
-            name: name.to_owned(),
-            section: section.to_owned(),
-            program_type,
-            verified,
-            maps,
-            engine: Arc::clone(&self.engine),
-            runtime: self.slots.runtime(),
-            slots: self.slots.count(),
-        })?);
+    pub(crate) fn create_program(&self, parts: ProgramParts) -> Result<Arc<Program>, BuildError> {
+        let place = (self.control().next_id(), self.slots.runtime(), self.slots.count());
+        let program = Arc::new(Program::new(place, Arc::clone(&self.engine), parts)?);
         let mut control = self.control();
         program.choose_variant()?;
         control.programs.retain(|known| known.strong_count() > 0);
@@ -420,7 +452,43 @@ impl Drop for Inner {
     }
 }
 
+/// Whether a hook with this context and name takes programs of such a type.
+fn takes<C: Context>(name: &str, program_type: &ProgramType) -> bool {
+    C::KINDS.contains(&program_type.kind()) && program_type.target().is_none_or(|target| target == name)
+}
+
 impl Control {
+    fn new() -> Control {
+        Control {
+            last_id: 0,
+            hooks: Vec::new(),
+            types: Arc::clone(types::target()),
+            links: BTreeMap::new(),
+            programs: Vec::new(),
+            graph: TraceGraph::default(),
+            upgrading: false,
+        }
+    }
+
+    fn add_hook<C: Context>(&mut self, name: &str) -> usize {
+        let is_host = C::KINDS.contains(&ProgramKind::Hook);
+        let host = is_host.then(|| Host {
+            describe: C::describe,
+            facts: context::facts(C::describe, C::WRITABLE),
+        });
+        self.hooks.push(HookEntry {
+            section: C::SECTION,
+            name: name.into(),
+            context: TypeId::of::<C>(),
+            host,
+        });
+        if is_host {
+            let hosts = self.hooks.iter().filter_map(|hook| hook.host.as_ref());
+            self.types = types::with(hosts.map(|host| host.describe));
+        }
+        self.hooks.len() - 1
+    }
+
     pub(crate) fn next_id(&mut self) -> u32 {
         self.last_id += 1;
         self.last_id
@@ -443,7 +511,7 @@ impl Control {
     }
 
     pub(crate) fn hook_name(&self, hook: usize) -> &str {
-        &self.hooks[hook]
+        &self.hooks[hook].name
     }
 
     /// Counts an attachment out; programs that write no traced map any more go back to their plain variant.

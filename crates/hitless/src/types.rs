@@ -9,10 +9,9 @@ use std::sync::{Arc, OnceLock};
 use hitless_btf::{Btf, Builder, IntEncoding, TypeId, core};
 use hitless_verifier::{ContextFacts, ContextFieldKind, tables};
 
+use crate::context::{Describe, XdpAction};
 use crate::env::HELPERS;
-use crate::hook::XdpAction;
 use crate::map::{KINDS, kind_name};
-use crate::program::ProgramType;
 use crate::trace::TraceEvent;
 
 /// The runtime's types, with their index.
@@ -21,10 +20,23 @@ pub(crate) fn target() -> &'static Arc<core::Target> {
     TARGET.get_or_init(|| Arc::new(core::Target::new(Arc::new(btf()))))
 }
 
+/// The runtime's types, and the contexts of its host.
+///
+/// # Panics
+/// If a context describes types that cannot be.
+pub(crate) fn with(hosts: impl IntoIterator<Item = Describe>) -> Arc<core::Target> {
+    let mut types = Builder::with(target().btf());
+    for describe in hosts {
+        describe(&mut types);
+    }
+    let btf = types.finish().expect("contexts describe types that can be");
+    Arc::new(core::Target::new(Arc::new(btf)))
+}
+
 fn btf() -> Btf {
     let mut types = Builder::new();
     integers(&mut types);
-    context(&mut types, &ProgramType::Xdp.context());
+    context(&mut types, &tables::program_types::xdp());
     types.enumeration(
         "xdp_action",
         XdpAction::ALL.map(|action| (action.name(), action as i64)),
@@ -46,7 +58,7 @@ fn btf() -> Btf {
         }),
     );
     for event in [TraceEvent::UpdateElem, TraceEvent::DeleteElem] {
-        let facts = ProgramType::MapTrace(event).context();
+        let facts = event.context();
         context(&mut types, &facts);
         hook(&mut types, &format!("bpf_map_trace__{}", event.name()), &facts);
     }

@@ -4,14 +4,14 @@
 mod common;
 
 use common::committed;
-use hitless::{LoadError, Packet, Runtime, XdpAction};
+use hitless::{LoadError, Packet, Runtime, Xdp, XdpAction};
 
 #[test]
 fn programs_that_call_them_run() {
     let runtime = Runtime::default();
     let object = runtime.load(&committed("functions")).unwrap();
     for program in ["stack_memory", "context", "forever"] {
-        let hook = runtime.hook("xdp");
+        let hook = runtime.hook::<Xdp>("xdp");
         let link = runtime.attach(&hook, object.program(program).unwrap()).unwrap();
         let action = hook.run(&mut Packet::new(&mut [0; 60])).unwrap();
         link.detach().unwrap();

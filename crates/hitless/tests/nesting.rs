@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use common::{Command, HASH, committed, entries, object, send};
 use hitless::upgrade::{Options, Progress, Upgrade, UpgradeError};
-use hitless::{Collection, Hook, Link, LoadOptions, Map, Packet, RunError, Runtime, SyncError, UpdateFlags, XdpAction};
+use hitless::{
+    Collection, Hook, Link, LoadOptions, Map, Packet, RunError, Runtime, SyncError, UpdateFlags, Xdp, XdpAction,
+};
 use hitless_object::ObjectSpec;
 
 /// The tests share one signal and its counters.
@@ -67,7 +69,7 @@ fn twice() -> ObjectSpec {
 fn start(spec: &ObjectSpec) -> (Runtime, Collection, Hook, Hook, [Link; 2]) {
     let runtime = Runtime::default();
     let object = runtime.load(spec).unwrap();
-    let (outer, inner) = (runtime.hook("outer"), runtime.hook("inner"));
+    let (outer, inner) = (runtime.hook::<Xdp>("outer"), runtime.hook::<Xdp>("inner"));
     let links = [
         runtime.attach(&outer, object.program("commands").unwrap()).unwrap(),
         runtime.attach(&inner, object.program("nested").unwrap()).unwrap(),
@@ -239,7 +241,7 @@ fn changes_in_signal_handlers_are_traced_or_refused() {
     let shared = object.maps().iter().filter(|map| map.name() != ".rodata");
     let options = shared.fold(LoadOptions::new(), |options, map| options.replace_map(map.name(), map));
     let again = runtime.load_with(&spec, &options).unwrap();
-    let (outer, inner) = (runtime.hook("outer"), runtime.hook("inner"));
+    let (outer, inner) = (runtime.hook::<Xdp>("outer"), runtime.hook::<Xdp>("inner"));
     let tracers = [
         object.program("on_update").unwrap(),
         object.program("on_delete").unwrap(),
@@ -310,7 +312,7 @@ fn changes_in_signal_handlers_do_not_wait_for_interrupted_spin_locks() {
     let spec = committed("flows_lock_v2");
     let runtime = Runtime::default();
     let mut object = runtime.load(&spec).unwrap();
-    let hook = runtime.hook("xdp");
+    let hook = runtime.hook::<Xdp>("xdp");
     let _link = runtime.attach(&hook, object.program("count_flows").unwrap()).unwrap();
     let current = |object: &Collection| {
         let map: &'static Arc<Map> = Box::leak(Box::new(Arc::clone(object.map("flows").unwrap())));
@@ -458,7 +460,7 @@ fn a_program_is_not_reentered_on_its_own_slot() {
     install();
     let spec = twice();
     let (runtime, object, outer, _, _links) = start(&spec);
-    let same = runtime.hook("same");
+    let same = runtime.hook::<Xdp>("same");
     let _link = runtime.attach(&same, object.program("commands").unwrap()).unwrap();
     static MISSED: AtomicU64 = AtomicU64::new(0);
     fn reenter() {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use common::committed;
 use hitless::upgrade::{Options, Upgrade, UpgradeError};
-use hitless::{Collection, LoadError, LoadOptions, Packet, Runtime, VerifyError, VerifyOptions, XdpAction, verify};
+use hitless::{
+    Collection, LoadError, LoadOptions, Packet, Runtime, VerifyError, VerifyOptions, Xdp, XdpAction, verify,
+};
 use hitless_btf::{Btf, Composite, Int, IntEncoding, Kind, Member, Type, TypeId, core};
 use hitless_object::ObjectSpec;
 
@@ -38,7 +40,7 @@ fn frame(offset: u32, bytes: u32) -> Arc<core::Target> {
 }
 
 fn run(runtime: &Runtime, object: &Collection, program: &str, packet: &mut [u8]) -> XdpAction {
-    let hook = runtime.hook("xdp");
+    let hook = runtime.hook::<Xdp>("xdp");
     let link = runtime.attach(&hook, object.program(program).unwrap()).unwrap();
     let action = hook.run(&mut Packet::new(packet)).unwrap();
     link.detach().unwrap();
@@ -156,7 +158,7 @@ fn an_upgrade_loads_the_new_object_as_it_is_told_to() {
     let spec = committed("relocated");
     let options = LoadOptions::new().target_btf(frame(8, 4));
     let object = runtime.load_with(&spec, &options).unwrap();
-    let hook = runtime.hook("xdp");
+    let hook = runtime.hook::<Xdp>("xdp");
     let _link = runtime.attach(&hook, object.program("obey").unwrap()).unwrap();
     let obeyed = || {
         let mut packet = [0; 64];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use common::{Command, HASH, Host, committed, entries, object, send, value};
-use hitless::{AttachError, Collection, Hook, LoadError, LoadOptions, Packet, Runtime, UpdateFlags, XdpAction};
+use hitless::{AttachError, Collection, Hook, LoadError, LoadOptions, Packet, Runtime, UpdateFlags, Xdp, XdpAction};
 use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 
 fn program(name: &str, section: &str, text: &str) -> ProgramSpec {
@@ -62,7 +62,7 @@ struct Mirrored {
 fn mirrored() -> Mirrored {
     let runtime = Runtime::default();
     let object = runtime.load(&committed("trace_mirror")).expect("the object loads");
-    let hook = runtime.hook("xdp");
+    let hook = runtime.hook::<Xdp>("xdp");
     let source = object.map("source").unwrap();
     let links = vec![
         runtime.trace_map(source, object.program("on_update").unwrap()).unwrap(),
@@ -282,7 +282,7 @@ fn tracing_takes_nothing_of_the_stack() {
     let object = runtime
         .load(&with(maps(), programs(-512)))
         .expect("512 bytes are accepted");
-    let hook = runtime.hook("xdp");
+    let hook = runtime.hook::<Xdp>("xdp");
     let _links = (
         runtime.trace_map(&object.maps()[0], &object.programs()[1]).unwrap(),
         runtime.attach(&hook, &object.programs()[0]).unwrap(),
@@ -350,7 +350,7 @@ fn a_run_may_write_more_elements_than_its_list_holds() {
     for key in 0..200u32 {
         source.update(&key.to_ne_bytes(), &[0; 8], UpdateFlags::ANY).unwrap();
     }
-    let hook = runtime.hook("xdp");
+    let hook = runtime.hook::<Xdp>("xdp");
     let _links = (
         runtime.trace_map(source, &object.programs()[1]).unwrap(),
         runtime.attach(&hook, &object.programs()[0]).unwrap(),
@@ -432,7 +432,7 @@ fn a_full_list_takes_elements_of_another_map() {
     for counter in [count_many, count_few] {
         counter.update(&0u32.to_ne_bytes(), &[0; 8], UpdateFlags::ANY).unwrap();
     }
-    let hook = runtime.hook("xdp");
+    let hook = runtime.hook::<Xdp>("xdp");
     let _links = (
         runtime.trace_map(many, &object.programs()[1]).unwrap(),
         runtime.trace_map(few, &object.programs()[2]).unwrap(),
@@ -452,8 +452,8 @@ fn what_belongs_to_another_runtime_is_refused() {
     );
     let (writer, tracer) = (mine.program("writer").unwrap(), mine.program("on_update").unwrap());
     let foreign = |error: AttachError| assert!(matches!(error, AttachError::OtherRuntime { .. }), "{error}");
-    foreign(one.attach(&other.hook("xdp"), writer).unwrap_err());
-    foreign(other.attach(&other.hook("xdp"), writer).unwrap_err());
+    foreign(one.attach(&other.hook::<Xdp>("xdp"), writer).unwrap_err());
+    foreign(other.attach(&other.hook::<Xdp>("xdp"), writer).unwrap_err());
     foreign(one.trace_map(theirs.map("source").unwrap(), tracer).unwrap_err());
     let options = LoadOptions::new().replace_map("source", theirs.map("source").unwrap());
     assert!(matches!(
@@ -461,7 +461,7 @@ fn what_belongs_to_another_runtime_is_refused() {
         Err(LoadError::OtherRuntime { .. })
     ));
     drop(
-        one.attach(&one.hook("xdp"), writer)
+        one.attach(&one.hook::<Xdp>("xdp"), writer)
             .expect("what belongs together attaches"),
     );
 }

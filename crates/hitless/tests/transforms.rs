@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{ARRAY, HASH, committed, object};
 use hitless::upgrade::{MapAction, Options, Poison, Progress, Refusal, Report, Upgrade, UpgradeError};
-use hitless::{Collection, LoadOptions, Map, Runtime, UpdateFlags};
+use hitless::{Collection, LoadOptions, Map, Runtime, UpdateFlags, Xdp};
 use hitless_btf::{Btf, Composite, DeclTag, Int, IntEncoding, Member, Type, TypeId};
 use hitless_object::ObjectSpec;
 
@@ -99,7 +99,7 @@ impl Running {
         let runtime = Runtime::default();
         let object = runtime.load(spec).expect("the object loads");
         let link = runtime
-            .attach(&runtime.hook("xdp"), &object.programs()[0])
+            .attach(&runtime.hook::<Xdp>("xdp"), &object.programs()[0])
             .expect("it attaches");
         Running {
             runtime,
@@ -409,7 +409,7 @@ fn writers_that_come_during_the_copy_are_refused_at_the_cutover() {
         .unwrap();
     let error = running
         .runtime
-        .attach(&running.runtime.hook("xdp"), &late.programs()[0])
+        .attach(&running.runtime.hook::<Xdp>("xdp"), &late.programs()[0])
         .unwrap_err();
     assert_eq!(error.errno(), 116, "{error}");
 }
@@ -421,7 +421,7 @@ fn a_tracer_of_a_moving_map_is_refused_by_name() {
     let runtime = Runtime::default();
     let old = runtime.load(&spec).unwrap();
     let _link = runtime
-        .attach(&runtime.hook("xdp"), old.program("writer").unwrap())
+        .attach(&runtime.hook::<Xdp>("xdp"), old.program("writer").unwrap())
         .unwrap();
     let tracer = runtime
         .trace_map(old.map("source").unwrap(), old.program("on_update").unwrap())

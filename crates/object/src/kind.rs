@@ -32,6 +32,11 @@ pub enum SectionKind<'a> {
         /// The map's name.
         map: &'a str,
     },
+    /// `hook/<name>`: a hook whose context the host defines.
+    Hook {
+        /// The hook's name.
+        name: &'a str,
+    },
     /// The name does not say what its programs are.
     Unknown {
         /// Why, and what to write instead, to follow the section's name.
@@ -93,6 +98,8 @@ impl<'a> SectionKind<'a> {
             },
             "migrate" if rest.is_empty() => SectionKind::unknown("names no map, expected migrate/<map>"),
             "migrate" => SectionKind::Migrate { map: rest },
+            "hook" if rest.is_empty() => SectionKind::unknown("names no hook, expected hook/<name>"),
+            "hook" => SectionKind::Hook { name: rest },
             _ => ProgramKind::of(name).map_or_else(|| SectionKind::unknown(why_unknown(name)), SectionKind::Program),
         }
     }
@@ -105,6 +112,7 @@ impl<'a> SectionKind<'a> {
             SectionKind::Program(kind) => kind.program_type.name(),
             SectionKind::MapTrace { .. } => "map_trace",
             SectionKind::Migrate { .. } => "migrate",
+            SectionKind::Hook { .. } => "hook",
             SectionKind::Unknown { .. } => "unknown",
         }
     }
@@ -148,7 +156,7 @@ fn why_unknown(name: &str) -> &'static str {
             "is iproute2's notation for an element of a prog array: use SEC(\"tc\"), and give the map initial values"
         }
         _ if name == "prog" => "is iproute2's name for programs of any type: use SEC(\"xdp\") or SEC(\"tc\")",
-        _ => "names no program type, expected one of libbpf's section names, map_trace/... or migrate/...",
+        _ => "names no program type, expected one of libbpf's section names, hook/..., map_trace/... or migrate/...",
     }
 }
 
@@ -291,6 +299,8 @@ mod tests {
         }
         assert!(reason("map_trace/flows/LOOKUP").starts_with("names no event of maps"));
         assert!(reason("migrate/").starts_with("names no map,"));
+        assert_eq!(SectionKind::of("hook/request"), SectionKind::Hook { name: "request" });
+        assert!(reason("hook").starts_with("names no hook,") && reason("hook/").starts_with("names no hook,"));
     }
 
     #[test]

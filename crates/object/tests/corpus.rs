@@ -149,6 +149,7 @@ fn describe_program(program: &ProgramSpec, before: &ProgramSpec) -> String {
         }
         SectionKind::MapTrace { map, event } => format!("map_trace of {map} {event}"),
         SectionKind::Migrate { map } => format!("migration of {map}"),
+        SectionKind::Hook { name } => format!("at hook {name} of the host"),
         SectionKind::Unknown { .. } | _ => "of unknown kind".into(),
     };
     let autoload = if program.autoload { "" } else { ", not loaded by itself" };

@@ -234,6 +234,7 @@ fn hook(spec: &ObjectSpec, index: usize, kind: SectionKind<'_>) -> Option<String
         }),
         SectionKind::MapTrace { map, event } => Some(format!("map_trace/{map}/{event}")),
         SectionKind::Migrate { map } => Some(format!("migrate/{map}")),
+        SectionKind::Hook { name } => Some(format!("hook/{name}")),
         _ => None,
     }
 }

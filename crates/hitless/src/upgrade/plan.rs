@@ -12,9 +12,10 @@ use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 use hitless_verifier::MapKind;
 
 use super::refusal::{PlanError, Refusal};
-use crate::load::{Collection, map_def, program_type};
+use crate::load::{Collection, map_def};
 use crate::map::{Map, MapDef, kind_name};
 use crate::program::Program;
+use crate::program_type::ProgramType;
 use crate::region::round_up_8;
 use crate::runtime::{Attachment, Control, Runtime};
 
@@ -473,7 +474,7 @@ fn plan_programs(control: &Control, old: &Collection, new: &ObjectSpec) -> Vec<P
         });
         let hooks: Vec<String> = attached.map(|hook| control.hook_name(hook).to_owned()).collect();
         let is_kin =
-            |spec: &&ProgramSpec| spec.autoload && program_type(spec).is_ok_and(|kind| kind == *program.program_type());
+            |spec: &&ProgramSpec| spec.autoload && ProgramType::of(spec).is_ok_and(|ty| ty == *program.program_type());
         let mut kin = new.programs.iter().filter(is_kin);
         let successor = match new.program(program.name()) {
             Some(_) => kin.find(|spec| spec.name == program.name()),

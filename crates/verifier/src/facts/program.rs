@@ -99,6 +99,8 @@ pub enum ProgramKind {
     Iter,
     /// Map tracing (`BPF_TRACE_MAP`).
     MapTrace,
+    /// Hooks whose context the host defines.
+    Hook,
     /// Functions of a struct.
     StructOps,
     /// Security hooks.

@@ -7,9 +7,9 @@ use crate::facts::ProgramKind::{
     Action, CgroupBind4, CgroupBind6, CgroupConnect4, CgroupConnect6, CgroupConnectUnix, CgroupDevice,
     CgroupGetsockopt, CgroupName4, CgroupName6, CgroupNameUnix, CgroupPostBind4, CgroupPostBind6, CgroupSendmsg4,
     CgroupSendmsg6, CgroupSendmsgUnix, CgroupSetsockopt, CgroupSkbEgress, CgroupSkbIngress, CgroupSock, CgroupSysctl,
-    Ext, Fentry, Fexit, FlowDissector, FmodRet, Iter, Kprobe, KprobeSession, LircMode2, Lsm, LsmCgroup, LwtIn, LwtOut,
-    LwtSeg6Local, LwtXmit, MapTrace, Netfilter, PerfEvent, RawTracepoint, RawTracepointWritable, SkLookup, SkMsg,
-    SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, TpBtf, Tracepoint, Xdp, XdpDevmap,
+    Ext, Fentry, Fexit, FlowDissector, FmodRet, Hook, Iter, Kprobe, KprobeSession, LircMode2, Lsm, LsmCgroup, LwtIn,
+    LwtOut, LwtSeg6Local, LwtXmit, MapTrace, Netfilter, PerfEvent, RawTracepoint, RawTracepointWritable, SkLookup,
+    SkMsg, SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, TpBtf, Tracepoint, Xdp, XdpDevmap,
 };
 use crate::facts::ProgramSet;
 
@@ -39,7 +39,7 @@ pub(super) const KPROBE: ProgramSet = only(&[Kprobe, KprobeSession]);
 pub(super) const EVENT: ProgramSet = only(&[Tracepoint, RawTracepoint, RawTracepointWritable]);
 pub(super) const TRAMPOLINE: ProgramSet = only(&[Fentry, Fexit, FmodRet]);
 pub(super) const LSMS: ProgramSet = only(&[Lsm, LsmCgroup]);
-pub(super) const TRACE: ProgramSet = only(&[Fentry, Fexit, FmodRet, TpBtf, Iter, MapTrace, Lsm, LsmCgroup]);
+pub(super) const TRACE: ProgramSet = only(&[Fentry, Fexit, FmodRet, TpBtf, Iter, MapTrace, Hook, Lsm, LsmCgroup]);
 pub(super) const TRACING: ProgramSet = KPROBE.and(EVENT).and(TRACE).with(&[PerfEvent]);
 
 pub(super) const PERF_OUTPUT: ProgramSet =
@@ -110,6 +110,7 @@ pub(super) const COARSE_CLOCK: ProgramSet = SOCK_ADDR
         FlowDissector,
         CgroupSysctl,
         MapTrace,
+        Hook,
         StructOps,
         SkLookup,
     ]);
@@ -117,7 +118,7 @@ pub(super) const ATTACH_COOKIES: ProgramSet = EVENT
     .and(TRAMPOLINE)
     .and(KPROBE)
     .and(LSMS)
-    .with(&[PerfEvent, TpBtf, MapTrace]);
+    .with(&[PerfEvent, TpBtf, MapTrace, Hook]);
 pub(super) const RETURN_VALUES: ProgramSet = CGROUP_SOCK.and(SOCKOPT).and(CONNECT).with(&[
     CgroupDevice,
     CgroupBind4,

@@ -75,6 +75,15 @@ const fn bytes(name: &'static str, off: u32, size: u32) -> Field {
     number(name, off, size).loads(Widths::of(15))
 }
 
+/// Those of structs that programs of several kinds see, each other fields of it.
+pub(super) const SHARED: [&[Layout]; 5] = [
+    &[SOCKET_FILTER, TC, CGROUP_SKB],
+    &[XDP, XDP_DEVMAP],
+    &[SOCK, SOCK_POST_BIND4, SOCK_POST_BIND6],
+    &[SOCK_ADDR4, SOCK_ADDR6, SOCK_ADDR_UNIX, SENDMSG4, SENDMSG6],
+    &[GETSOCKOPT, SETSOCKOPT],
+];
+
 /// `struct __sk_buff` for socket filters.
 pub(super) const SOCKET_FILTER: Layout = Layout {
     name: "__sk_buff",

@@ -4,10 +4,15 @@
 //! aligned to the widest access that is allowed to it, all in the order in which programs see them:
 //!
 //! ```text
-//! xdp_md            offset  0     8         16         24               28
-//!                           data  data_end  data_meta  ingress_ifindex  rx_queue_index
+//! xdp_md       offset  0     8         16         24               28              32
+//!                      data  data_end  data_meta  ingress_ifindex  rx_queue_index  egress_ifindex
 //! ```
+//!
+//! A struct that programs of several kinds see, each other fields of it, is one struct there: it has the fields of all.
 
+use std::collections::BTreeMap;
+
+use super::contexts;
 use crate::facts::{ContextFacts, ContextField, ContextFieldKind, Widths};
 
 /// A context struct.
@@ -57,25 +62,38 @@ impl Layout {
             returns_nothing: false,
             writable: Vec::new(),
         };
-        place(&mut facts.fields);
+        let places = self.places();
+        for field in &mut facts.fields {
+            field.host_off = places[field.name.as_str()];
+        }
         facts
     }
-}
 
-/// Decides where the runtime keeps each field.
-pub(super) fn place(fields: &mut [ContextField]) {
-    let mut off = 0;
-    for pointers in [true, false] {
-        for field in fields.iter_mut().filter(|field| field.kind.is_number() != pointers) {
-            let (align, misaligned) = if pointers {
-                (8, 0)
-            } else {
-                let align = field.loads.widest();
-                (align, field.off % align)
-            };
-            // Accesses inside the field stay as aligned as programs see them.
-            field.host_off = u32::next_multiple_of(off, align) + misaligned;
-            off = field.host_off + field.host_len();
+    /// Where the runtime keeps each field of the struct, whichever programs see it.
+    fn places(&self) -> BTreeMap<&'static str, u32> {
+        // By offset, and with the widest access that any program is allowed.
+        let mut fields: BTreeMap<u32, (&Field, u32)> = BTreeMap::new();
+        let shared = contexts::SHARED.iter().filter(|layouts| layouts[0].name == self.name);
+        for field in shared
+            .flat_map(|layouts| *layouts)
+            .chain([self])
+            .flat_map(|layout| layout.fields)
+        {
+            let (_, align) = fields.entry(field.off).or_insert((field, 1));
+            *align = field.loads.widest().max(*align);
         }
+        let mut off = 0;
+        let mut places = BTreeMap::new();
+        for pointers in [true, false] {
+            for (field, align) in fields.values().filter(|(field, _)| field.kind.is_number() != pointers) {
+                let (align, len) = if pointers { (8, 8) } else { (*align, field.size) };
+                // Accesses inside the field stay as aligned as programs see them.
+                let misaligned = if pointers { 0 } else { field.off % align };
+                let host_off = u32::next_multiple_of(off, align) + misaligned;
+                places.insert(field.name, host_off);
+                off = host_off + len;
+            }
+        }
+        places
     }
 }

@@ -15,9 +15,9 @@ use ProgramKind::{
     Action, CgroupBind4, CgroupBind6, CgroupConnect4, CgroupConnect6, CgroupConnectUnix, CgroupDevice,
     CgroupGetsockopt, CgroupName4, CgroupName6, CgroupNameUnix, CgroupPostBind4, CgroupPostBind6, CgroupSendmsg4,
     CgroupSendmsg6, CgroupSendmsgUnix, CgroupSetsockopt, CgroupSkbEgress, CgroupSkbIngress, CgroupSock, CgroupSysctl,
-    Ext, Fentry, Fexit, FlowDissector, FmodRet, Iter, Kprobe, KprobeSession, LircMode2, Lsm, LsmCgroup, LwtIn, LwtOut,
-    LwtSeg6Local, LwtXmit, MapTrace, Netfilter, PerfEvent, RawTracepoint, RawTracepointWritable, SkLookup, SkMsg,
-    SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, TpBtf, Tracepoint, Xdp, XdpDevmap,
+    Ext, Fentry, Fexit, FlowDissector, FmodRet, Hook, Iter, Kprobe, KprobeSession, LircMode2, Lsm, LsmCgroup, LwtIn,
+    LwtOut, LwtSeg6Local, LwtXmit, MapTrace, Netfilter, PerfEvent, RawTracepoint, RawTracepointWritable, SkLookup,
+    SkMsg, SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, TpBtf, Tracepoint, Xdp, XdpDevmap,
 };
 use layout::Layout;
 
@@ -75,8 +75,9 @@ const SOCKETS: Source = Source::Excluded("it works on sockets of the kernel");
 const CGROUPS: Source = Source::Excluded("it is attached to control groups, and works on objects of the kernel");
 const INFRARED: Source = Source::Excluded("infrared receivers belong to the kernel");
 
-/// The number of map tracing among attach types: not one of Linux, and out of its way.
+/// The numbers of map tracing and of hooks of the host among attach types: none of Linux's, and out of their way.
 const TRACE_MAP: u32 = 0x8000_0000;
+const HOST_HOOK: u32 = 0x8000_0001;
 
 const ANY: Option<(i32, i32)> = None;
 const ZERO: Option<(i32, i32)> = Some((0, 0));
@@ -109,7 +110,7 @@ const fn fixed(layout: &'static Layout) -> Source {
 }
 
 #[rustfmt::skip]
-const TABLE: [ProgramType; 54] = [
+const TABLE: [ProgramType; 55] = [
     row(SocketFilter, "socket", 1, &[0], ANY, fixed(&contexts::SOCKET_FILTER)),
     row(Kprobe, "kprobe", 2, &[0, 42, 48], ANY, fixed(&contexts::KPROBE)),
     row(KprobeSession, "kprobe.session", 2, &[56, 57], BOOL, fixed(&contexts::KPROBE)),
@@ -157,6 +158,7 @@ const TABLE: [ProgramType; 54] = [
     row(TpBtf, "tp_btf", 26, &[23], ANY, Source::Typed),
     row(Iter, "iter", 26, &[28], BOOL, Source::Typed),
     row(MapTrace, "map_trace", 26, &[TRACE_MAP], ZERO, Source::Typed),
+    row(Hook, "hook", 26, &[HOST_HOOK], ANY, Source::Typed),
     row(StructOps, "struct_ops", 27, &[], ANY, Source::Typed),
     row(Lsm, "lsm", 29, &[27], ERRNO, Source::Typed),
     row(LsmCgroup, "lsm_cgroup", 29, &[43], BOOL, CGROUPS),
@@ -209,6 +211,7 @@ pub fn by_number(program_type: u32, attach_type: u32) -> Option<&'static Program
 pub fn attach_type_name(attach_type: u32) -> Option<&'static str> {
     match attach_type {
         TRACE_MAP => Some("trace_map"),
+        HOST_HOOK => Some("host_hook"),
         number => ATTACH_TYPES.get(number as usize).copied(),
     }
 }
@@ -340,6 +343,21 @@ mod tests {
                 "{}",
                 context.name
             );
+        }
+    }
+
+    #[test]
+    fn what_is_one_struct_has_one_place_for_each_field() {
+        for layouts in contexts::SHARED {
+            let contexts: Vec<_> = layouts.iter().map(|layout| layout.facts(ANY)).collect();
+            let fields: Vec<_> = contexts.iter().flat_map(|context| &context.fields).collect();
+            for field in &fields {
+                for same in fields.iter().filter(|other| other.off == field.off) {
+                    assert_eq!((&field.name, field.host_off), (&same.name, same.host_off));
+                    assert_eq!((field.size, field.kind), (same.size, same.kind), "{}", field.name);
+                }
+            }
+            assert!(layouts.iter().all(|layout| layout.name == layouts[0].name));
         }
     }
 

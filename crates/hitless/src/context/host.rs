@@ -1,0 +1,256 @@
+//! Contexts that a host defines: a Rust struct as programs see it.
+//!
+//! The struct is described as BTF ([`BtfType`]), for programs to be relocated against and for a C header; of the same
+//! description come the facts that the verifier works by. Padding belongs to no member, so programs cannot read it: it may
+//! be memory that was never written.
+
+use std::marker::PhantomData;
+
+use hitless_btf::{Btf, Builder, Type, TypeId};
+use hitless_verifier::{ContextFacts, ContextField, ContextFieldKind, Widths};
+
+use crate::BtfType;
+
+/// Adds the type of a context to others.
+pub(crate) type Describe = fn(&mut Builder) -> Option<TypeId>;
+
+/// Bytes outside of a context that programs may read and, if the member is [writable](super::Context::WRITABLE), write. To
+/// programs it is a struct of two pointers, which they compare as they do those of a packet:
+///
+/// ```c
+/// struct hitless_bytes { void *data; void *data_end; };
+/// ```
+///
+/// A context has at most one.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Bytes<'a> {
+    data: *mut u8,
+    data_end: *mut u8,
+    bytes: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: it stands for the exclusive borrow of bytes.
+unsafe impl Send for Bytes<'_> {}
+// SAFETY: as above; a shared reference to it gives no access.
+unsafe impl Sync for Bytes<'_> {}
+
+impl<'a> Bytes<'a> {
+    /// These bytes.
+    #[must_use]
+    pub fn new(bytes: &'a mut [u8]) -> Bytes<'a> {
+        let range = bytes.as_mut_ptr_range();
+        Bytes {
+            data: range.start,
+            data_end: range.end,
+            bytes: PhantomData,
+        }
+    }
+}
+
+const BYTES: &str = "hitless_bytes";
+
+impl BtfType for Bytes<'_> {
+    fn describe(types: &mut Builder) -> TypeId {
+        let pointer = types.pointer(TypeId::VOID);
+        types.structure(BYTES, 16, &[("data", pointer, 0), ("data_end", pointer, 8)])
+    }
+}
+
+/// What the verifier is told of a context.
+///
+/// # Panics
+/// If it cannot be one: it is not a struct, has more than one [`Bytes`], a pointer, a `bool` that is writable, or names members
+/// as writable that it does not have.
+pub(crate) fn facts(describe: Describe, writable: &[&str]) -> ContextFacts {
+    let mut types = Builder::new();
+    let id = describe(&mut types).expect("a context of the host's own has a type");
+    let btf = types.finish().expect("contexts describe types that can be");
+    let Some((_, Type::Struct(ty))) = btf.resolve(id) else {
+        panic!("a context is a struct, found {}", btf.type_name(id));
+    };
+    let mut facts = ContextFacts {
+        name: ty.name.to_string(),
+        size: ty.size,
+        fields: Vec::new(),
+        return_range: None,
+        packet_writable: false,
+        legacy_packet_access: false,
+        sleepable: false,
+        returns_nothing: false,
+        writable: Vec::new(),
+    };
+    let name_of = |member: &hitless_btf::Member| member.name.to_string();
+    for name in writable {
+        assert!(
+            ty.members.iter().any(|member| name_of(member) == *name),
+            "struct {} has no member {name} that could be writable",
+            ty.name
+        );
+    }
+    for member in &ty.members {
+        let name = name_of(member);
+        let writable = writable.contains(&name.as_str());
+        let off = member.bit_offset / 8;
+        let mut fields = Fields {
+            btf: &btf,
+            facts: &mut facts,
+            writable,
+        };
+        fields.add(&name, off, member.ty);
+    }
+    facts
+}
+
+/// The fields of a context under construction.
+struct Fields<'a> {
+    btf: &'a Btf,
+    facts: &'a mut ContextFacts,
+    writable: bool,
+}
+
+impl Fields<'_> {
+    fn add(&mut self, name: &str, off: u32, ty: TypeId) {
+        let size = self.btf.size_of(ty).unwrap_or(0);
+        let Some((_, resolved)) = self.btf.resolve(ty) else {
+            panic!("{name} has no type");
+        };
+        match resolved {
+            Type::Int(int) if int.encoding == hitless_btf::IntEncoding::Bool => {
+                assert!(!self.writable, "{name}: programs cannot write a bool");
+                self.push(name.to_owned(), off, 1, ContextFieldKind::Scalar, Widths::of(1));
+            }
+            Type::Int(_) | Type::Enum(_) | Type::Enum64(_) => {
+                self.push(
+                    name.to_owned(),
+                    off,
+                    size,
+                    ContextFieldKind::Scalar,
+                    Widths::up_to(size),
+                );
+            }
+            // Numbers side by side may be accessed in any way that is aligned.
+            Type::Array(_) if self.is_dense(ty) => {
+                self.push(name.to_owned(), off, size, ContextFieldKind::Scalar, Widths::of(15));
+            }
+            Type::Array(array) => {
+                let stride = self.btf.size_of(array.elem).unwrap_or(0);
+                for index in 0..array.len {
+                    self.add(&format!("{name}[{index}]"), off + index * stride, array.elem);
+                }
+            }
+            Type::Struct(ty) if ty.name == *BYTES => self.bytes(name, off),
+            Type::Struct(ty) => {
+                for member in &ty.members {
+                    self.add(
+                        &format!("{name}.{}", member.name),
+                        off + member.bit_offset / 8,
+                        member.ty,
+                    );
+                }
+            }
+            _ => panic!("{name}: programs cannot be given a {}", self.btf.type_name(ty)),
+        }
+    }
+
+    fn bytes(&mut self, name: &str, off: u32) {
+        let mut fields = self.facts.fields.iter();
+        let first = fields.all(|field| field.kind != ContextFieldKind::Packet);
+        assert!(first, "{name}: a context has at most one member of Bytes");
+        self.facts.packet_writable = self.writable;
+        self.writable = false;
+        let whole = Widths::of(8);
+        self.push(format!("{name}.data"), off, 8, ContextFieldKind::Packet, whole);
+        self.push(
+            format!("{name}.data_end"),
+            off + 8,
+            8,
+            ContextFieldKind::PacketEnd,
+            whole,
+        );
+    }
+
+    fn push(&mut self, name: String, off: u32, size: u32, kind: ContextFieldKind, loads: Widths) {
+        self.facts.fields.push(ContextField {
+            name,
+            off,
+            size,
+            kind,
+            loads,
+            stores: if self.writable { loads } else { Widths::NONE },
+            host_off: off,
+        });
+    }
+
+    /// Whether it consists of integers that any bytes are values of.
+    fn is_dense(&self, ty: TypeId) -> bool {
+        match self.btf.resolve(ty) {
+            Some((_, Type::Int(int))) => int.encoding != hitless_btf::IntEncoding::Bool,
+            Some((_, Type::Array(array))) => self.is_dense(array.elem),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+
+    fn describe(types: &mut Builder) -> Option<TypeId> {
+        let (byte, word, flag) = (types.unsigned(1), types.unsigned(4), types.boolean());
+        let inner = types.structure("inner", 8, &[("byte", byte, 0), ("word", word, 4)]);
+        let inners = types.array(inner, 2);
+        let path = types.array(byte, 5);
+        let body = Bytes::describe(types);
+        let members = [
+            ("inners", inners, 0),
+            ("path", path, 16),
+            ("flag", flag, 21),
+            ("body", body, 24),
+        ];
+        Some(types.structure("outer", 40, &members))
+    }
+
+    #[test]
+    fn members_are_fields_and_padding_is_none() {
+        let facts = facts(describe, &["path", "body"]);
+        let found: Vec<_> = facts
+            .fields
+            .iter()
+            .map(|field| (field.name.as_str(), field.off, field.size, field.stores != Widths::NONE))
+            .collect();
+        let expected = [
+            ("inners[0].byte", 0, 1, false),
+            ("inners[0].word", 4, 4, false),
+            ("inners[1].byte", 8, 1, false),
+            ("inners[1].word", 12, 4, false),
+            ("path", 16, 5, true),
+            ("flag", 21, 1, false),
+            ("body.data", 24, 8, false),
+            ("body.data_end", 32, 8, false),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(
+            (facts.name.as_str(), facts.size, facts.packet_writable),
+            ("outer", 40, true)
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "struct outer has no member body.data that could be writable")]
+    fn writable_members_exist() {
+        let _ = facts(describe, &["body.data"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "second: a context has at most one member of Bytes")]
+    fn bytes_are_once() {
+        let _ = facts(
+            |types| {
+                let body = Bytes::describe(types);
+                Some(types.structure("twice", 32, &[("first", body, 0), ("second", body, 16)]))
+            },
+            &[],
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! XDP: `struct xdp_md`.
+
+use std::ops::ControlFlow;
+
+use hitless_verifier::ProgramKind;
+
+use super::Context;
+use super::buffer::{PacketBounds, PacketBuf};
+
+/// Hooks that run XDP programs on packets ([`Packet`]).
+///
+/// Several programs are a chain: they run in order, until one decides otherwise than to pass the packet on.
+#[derive(Clone, Copy, Debug)]
+#[doc(alias = "BPF_PROG_TYPE_XDP")]
+pub enum Xdp {}
+
+/// A packet as an XDP program sees it (`struct xdp_md`).
+#[derive(Debug)]
+#[doc(alias = "xdp_md")]
+pub struct Packet<'a> {
+    /// The frame, from the link-layer header on, in its room. Programs may write and move it.
+    pub buf: PacketBuf<'a>,
+    /// Index of the interface that it came in on.
+    pub ingress_ifindex: u32,
+    /// Index of the receive queue.
+    pub rx_queue_index: u32,
+}
+
+impl<'a> Packet<'a> {
+    /// A packet from interface 1, queue 0, without room around it.
+    #[inline]
+    pub fn new(data: &'a mut [u8]) -> Packet<'a> {
+        Packet::from(PacketBuf::new(data))
+    }
+}
+
+impl<'a> From<PacketBuf<'a>> for Packet<'a> {
+    /// A packet from interface 1, queue 0.
+    #[inline]
+    fn from(buf: PacketBuf<'a>) -> Packet<'a> {
+        Packet {
+            buf,
+            ingress_ifindex: 1,
+            rx_queue_index: 0,
+        }
+    }
+}
+
+/// What an XDP program decided (`enum xdp_action`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[doc(alias = "xdp_action")]
+pub enum XdpAction {
+    /// `XDP_ABORTED`, or any number that is no action: an error in the program.
+    Aborted,
+    /// `XDP_DROP`.
+    Drop,
+    /// `XDP_PASS`.
+    Pass,
+    /// `XDP_TX`.
+    Tx,
+    /// `XDP_REDIRECT`.
+    Redirect,
+}
+
+impl XdpAction {
+    /// All of them, by number.
+    pub const ALL: [XdpAction; 5] = [
+        XdpAction::Aborted,
+        XdpAction::Drop,
+        XdpAction::Pass,
+        XdpAction::Tx,
+        XdpAction::Redirect,
+    ];
+
+    /// The action for a program's return value.
+    #[must_use]
+    pub const fn from_return(value: u64) -> XdpAction {
+        match value as u32 {
+            1 => XdpAction::Drop,
+            2 => XdpAction::Pass,
+            3 => XdpAction::Tx,
+            4 => XdpAction::Redirect,
+            _ => XdpAction::Aborted,
+        }
+    }
+
+    /// The UAPI name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            XdpAction::Aborted => "XDP_ABORTED",
+            XdpAction::Drop => "XDP_DROP",
+            XdpAction::Pass => "XDP_PASS",
+            XdpAction::Tx => "XDP_TX",
+            XdpAction::Redirect => "XDP_REDIRECT",
+        }
+    }
+}
+
+/// The runtime's own form of `struct xdp_md`: what context accesses are converted to, and behind it what helpers need.
+#[derive(Debug)]
+#[repr(C)]
+pub struct XdpFrame {
+    pub(crate) data: u64,
+    pub(crate) data_end: u64,
+    pub(crate) data_meta: u64,
+    pub(crate) ingress_ifindex: u32,
+    pub(crate) rx_queue_index: u32,
+    pub(crate) egress_ifindex: u32,
+    /// First address of the room that the packet may be moved in.
+    pub(crate) room_start: u64,
+    /// One past the last.
+    pub(crate) room_end: u64,
+}
+
+// SAFETY: the frame has the layout of the XDP table (tested below); the packet is borrowed exclusively.
+unsafe impl Context for Xdp {
+    type Input<'a> = Packet<'a>;
+    type Frame = XdpFrame;
+    type Verdict = XdpAction;
+
+    const KINDS: &'static [ProgramKind] = &[ProgramKind::Xdp];
+    const SECTION: &'static str = "xdp";
+
+    #[inline]
+    fn with_frame<R>(packet: &mut Packet<'_>, run: impl FnOnce(&mut XdpFrame) -> R) -> R {
+        let lent = packet.buf.lend();
+        let mut frame = XdpFrame {
+            data: lent.data,
+            data_end: lent.data_end,
+            data_meta: lent.data_meta,
+            ingress_ifindex: packet.ingress_ifindex,
+            rx_queue_index: packet.rx_queue_index,
+            egress_ifindex: 0,
+            room_start: lent.room_start,
+            room_end: lent.room_end,
+        };
+        let result = run(&mut frame);
+        packet.buf.take_back(&PacketBounds {
+            data: frame.data,
+            data_end: frame.data_end,
+            data_meta: frame.data_meta,
+            ..lent
+        });
+        result
+    }
+
+    #[inline]
+    fn initial() -> XdpAction {
+        XdpAction::Pass
+    }
+
+    #[inline]
+    fn combine(verdict: &mut XdpAction, result: u64) -> ControlFlow<()> {
+        *verdict = XdpAction::from_return(result);
+        match verdict {
+            XdpAction::Pass => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn the_frame_matches_its_table() {
+        let table = hitless_verifier::tables::program_types::context(ProgramKind::XdpDevmap).unwrap();
+        let offsets: Vec<_> = table.fields.iter().map(|field| field.host_off as usize).collect();
+        let expected = [
+            offset_of!(XdpFrame, data),
+            offset_of!(XdpFrame, data_end),
+            offset_of!(XdpFrame, data_meta),
+            offset_of!(XdpFrame, ingress_ifindex),
+            offset_of!(XdpFrame, rx_queue_index),
+            offset_of!(XdpFrame, egress_ifindex),
+        ];
+        assert_eq!(offsets, expected);
+    }
+}

@@ -1,0 +1,118 @@
+//! Types of programs: where they may be attached, and which context they get.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hitless_object::{MapEvent, ProgramSpec, SectionKind};
+use hitless_verifier::{ContextFacts, ProgramKind, tables};
+
+use crate::facts::Sort;
+use crate::load::LoadError;
+use crate::trace::TraceEvent;
+
+/// What kind of program: where it may be attached and which context it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProgramType {
+    /// Of a kind whose programs any hook of that kind takes.
+    Plain(ProgramKind),
+    /// Of a kind whose programs are made for one place: a function, a typed tracepoint, a hook of the host.
+    Bound {
+        /// The kind.
+        kind: ProgramKind,
+        /// The name of the place.
+        target: Arc<str>,
+    },
+    /// `BPF_PROG_TYPE_TRACING` with attach type `BPF_TRACE_MAP`.
+    MapTrace(TraceEvent),
+}
+
+/// The kinds of programs that there are hooks for.
+const HOSTED: [ProgramKind; 2] = [ProgramKind::Xdp, ProgramKind::Hook];
+
+impl ProgramType {
+    /// `BPF_PROG_TYPE_XDP`.
+    pub const XDP: ProgramType = ProgramType::Plain(ProgramKind::Xdp);
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> ProgramKind {
+        match self {
+            ProgramType::Plain(kind) | ProgramType::Bound { kind, .. } => *kind,
+            ProgramType::MapTrace(_) => ProgramKind::MapTrace,
+        }
+    }
+
+    /// The place that such programs are made for.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            ProgramType::Bound { target, .. } => Some(target),
+            ProgramType::Plain(_) | ProgramType::MapTrace(_) => None,
+        }
+    }
+
+    /// What a program of an object is, by its section.
+    pub(crate) fn of(spec: &ProgramSpec) -> Result<ProgramType, LoadError> {
+        let refused = |program_type: &str, reason: &'static str| {
+            Err(LoadError::ProgramType {
+                program: spec.name.clone(),
+                section: spec.section.clone(),
+                program_type: program_type.to_owned(),
+                reason,
+            })
+        };
+        if let SectionKind::Migrate { .. } = spec.kind() {
+            return refused("migrate", "the runtime has no hook for them");
+        }
+        let sort = Sort::of(spec.kind()).map_err(|reason| LoadError::Section {
+            program: spec.name.clone(),
+            section: spec.section.clone(),
+            reason,
+        })?;
+        match sort.event {
+            Some(MapEvent::Update) => return Ok(ProgramType::MapTrace(TraceEvent::UpdateElem)),
+            Some(MapEvent::Delete) => return Ok(ProgramType::MapTrace(TraceEvent::DeleteElem)),
+            Some(MapEvent::Evict) => return refused("map_trace (EVICT_ELEM)", "the runtime does not trace it"),
+            None => {}
+        }
+        let table = tables::program_types::of(sort.kind);
+        if let Some(reason) = table.excluded() {
+            return refused(table.section, reason);
+        }
+        if !HOSTED.contains(&sort.kind) {
+            return refused(table.section, "the runtime has no hook for them");
+        }
+        if !table.is_typed() {
+            return Ok(ProgramType::Plain(sort.kind));
+        }
+        match sort.target {
+            Some(target) => Ok(ProgramType::Bound {
+                kind: sort.kind,
+                target: target.into(),
+            }),
+            None => refused(table.section, "the section does not name what they are attached to"),
+        }
+    }
+}
+
+impl fmt::Display for ProgramType {
+    /// As section names have it: "xdp", "fentry/do_open".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let section = tables::program_types::of(self.kind()).section;
+        match self {
+            ProgramType::Plain(_) => f.write_str(section),
+            ProgramType::Bound { target, .. } => write!(f, "{section}/{target}"),
+            ProgramType::MapTrace(event) => write!(f, "{section} ({})", event.name()),
+        }
+    }
+}
+
+impl TraceEvent {
+    /// The context of its tracers.
+    pub(crate) fn context(self) -> ContextFacts {
+        match self {
+            TraceEvent::UpdateElem => tables::program_types::map_trace_update(),
+            TraceEvent::DeleteElem => tables::program_types::map_trace_delete(),
+        }
+    }
+}
