@@ -12,7 +12,7 @@ use hitless::{Hook, Packet, Program, Runtime, XdpAction};
 use hitless_benches::table::figure;
 use hitless_benches::{Calibration, Table, budget, input};
 use hitless_jit::native::Compiler;
-use hitless_jit::{Engine, LowerInput, Variant, lower};
+use hitless_jit::{Callee, Engine, HelperCall, LowerInput, Resolve, Services, Variant, lower};
 use hitless_verifier::tables::program_types;
 
 use host::Host;
@@ -163,6 +163,16 @@ fn work(runtime: &Runtime, spec: &hitless_object::ObjectSpec, name: &'static str
     }
 }
 
+/// The programs call none.
+#[derive(Debug)]
+struct NoHelpers;
+
+impl Resolve for NoHelpers {
+    fn helper(&self, _: &HelperCall<'_>) -> Option<Callee> {
+        None
+    }
+}
+
 /// The least time that it takes to compile the program, in microseconds.
 fn compile_time(program: &Program) -> f64 {
     let compiler = Compiler::new().expect("a compiler");
@@ -173,6 +183,8 @@ fn compile_time(program: &Program) -> f64 {
             context: &context,
             maps: &[],
             variant: Variant::Plain,
+            resolve: &NoHelpers,
+            services: Services::NONE,
         };
         let start = Instant::now();
         let image = lower(input).expect("it was lowered before");

@@ -1,31 +1,19 @@
-//! What the runtime offers to a program while it runs: BPF helpers, bounds of memory, and the calls of map tracing.
+//! The environment of a run: what helpers find, bounds of memory, and the calls of map tracing.
 
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::time::Duration;
+use std::ptr;
 
-use hitless_jit::{Env, Trap};
-use hitless_verifier::{Region, tables::helpers};
+use hitless_jit::{Env, Function, Services, Trap, Vm};
+use hitless_verifier::Region;
 
+use crate::helpers::broken;
 use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
-use crate::program::{Program, map_index};
+use crate::program::Program;
 use crate::region::SharedBytes;
 use crate::run::Run;
-use crate::spin;
 use crate::trace::{self, Event, StripeGuard};
 
-/// The helpers that the runtime has, by id. A program that calls another one is refused at load, by its name.
-pub(crate) const HELPERS: &[u32] = &[
-    helpers::MAP_LOOKUP_ELEM,
-    helpers::MAP_UPDATE_ELEM,
-    helpers::MAP_DELETE_ELEM,
-    helpers::PROBE_READ,
-    helpers::PROBE_READ_KERNEL,
-    helpers::KTIME_GET_NS,
-    helpers::KTIME_GET_BOOT_NS,
-    helpers::GET_SMP_PROCESSOR_ID,
-    helpers::SPIN_LOCK,
-    helpers::SPIN_UNLOCK,
-];
+/// What compiled code calls of [`RunEnv`].
+pub(crate) const SERVICES: Services = Services::of::<RunEnv<'static>>();
 
 /// Memory outside of stack, context, packet and maps that a program may reach.
 #[derive(Clone, Copy, Debug)]
@@ -48,16 +36,16 @@ impl<'a> Reach<'a> {
     }
 }
 
+/// Begins with what engines use, so that they and helpers pass around one address.
+#[repr(C)]
 pub(crate) struct RunEnv<'a> {
+    vm: Vm,
     run: &'a Run<'a>,
-    program: &'a Program,
-    /// The context, in the runtime's own layout.
+    /// The context, in the runtime's own layout; null in a function that runs by itself.
     context: *const u8,
     reach: Reach<'a>,
-    /// Whether the traced variant runs.
-    traced: bool,
     /// The latest pointer write, not yet known to have executed.
-    latest: Option<(usize, Elem)>,
+    latest: Option<(&'a Map, Elem)>,
     /// What the update or delete helper just did, for the trace call that follows it.
     pending: Option<(StripeGuard<'a>, &'a Map, Change)>,
 }
@@ -72,8 +60,12 @@ enum Change {
 }
 
 impl<'a> RunEnv<'a> {
+    /// `traced` says whether it is the traced variant that runs.
+    ///
     /// # Safety
-    /// `context` points to a context of the program's type, in the runtime's layout, for as long as the environment lives.
+    /// `context` is null, or points to a context of the program's type, in the runtime's layout, for as long as the
+    /// environment lives.
+    #[inline]
     pub(crate) unsafe fn new(
         run: &'a Run<'a>,
         program: &'a Program,
@@ -82,37 +74,103 @@ impl<'a> RunEnv<'a> {
         traced: bool,
     ) -> RunEnv<'a> {
         RunEnv {
+            vm: Vm::new(run.index(), [ptr::from_ref(program).expose_provenance(), traced.into()]),
             run,
-            program,
             context,
             reach,
-            traced,
             latest: None,
             pending: None,
         }
     }
 
-    /// Called when the program has ended: whatever it registered is on the slot's list now.
-    pub(crate) fn finish(&mut self) {
+    /// The run.
+    #[inline]
+    pub(crate) fn run(&self) -> &'a Run<'a> {
+        self.run
+    }
+
+    /// The number of the run's slot: what programs see as their CPU.
+    #[inline]
+    pub(crate) fn slot(&self) -> u32 {
+        self.vm.slot()
+    }
+
+    /// The program that runs.
+    #[inline]
+    pub(crate) fn program(&self) -> &'a Program {
+        let [program, _] = self.vm.owner();
+        // SAFETY: `new` has put it there. What the run latched, and the lists and maps that a program may be found in while it
+        // runs, hold their programs for a grace period longer.
+        unsafe { &*ptr::with_exposed_provenance(program) }
+    }
+
+    /// Whether it runs in its traced variant.
+    #[inline]
+    pub(crate) fn is_traced(&self) -> bool {
+        self.vm.owner()[1] != 0
+    }
+
+    /// The map that a program has given to a helper.
+    #[inline]
+    pub(crate) fn map(&self, register: u64) -> &'a Map {
+        if self.vm.is_checked() && !self.holds_map(register) {
+            broken(0, "no map of the program in the register");
+        }
+        // SAFETY: the verifier has proved that it is what a reference to a map was loaded as, the address of a map that the
+        // program holds. It is freed after the program.
+        unsafe { &*ptr::with_exposed_provenance(register as usize) }
+    }
+
+    fn holds_map(&self, register: u64) -> bool {
+        let mut maps = self.program().maps().iter();
+        maps.any(|map| std::sync::Arc::as_ptr(map).addr() as u64 == register)
+    }
+
+    /// Calls a function of the program: `func` is what the program has given to the helper. Returns its `r0`.
+    ///
+    /// # Safety
+    /// The function and the arguments are what the verifier expects of the helper.
+    pub(crate) unsafe fn callback(&mut self, func: u64, args: [u64; 5]) -> u64 {
+        // SAFETY: the environment begins with the `Vm`, by `repr(C)`, and is not used until this returns; for the rest as for
+        // this function.
+        unsafe { Vm::callback(ptr::from_mut(self).cast(), func, args) }
+    }
+
+    /// Which subprogram that is, to be called later by [`Program::run_callback`].
+    #[expect(dead_code, reason = "asked by timers, which are being written")]
+    pub(crate) fn function(&self, func: u64) -> Option<Function> {
+        self.program().function(func, self.is_traced())
+    }
+
+    /// For the engine that runs the program.
+    #[inline]
+    pub(crate) fn vm(&mut self) -> *mut Vm {
+        ptr::from_mut(self).cast()
+    }
+
+    /// Called when the program has ended: whatever it registered is on the slot's list now. Returns the check that failed, if
+    /// one did.
+    #[inline]
+    pub(crate) fn finish(&mut self) -> Option<Trap> {
         self.pending = None;
         self.commit_latest();
+        self.vm.take_trap()
     }
 
     fn commit_latest(&mut self) {
-        if let Some((index, elem)) = self.latest.take() {
-            let map = &self.program.maps()[index];
-            if let Some(trace) = map.trace() {
-                // SAFETY: the program holds the map, and is itself held by what this run latched (or by the list of tracers
-                // that it was found in), which is freed only a grace period after it was replaced.
-                unsafe { self.run.slot().flush.push(map, trace, elem) };
-            }
+        if let Some((map, elem)) = self.latest.take()
+            && let Some(trace) = map.trace()
+        {
+            // SAFETY: the program holds the map, and is itself held by what this run latched (or by the list of tracers
+            // that it was found in), which is freed only a grace period after it was replaced.
+            unsafe { self.run.slot().flush.push(map, trace, elem) };
         }
     }
 
     /// First address of the packet, or of its metadata, and one past its last: as the context has it now, since helpers move
     /// the packet.
     fn packet(&self) -> (u64, u64) {
-        let Some((start, end)) = self.program.packet_fields() else {
+        let Some((start, end)) = self.program().packet_fields().filter(|_| !self.context.is_null()) else {
             return (0, 0);
         };
         // SAFETY: the fields are pointers of the context that `new` was given; an aligned or unaligned read of 8 bytes each.
@@ -120,32 +178,23 @@ impl<'a> RunEnv<'a> {
         (read(start), read(end))
     }
 
-    fn map(&self, handle: u64) -> Option<&'a Map> {
-        let program = self.program;
-        map_index(handle)
-            .and_then(|index| program.maps().get(index))
-            .map(AsRef::as_ref)
-    }
-
-    /// The key that a helper was given.
-    fn key(map: &Map, address: u64) -> Key {
-        // SAFETY: the verifier proved `key_size` readable bytes at the address.
-        Key::new(unsafe { SharedBytes::from_raw(address, map.def().key_size as usize) })
-    }
-
     /// Updates a map that may be traced: leaves its stripe for the trace call that follows.
-    fn update(&mut self, map: &'a Map, key: &Key, value: u64, flags: u64) -> Result<(), MapError> {
+    pub(crate) fn update(
+        &mut self,
+        map: &'a Map,
+        key: &Key,
+        value: SharedBytes<'_>,
+        flags: u64,
+    ) -> Result<(), MapError> {
         let flags = UpdateFlags::from_bits(flags);
         let stripe = map.lock_stripe(self.run, key)?;
-        // SAFETY: the verifier proved `value_size` readable bytes at the address.
-        let value = unsafe { SharedBytes::from_raw(value, map.def().value_size as usize) };
         let elem = map.update_untraced(self.run, key, value, flags)?;
         self.pending = stripe.map(|stripe| (stripe, map, Change::Update(elem, flags)));
         Ok(())
     }
 
     /// Likewise deletes from it.
-    fn delete(&mut self, map: &'a Map, key: &Key) -> Result<(), MapError> {
+    pub(crate) fn delete(&mut self, map: &'a Map, key: &Key) -> Result<(), MapError> {
         let stripe = map.lock_stripe(self.run, key)?;
         map.delete_untraced(self.run, key)?;
         self.pending = stripe.map(|stripe| (stripe, map, Change::Delete(key.clone())));
@@ -166,65 +215,8 @@ impl<'a> RunEnv<'a> {
     }
 }
 
-impl Env for RunEnv<'_> {
-    fn helper(&mut self, id: u32, args: [u64; 5]) -> Result<u64, Trap> {
-        let trap = |reason| Err(Trap::Helper { pc: 0, id, reason });
-        Ok(match id {
-            helpers::MAP_LOOKUP_ELEM => {
-                let Some(map) = self.map(args[0]) else {
-                    return trap("no map in the first argument");
-                };
-                let calls = map.calls();
-                // SAFETY: the verifier proved the key readable; the map is alive.
-                unsafe { (calls.lookup)(calls.state, self.run, args[1] as *const u8) }
-            }
-            helpers::MAP_UPDATE_ELEM => {
-                let Some(map) = self.map(args[0]) else {
-                    return trap("no map in the first argument");
-                };
-                if self.traced {
-                    let key = Self::key(map, args[1]);
-                    errno(self.update(map, &key, args[2], args[3]))
-                } else {
-                    let (calls, key, value) = (map.calls(), args[1] as *const u8, args[2] as *const u8);
-                    // SAFETY: the verifier proved key and value readable; the map is alive.
-                    unsafe { (calls.update)(calls.state, self.run, key, value, args[3]) }.cast_unsigned()
-                }
-            }
-            helpers::MAP_DELETE_ELEM => {
-                let Some(map) = self.map(args[0]) else {
-                    return trap("no map in the first argument");
-                };
-                if self.traced {
-                    let key = Self::key(map, args[1]);
-                    errno(self.delete(map, &key))
-                } else {
-                    let calls = map.calls();
-                    // SAFETY: the verifier proved the key readable; the map is alive.
-                    unsafe { (calls.delete)(calls.state, self.run, args[1] as *const u8) }.cast_unsigned()
-                }
-            }
-            helpers::PROBE_READ | helpers::PROBE_READ_KERNEL => probe_read(args[0], args[1], args[2]),
-            helpers::KTIME_GET_NS => nanoseconds(rustix::time::ClockId::Monotonic),
-            helpers::KTIME_GET_BOOT_NS => nanoseconds(rustix::time::ClockId::Boottime),
-            helpers::GET_SMP_PROCESSOR_ID => self.run.index().into(),
-            helpers::SPIN_LOCK | helpers::SPIN_UNLOCK => {
-                if !args[0].is_multiple_of(4) {
-                    return trap("the lock is not aligned");
-                }
-                // SAFETY: the verifier proved a `struct bpf_spin_lock` in a map value at the address.
-                let lock = unsafe { SharedBytes::from_raw(args[0], 4) };
-                if id == helpers::SPIN_UNLOCK {
-                    spin::unlock(self.run, lock);
-                } else if spin::lock(self.run, lock).is_err() {
-                    return trap("a nested run would wait for a spin lock");
-                }
-                0
-            }
-            _ => return trap("no such helper"),
-        })
-    }
-
+// SAFETY: the type is `repr(C)`, and a `Vm` is its first field.
+unsafe impl Env for RunEnv<'_> {
     fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool {
         match region {
             Region::Packet => {
@@ -232,7 +224,7 @@ impl Env for RunEnv<'_> {
                 start <= addr && addr.checked_add(len as u64).is_some_and(|last| last <= end)
             }
             Region::MapValue { map } => {
-                let map = &self.program.maps()[map as usize];
+                let map = &self.program().maps()[map as usize];
                 map.ops().element_at(addr, len).is_some() && !(write && map.def().is_readonly_prog())
             }
             Region::ContextMemory { field } => {
@@ -267,12 +259,13 @@ impl Env for RunEnv<'_> {
 
     fn register_pointer(&mut self, addr: u64) {
         self.commit_latest();
-        for index in &self.program.verified().maps_stored {
-            let map = &self.program.maps()[*index as usize];
+        let program = self.program();
+        for index in &program.verified().maps_stored {
+            let map = &*program.maps()[*index as usize];
             if map.trace().is_some_and(trace::TraceState::is_armed)
                 && let Some(elem) = map.ops().element_at(addr, 1)
             {
-                self.latest = Some((*index as usize, elem));
+                self.latest = Some((map, elem));
                 return;
             }
         }
@@ -284,44 +277,4 @@ impl Env for RunEnv<'_> {
             trace::flush(self.run);
         }
     }
-}
-
-/// What a helper returns for an operation's result: 0 or the negative errno.
-fn errno(result: Result<(), MapError>) -> u64 {
-    result
-        .map_or_else(|error| -i64::from(error.errno()), |()| 0)
-        .cast_unsigned()
-}
-
-fn nanoseconds(clock: rustix::time::ClockId) -> u64 {
-    let now = rustix::time::clock_gettime(clock);
-    let since = Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).unwrap_or(0));
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// `bpf_probe_read_kernel`: copies from an address that may be anything; on a fault zeroes the destination and returns
-/// `-EFAULT`. The kernel does the copy (`process_vm_readv(2)` on ourselves), so a bad address is an error, not a signal.
-fn probe_read(to: u64, len: u64, from: u64) -> u64 {
-    let len = len as usize;
-    if len == 0 {
-        return 0;
-    }
-    let local = libc::iovec {
-        iov_base: to as *mut libc::c_void,
-        iov_len: len,
-    };
-    let remote = libc::iovec {
-        iov_base: from as *mut libc::c_void,
-        iov_len: len,
-    };
-    // SAFETY: the verifier proved `len` writable bytes at `to`; the kernel checks `from`. `getpid` has no preconditions.
-    let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
-    if usize::try_from(copied) == Ok(len) {
-        return 0;
-    }
-    for i in 0..len {
-        // SAFETY: as above; atomic, since it may be a map's memory.
-        unsafe { (*((to as usize + i) as *const AtomicU8)).store(0, Relaxed) };
-    }
-    (-i64::from(libc::EFAULT)).cast_unsigned()
 }

@@ -14,6 +14,7 @@ mod env;
 mod facts;
 mod func;
 mod gate;
+mod helpers;
 mod hook;
 mod link;
 mod load;

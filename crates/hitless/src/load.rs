@@ -9,8 +9,8 @@ use hitless_verifier::tables::program_types::ContextError;
 use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
 
 use crate::Value;
-use crate::env::HELPERS;
 use crate::facts::{ProgramFacts, Sort, whole};
+use crate::helpers::HELPERS;
 use crate::load_options::LoadOptions;
 use crate::map::{KINDS, Map, MapCreateError, MapDef, MapError, MapFlags, MapSource, UpdateFlags, kind_name};
 use crate::maps::{GetMapError, Global, TypedMap, find_global, known_globals};

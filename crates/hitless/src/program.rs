@@ -7,10 +7,13 @@
 use std::sync::{Arc, OnceLock};
 
 use hitless_isa::{CallTarget, Instruction};
-use hitless_jit::{Code, CompileError, Engine, Image, LowerError, LowerInput, MapAddresses, Trap, Variant, lower};
+use hitless_jit::{
+    Code, CompileError, Engine, Entry, Function, Image, LowerError, LowerInput, MapAddresses, Trap, Variant, lower,
+};
 use hitless_verifier::{ContextFacts, ContextFieldKind, Verified, tables};
 
-use crate::env::{Reach, RunEnv};
+use crate::env::{Reach, RunEnv, SERVICES};
+use crate::helpers::Resolver;
 use crate::link::AttachError;
 use crate::map::Map;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -45,6 +48,8 @@ pub struct Program {
 struct Compiled {
     image: Arc<Image>,
     code: Box<dyn Code>,
+    /// How the code is begun.
+    entry: Entry,
 }
 
 impl std::fmt::Debug for Program {
@@ -166,11 +171,7 @@ impl Program {
     /// The instructions that run now ("xlated"), with the calls of map tracing if the program is being traced.
     #[must_use]
     pub fn disassemble(&self) -> String {
-        let compiled = match self.traced.get() {
-            Some(traced) if self.is_traced() => traced,
-            _ => &self.plain,
-        };
-        compiled.image.disassemble(&tables::helpers::name)
+        self.current().0.image.disassemble(&tables::helpers::name)
     }
 
     /// Whether the traced variant is the one that runs.
@@ -247,6 +248,15 @@ impl Program {
         Ok(())
     }
 
+    /// The variant that runs now, and whether it is the traced one.
+    #[inline]
+    fn current(&self) -> (&Compiled, bool) {
+        match self.traced.get() {
+            Some(traced) if self.is_traced() => (traced, true),
+            _ => (&self.plain, false),
+        }
+    }
+
     /// Executes the program on a context.
     ///
     /// # Safety
@@ -258,26 +268,54 @@ impl Program {
         context: &mut C,
         reach: Reach<'_>,
     ) -> Result<u64, Failure> {
+        let _active = self.enter(run)?;
+        let (compiled, traced) = self.current();
+        let context = std::ptr::from_mut(context).cast();
+        // SAFETY: the caller vouches for the context.
+        let mut env = unsafe { RunEnv::new(run, self, context, reach, traced) };
+        // SAFETY: the caller vouches for the context; the image was lowered for this program type's layout and for this
+        // type of environment. What the environment contains is map regions, accessed atomically only, and what the caller
+        // describes in `reach`. `self` holds the code.
+        let result = unsafe { compiled.entry.run(env.vm(), context) };
+        env.finish().map_or(Ok(result), |trap| Err(Failure::Trap(trap)))
+    }
+
+    /// Runs a function of the program by itself: one that a helper was given to call later (a timer's). Returns its `r0`.
+    ///
+    /// # Safety
+    /// The arguments are what the verifier expects of the helper that was given the function.
+    #[expect(dead_code, reason = "the callers, timers, are being written")]
+    pub(crate) unsafe fn run_callback(
+        &self,
+        run: &Run<'_>,
+        function: Function,
+        args: [u64; 5],
+    ) -> Result<u64, Failure> {
+        let _active = self.enter(run)?;
+        let (compiled, traced) = self.current();
+        // SAFETY: there is no context.
+        let mut env = unsafe { RunEnv::new(run, self, std::ptr::null(), Reach::NONE, traced) };
+        // SAFETY: as in `execute`; such a function has no context.
+        let result = unsafe { compiled.code.run_function(env.vm(), function, args) };
+        env.finish().map_or(Ok(result), |trap| Err(Failure::Trap(trap)))
+    }
+
+    /// The subprogram that a value stands for which a variant of the program has given to a helper.
+    pub(crate) fn function(&self, func: u64, traced: bool) -> Option<Function> {
+        let compiled = self.traced.get().filter(|_| traced).unwrap_or(&self.plain);
+        compiled.code.function(func)
+    }
+
+    /// Counts an execution in, unless the program would be re-entered.
+    #[inline]
+    fn enter(&self, run: &Run<'_>) -> Result<Active<'_>, Failure> {
         let active = &self.active[run.index() as usize].0;
         let depth = active.load(Relaxed);
         if run.is_nested() && (depth > 0 || (self.uses_spin_lock && run.slot().spin_locked.load(Relaxed) > 0)) {
             self.misses.fetch_add(1, Relaxed);
             return Err(Failure::Missed);
         }
-        let _active = Active::enter(active, depth);
-        let (code, traced) = match self.traced.get() {
-            Some(traced) if self.is_traced() => (&traced.code, true),
-            _ => (&self.plain.code, false),
-        };
-        let len = size_of_val(context);
-        let context = std::ptr::from_mut(context).cast();
-        // SAFETY: the caller vouches for the context.
-        let mut env = unsafe { RunEnv::new(run, self, context, reach, traced) };
-        // SAFETY: the caller vouches for the context; the image was lowered for this program type's layout. What the
-        // environment contains is map regions, accessed atomically only, and what the caller describes in `reach`.
-        let result = unsafe { code.run(context, len, &mut env) };
-        env.finish();
-        result.map_err(Failure::Trap)
+        Ok(Active::enter(active, depth))
     }
 
     /// Runs the program as a tracer. What it returns means nothing; a miss is counted by the program.
@@ -363,22 +401,6 @@ struct DeleteContext {
     key: u64,
 }
 
-/// What a reference to map `index` of a program loads: an address that nothing can be mapped at, and the index.
-pub(crate) const fn map_handle(index: usize) -> u64 {
-    MAP_HANDLE | index as u64
-}
-
-const MAP_HANDLE: u64 = 0xb9f0_0000_0000_0000;
-
-/// The index in a handle made by [`map_handle`].
-pub(crate) const fn map_index(handle: u64) -> Option<usize> {
-    if handle & !0xffff_ffff == MAP_HANDLE {
-        Some((handle & 0xffff_ffff) as usize)
-    } else {
-        None
-    }
-}
-
 /// The fields of a context that say where the packet begins (with its metadata, if there is some) and ends.
 fn packet_fields(context: &ContextFacts) -> Option<(u32, u32)> {
     let place = |kind| {
@@ -396,24 +418,26 @@ fn compile(
     engine: &dyn Engine,
     variant: Variant,
 ) -> Result<Compiled, BuildError> {
-    let addresses: Vec<_> = maps
-        .iter()
-        .enumerate()
-        .map(|(index, map)| addresses(index, map))
-        .collect();
+    let addresses: Vec<_> = maps.iter().map(addresses).collect();
     let image = Arc::new(lower(LowerInput {
         verified,
         context,
         maps: &addresses,
         variant,
+        resolve: &Resolver,
+        services: SERVICES,
     })?);
     let code = engine.compile(Arc::clone(&image))?;
-    Ok(Compiled { image, code })
+    Ok(Compiled {
+        image,
+        entry: code.entry(),
+        code,
+    })
 }
 
-fn addresses(index: usize, map: &Map) -> MapAddresses {
+fn addresses(map: &Arc<Map>) -> MapAddresses {
     MapAddresses {
-        handle: map_handle(index),
+        map: Arc::as_ptr(map).expose_provenance() as u64,
         value: map.ops().inline().map_or(0, |values| values.base),
     }
 }
@@ -437,12 +461,5 @@ mod tests {
         );
         let table = tables::program_types::map_trace_delete();
         assert_eq!(table.fields[0].host_off as usize, offset_of!(DeleteContext, key));
-    }
-
-    #[test]
-    fn handles_are_taken_back_and_nothing_else_is() {
-        assert_eq!(map_index(map_handle(7)), Some(7));
-        assert_eq!(map_index(0x7fff_0000_1000), None);
-        assert_eq!(map_index(0), None);
     }
 }

@@ -10,7 +10,7 @@ use hitless_btf::{Btf, Builder, IntEncoding, TypeId, core};
 use hitless_verifier::{ContextFacts, ContextFieldKind, tables};
 
 use crate::context::{Describe, XdpAction};
-use crate::env::HELPERS;
+use crate::helpers::HELPERS;
 use crate::map::{KINDS, kind_name};
 use crate::trace::TraceEvent;
 

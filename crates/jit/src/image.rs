@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use hitless_isa::disasm::{self, HelperNames};
-use hitless_isa::{Instruction, Reg};
+use hitless_isa::{CallTarget, Instruction, Reg};
 use hitless_verifier::{ContextFacts, Facts, Verified};
+
+use crate::{Callee, DispatchFn, Resolve, Services};
 
 /// Which of a program's two forms.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -21,6 +23,20 @@ pub enum Op {
     /// An instruction of the program. Jump and call offsets count operations of the image, relative to the next one;
     /// wide immediates take one operation and hold final addresses ([`hitless_isa::Imm64::Value`]).
     Insn(Instruction),
+    /// A call of a BPF helper.
+    Helper {
+        /// Its number.
+        id: u32,
+        /// The function that it became.
+        callee: Callee,
+    },
+    /// The address of a subprogram, for a helper to call back.
+    Function {
+        /// The register that it is loaded into.
+        dst: Reg,
+        /// Which: an index into [`Image::frames`].
+        frame: usize,
+    },
     /// `call bpf_map_trace_update_elem`; keeps every register.
     TraceUpdate,
     /// `call bpf_map_trace_delete_elem`; keeps every register.
@@ -41,8 +57,9 @@ pub enum Op {
 /// Where a map lies in this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MapAddresses {
-    /// What a reference to the map (`BPF_PSEUDO_MAP_IDX`) loads: opaque to programs, given back to helpers.
-    pub handle: u64,
+    /// What a reference to the map (`BPF_PSEUDO_MAP_IDX`) loads: the address of what the runtime keeps of it, given back to
+    /// helpers.
+    pub map: u64,
     /// Address of the first element's value, for `BPF_PSEUDO_MAP_IDX_VALUE`; 0 if the map has no fixed one.
     pub value: u64,
 }
@@ -58,10 +75,14 @@ pub struct LowerInput<'a> {
     pub maps: &'a [MapAddresses],
     /// Which variant to make.
     pub variant: Variant,
+    /// Finds the functions that helpers are.
+    pub resolve: &'a dyn Resolve,
+    /// What code calls besides.
+    pub services: Services,
 }
 
 /// A lowered program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Image {
     /// The operations; entry at 0.
     pub ops: Vec<Op>,
@@ -73,6 +94,10 @@ pub struct Image {
     pub frames: Vec<Frame>,
     /// Where the runtime keeps each context field.
     pub fields: Vec<HostField>,
+    /// The functions of the environment.
+    pub services: Services,
+    /// What calls a helper whose number is in a register.
+    pub dispatch: Option<DispatchFn>,
 }
 
 /// A subprogram, and the stack that it needs.
@@ -104,6 +129,10 @@ impl Image {
         for (index, (op, pc)) in self.ops.iter().zip(&self.pcs).enumerate() {
             let text = match op {
                 Op::Insn(instruction) => disasm::text(instruction, helper_name).to_string(),
+                Op::Helper { id, .. } => {
+                    disasm::text(&Instruction::Call(CallTarget::Helper(*id)), helper_name).to_string()
+                }
+                Op::Function { dst, frame } => format!("{dst} = function {frame}"),
                 Op::TraceUpdate => "call bpf_map_trace_update_elem".to_owned(),
                 Op::TraceDelete => "call bpf_map_trace_delete_elem".to_owned(),
                 Op::RegisterPointer { base, off } => format!("call bpf_map_trace_register_pointer({base} {off:+})"),
@@ -129,6 +158,14 @@ pub enum LowerError {
         index: u32,
         /// How many maps there are.
         count: usize,
+    },
+    /// A call of a helper that the runtime does not have.
+    #[error("insn {pc}: there is no helper {id}")]
+    NoSuchHelper {
+        /// Slot of the call.
+        pc: usize,
+        /// The helper's number.
+        id: u32,
     },
     /// An instruction that has no lowered form.
     #[error("insn {pc}: {what} cannot be lowered")]

@@ -17,6 +17,8 @@ mod machine;
 mod memory;
 mod step;
 
+pub(crate) use machine::callback;
+
 use std::sync::Arc;
 
 use crate::{Code, CompileError, Engine, Image};
@@ -36,6 +38,18 @@ impl Interpreter {
     pub const fn with_budget(instructions: u64) -> Interpreter {
         Interpreter { budget: instructions }
     }
+}
+
+/// What a program has in a register for one of its subprograms: no address.
+const FUNCTION: u64 = 0xbf0c_0000_0000_0000;
+
+const fn function_value(index: usize) -> u64 {
+    FUNCTION | index as u64
+}
+
+/// The subprogram that such a value stands for.
+fn function_index(func: u64) -> Option<u32> {
+    u32::try_from(func ^ FUNCTION).ok()
 }
 
 impl Default for Interpreter {

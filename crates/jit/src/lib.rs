@@ -2,7 +2,8 @@
 //!
 //! [`lower`] turns a [`Verified`](hitless_verifier::Verified) program into an [`Image`]: instructions decoded, context
 //! accesses converted to the runtime's layout, map references resolved, and, in the traced [`Variant`], the calls of map
-//! tracing inserted. An [`Engine`] makes [`Code`] of an image. The runtime knows these two traits and no engine by name.
+//! tracing inserted. An [`Engine`] makes [`Code`] of an image. The runtime knows these two traits and no engine by name;
+//! what engines know of the runtime are an environment ([`Env`]) and addresses of functions ([`Resolve`]).
 //!
 //! There are two. [`native::Compiler`] makes native code, which checks nothing. The checked [`interp::Interpreter`] tests
 //! every memory access against what the verifier promised, and so is the oracle for the other.
@@ -11,13 +12,13 @@ mod image;
 pub mod interp;
 mod lower;
 pub mod native;
+mod runtime;
 
 pub use image::{Frame, HostField, Image, LowerError, LowerInput, MapAddresses, Op, Variant};
 pub use lower::lower;
+pub use runtime::{Callee, DispatchFn, Entry, Env, HelperCall, HelperFn, Resolve, Services, Vm, defect};
 
 use std::sync::Arc;
-
-use hitless_verifier::Region;
 
 /// How often `may_goto` falls through in one run before it jumps (the kernel's `BPF_MAX_LOOPS`).
 const MAX_LOOPS: u32 = 8 << 20;
@@ -43,46 +44,22 @@ pub struct CompileError {
 
 /// Executable code of one variant of a program. Any number of threads may run it at once.
 pub trait Code: Send + Sync {
-    /// Runs the program on the context at `ctx` and returns `r0`.
-    ///
-    /// Never allocates and takes no lock of its own, so that it may run in a signal handler.
-    ///
-    /// # Errors
-    /// [`Trap`] if something happens that the verifier excluded: always a defect of hitless. An engine that does not
-    /// check never returns one.
+    /// How the program is begun, as long as this lives.
+    fn entry(&self) -> Entry;
+
+    /// The subprogram that a value stands for which the program has given to a helper as a function to call back.
+    fn function(&self, func: u64) -> Option<Function>;
+
+    /// Runs one of the subprograms that the program gives to helpers, by itself, as a run of its own.
     ///
     /// # Safety
-    /// - `ctx` points to a context of the layout that the image was lowered for (its `host_off` and `host_len()`),
-    ///   `ctx_len` bytes long, and stays valid and unaliased for the call, as does the memory that its pointer fields name.
-    /// - What `env` [contains](Env::contains) is memory that stays valid for the call, that other threads touch with atomic
-    ///   operations only, and whose provenance is exposed.
-    unsafe fn run(&self, ctx: *mut u8, ctx_len: usize, env: &mut dyn Env) -> Result<u64, Trap>;
+    /// As for [`Entry::run`], with the arguments that the verifier expects in place of the context.
+    unsafe fn run_function(&self, vm: *mut Vm, function: Function, args: [u64; 5]) -> u64;
 }
 
-/// What the runtime offers to code while it runs.
-pub trait Env {
-    /// Calls a BPF helper by number.
-    ///
-    /// # Errors
-    /// [`Trap`] if the helper does not exist or its arguments are not what the verifier promised.
-    fn helper(&mut self, id: u32, args: [u64; 5]) -> Result<u64, Trap>;
-
-    /// Whether `len` bytes at `addr` lie wholly inside one object of the region (one map value, the packet, the memory
-    /// behind a context field). Asked for every region but the stack and the context, which the engine knows.
-    fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool;
-
-    /// `bpf_map_trace_update_elem()`: runs the tracers for the update helper that the traced variant has just called.
-    fn trace_update(&mut self);
-
-    /// `bpf_map_trace_delete_elem()`: likewise for a delete helper.
-    fn trace_delete(&mut self);
-
-    /// `bpf_map_trace_register_pointer()`: the program is about to write at `addr`, which lies in a map value.
-    fn register_pointer(&mut self, addr: u64);
-
-    /// `bpf_map_trace_pointer_update()`: the program is about to exit; runs the tracers for every registered element.
-    fn flush_pointers(&mut self);
-}
+/// A subprogram that helpers call back: the same in both variants of a program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Function(pub(crate) u32);
 
 /// Something that verified code cannot do: the check that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,16 +91,6 @@ pub enum Trap {
     Unreachable {
         /// Slot of the instruction.
         pc: usize,
-    },
-    /// A helper that the runtime does not have, or arguments that it cannot take.
-    #[error("insn {pc}: helper {id}: {reason}")]
-    Helper {
-        /// Slot of the call.
-        pc: usize,
-        /// The helper's number.
-        id: u32,
-        /// What was wrong.
-        reason: &'static str,
     },
     /// More than eight frames.
     #[error("insn {pc}: the call stack is deeper than 8 frames")]

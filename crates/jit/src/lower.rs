@@ -10,7 +10,7 @@
 use hitless_isa::{CallTarget, DecodeError, Imm64, Instruction, Reg, Size, decode};
 use hitless_verifier::{InsnFacts, Region};
 
-use crate::{Frame, HostField, Image, LowerError, LowerInput, Op, Variant};
+use crate::{Frame, HelperCall, HostField, Image, LowerError, LowerInput, Op, Variant};
 
 /// `bpf_map_update_elem()`, followed by a call of its tracers.
 const MAP_UPDATE_ELEM: u32 = 2;
@@ -63,6 +63,8 @@ pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
         facts: input.verified.facts.clone(),
         frames,
         fields,
+        services: input.services,
+        dispatch: input.resolve.dispatch(),
     })
 }
 
@@ -101,13 +103,14 @@ impl Lowering<'_> {
         decoded: Result<Instruction, DecodeError>,
     ) -> Result<(), LowerError> {
         let unsupported = |what| LowerError::Unsupported { pc, what };
-        let instruction = self.resolve(pc, facts, decoded.map_err(|_| unsupported("an undefined instruction"))?)?;
+        let instruction = decoded.map_err(|_| unsupported("an undefined instruction"))?;
+        let op = self.resolve(pc, facts, instruction)?;
         if self.input.variant == Variant::Plain {
-            self.push(pc, Op::Insn(instruction));
+            self.push(pc, op);
             return Ok(());
         }
         self.trace_before(pc, facts, &instruction);
-        self.push(pc, Op::Insn(instruction));
+        self.push(pc, op);
         match instruction {
             Instruction::Call(CallTarget::Helper(MAP_UPDATE_ELEM)) => self.push(pc, Op::TraceUpdate),
             Instruction::Call(CallTarget::Helper(MAP_DELETE_ELEM)) => self.push(pc, Op::TraceDelete),
@@ -153,14 +156,29 @@ impl Lowering<'_> {
             .is_none_or(|main| (main.start..main.end).contains(&pc))
     }
 
-    /// Replaces what only the runtime knows: addresses of maps, places of context fields.
-    fn resolve(&self, pc: usize, facts: &InsnFacts<'_>, instruction: Instruction) -> Result<Instruction, LowerError> {
+    /// Replaces what only the runtime knows: addresses of maps and functions, places of context fields.
+    fn resolve(&self, pc: usize, facts: &InsnFacts<'_>, instruction: Instruction) -> Result<Op, LowerError> {
         let unsupported = |what| Err(LowerError::Unsupported { pc, what });
-        match instruction {
+        let resolved = match instruction {
+            Instruction::Call(CallTarget::Helper(id)) => {
+                let call = HelperCall { pc, id, facts: *facts };
+                let callee = self.input.resolve.helper(&call);
+                let callee = callee.ok_or(LowerError::NoSuchHelper { pc, id })?;
+                return Ok(Op::Helper { id, callee });
+            }
+            Instruction::LoadImm64 {
+                dst,
+                imm: Imm64::Func(off),
+            } => {
+                return Ok(Op::Function {
+                    dst,
+                    frame: self.frame(pc, off)?,
+                });
+            }
             Instruction::LoadImm64 { dst, imm } => {
                 let value = match imm {
                     Imm64::Value(value) => value,
-                    Imm64::MapIdx(index) => self.map(pc, index)?.handle,
+                    Imm64::MapIdx(index) => self.map(pc, index)?.map,
                     Imm64::MapValueIdx { index, off } => {
                         let map = self.map(pc, index)?;
                         if map.value == 0 {
@@ -169,17 +187,16 @@ impl Lowering<'_> {
                         map.value.wrapping_add(off.into())
                     }
                     Imm64::MapFd(_) | Imm64::MapValueFd { .. } => return unsupported("a map by descriptor"),
-                    Imm64::BtfId { .. } => return unsupported("the address of a kernel variable"),
-                    Imm64::Func(_) => return unsupported("the address of a subprogram"),
+                    Imm64::BtfId { .. } | Imm64::Func(_) => return unsupported("the address of a kernel variable"),
                 };
-                Ok(Instruction::LoadImm64 {
+                Instruction::LoadImm64 {
                     dst,
                     imm: Imm64::Value(value),
-                })
+                }
             }
-            Instruction::AddrSpaceCast { .. } => unsupported("a cast between address spaces"),
-            Instruction::LoadPacket { .. } => unsupported("legacy packet access"),
-            Instruction::Call(CallTarget::Kfunc { .. }) => unsupported("a kfunc call"),
+            Instruction::AddrSpaceCast { .. } => return unsupported("a cast between address spaces"),
+            Instruction::LoadPacket { .. } => return unsupported("legacy packet access"),
+            Instruction::Call(CallTarget::Kfunc { .. }) => return unsupported("a kfunc call"),
             Instruction::Load {
                 size,
                 signed,
@@ -188,17 +205,17 @@ impl Lowering<'_> {
                 off,
             } => {
                 let (size, off) = self.host_access(pc, facts, size, off)?;
-                Ok(Instruction::Load {
+                Instruction::Load {
                     size,
                     signed,
                     dst,
                     base,
                     off,
-                })
+                }
             }
             Instruction::Store { size, base, off, src } => {
                 let (size, off) = self.host_access(pc, facts, size, off)?;
-                Ok(Instruction::Store { size, base, off, src })
+                Instruction::Store { size, base, off, src }
             }
             Instruction::Atomic {
                 size,
@@ -208,24 +225,25 @@ impl Lowering<'_> {
                 src,
             } => {
                 let (size, off) = self.host_access(pc, facts, size, off)?;
-                Ok(Instruction::Atomic {
+                Instruction::Atomic {
                     size,
                     op,
                     base,
                     off,
                     src,
-                })
+                }
             }
             Instruction::LoadAcquire { size, dst, base, off } => {
                 let (size, off) = self.host_access(pc, facts, size, off)?;
-                Ok(Instruction::LoadAcquire { size, dst, base, off })
+                Instruction::LoadAcquire { size, dst, base, off }
             }
             Instruction::StoreRelease { size, base, off, src } => {
                 let (size, off) = self.host_access(pc, facts, size, off)?;
-                Ok(Instruction::StoreRelease { size, base, off, src })
+                Instruction::StoreRelease { size, base, off, src }
             }
-            _ => Ok(instruction),
-        }
+            _ => instruction,
+        };
+        Ok(Op::Insn(resolved))
     }
 
     fn map(&self, pc: usize, index: u32) -> Result<crate::MapAddresses, LowerError> {
@@ -235,6 +253,17 @@ impl Lowering<'_> {
             pc,
             index,
             count: maps.len(),
+        })
+    }
+
+    /// The subprogram that begins `off` slots behind the instruction at `pc`.
+    fn frame(&self, pc: usize, off: i32) -> Result<usize, LowerError> {
+        let start = (pc + 1).checked_add_signed(off as isize);
+        let mut subprogs = self.input.verified.subprogs.iter();
+        let found = subprogs.position(|subprog| Some(subprog.start) == start);
+        found.ok_or(LowerError::Unsupported {
+            pc,
+            what: "the address of something other than a subprogram",
         })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Each subprogram becomes a native function, each BPF register a variable of it, and its frame a stack slot of as many bytes
 //! as the verifier found it to use. The code checks nothing: what the verifier proved is true of it, or the process is lost,
-//! as a kernel would be. Calls of the runtime go through a handful of entry points (`calls`), which find the environment
-//! in the `Vm` that every function is passed first.
+//! as a kernel would be. What is called of the runtime is called by address (`calls`); every function is passed the
+//! environment first, and passes it on.
 //!
 //! - Loads and stores are done as often and in the order in which the program does them: other threads and the host see the
 //!   same memory, and BPF C says `volatile` where it matters, of which the instructions keep no trace. So no alias analysis.
@@ -14,7 +14,9 @@
 
 mod calls;
 mod code;
-mod translate;
+mod codegen;
+
+pub(crate) use code::callback;
 
 use std::sync::Arc;
 
@@ -68,7 +70,7 @@ impl Compiler {
 
 impl Engine for Compiler {
     fn compile(&self, image: Arc<Image>) -> Result<Box<dyn Code>, CompileError> {
-        let functions = translate::functions(&*self.isa, &image).map_err(refused)?;
+        let functions = codegen::functions(&*self.isa, &image).map_err(refused)?;
         Ok(Box::new(code::NativeCode::new(&functions).map_err(refused)?))
     }
 }

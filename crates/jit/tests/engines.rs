@@ -109,8 +109,9 @@ fn line() -> impl Strategy<Value = String> {
             let suffix = if len == 8 { "64" } else { "" };
             format!("r0 = atomic{suffix}_cmpxchg(({name} *){at}, r0, {src})")
         })),
-        1 => (300..400u32).prop_map(|id| format!("call bpf_fn#{id}")),
+        1 => (300..304u32).prop_map(|id| format!("call bpf_fn#{id}")),
         1 => Just("call double".to_owned()),
+        1 => Just("r1 = subprog[double]\nr3 &= 3\ncall bpf_fn#400\nr1 = 0".to_owned()),
     ]
 }
 

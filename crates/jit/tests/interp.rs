@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Environment, assemble, compiled, decreed, lowered, run};
+use common::{Environment, assemble, compiled, decreed, engines, lowered, run};
 use hitless_isa::{AluOp, Instruction, Operand, Reg, Size, Width, encode};
 use hitless_jit::interp::Interpreter;
 use hitless_jit::{Engine, HostField, Op, Trap, Variant};
@@ -76,7 +76,6 @@ fn context_accesses_stay_in_their_field() {
     assert!(attempt(Size::W, 0)(8).is_err());
     assert!(attempt(Size::H, 3)(8).is_err());
     assert!(attempt(Size::Dw, 4)(8).is_err());
-    assert!(attempt(Size::W, 4)(7).is_err(), "the context is shorter than the field");
 }
 
 #[test]
@@ -171,14 +170,45 @@ fn other_traps() {
     );
     // Falling off the end.
     assert_eq!(outcome("r0 = 1"), Err(Trap::Unreachable { pc: 1 }));
+}
+
+/// Functions that helpers call share the stack, the registers of nobody, and the budget.
+#[test]
+fn functions_that_are_called_back() {
+    let text = "r1 = subprog[add]
+                r6 = r10
+                *(u64 *)(r10 -8) = 1
+                r2 = r10
+                r2 += -8
+                r3 = 4
+                call calls_back#400
+                r1 = *(u64 *)(r10 -8)
+                r0 += r1
+                if r6 == r10 goto done
+                r0 = 0
+          done: exit
+          add:  r6 = *(u64 *)(r2 +0)
+                r6 += r1
+                *(u64 *)(r2 +0) = r6
+                r0 = 100
+                exit";
+    for (name, engine) in engines() {
+        let code = engine
+            .compile(Arc::new(lowered(&decreed(assemble(text)), Variant::Plain)))
+            .unwrap();
+        assert_eq!(run(&*code, &mut Environment::default()), Ok(407), "{name}");
+    }
+    let text = |body| format!("r1 = subprog[f]\n r3 = 1\n call calls_back#400\n exit\n f: {body}");
     assert_eq!(
-        outcome("r1 = 0 ll\n call unknown#99\n exit"),
-        Err(Trap::Helper {
-            pc: 2,
-            id: 99,
-            reason: "no such helper"
-        }),
+        outcome(&text("r0 = *(u64 *)(r10 +0)\n exit")),
+        Ok(0),
+        "the caller's frame is above"
     );
+    assert!(matches!(
+        outcome(&text("r0 = *(u64 *)(r10 +512)\n exit")),
+        Err(Trap::OutOfRegion { pc: 5, .. })
+    ));
+    assert_eq!(outcome(&text("call f\n exit")), Err(Trap::CallDepth { pc: 5 }));
 }
 
 #[test]

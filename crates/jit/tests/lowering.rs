@@ -2,20 +2,17 @@
 
 mod common;
 
-use common::{Environment, MEMORY, assemble, compiled, decreed, lowered, run};
+use common::{Environment, Helpers, MEMORY, SERVICES, assemble, compiled, decreed, lowered, run};
 use hitless_jit::{Frame, Image, LowerError, LowerInput, MapAddresses, Op, Variant, lower};
 use hitless_verifier::{ContextFacts, ContextField, ContextFieldKind, Region, Verified, Widths};
 
 const VALUE: Region = Region::MapValue { map: 0 };
 const MAPS: [MapAddresses; 2] = [
     MapAddresses {
-        handle: 0xaa00,
+        map: 0xaa00,
         value: 0x1000,
     },
-    MapAddresses {
-        handle: 0xbb00,
-        value: 0,
-    },
+    MapAddresses { map: 0xbb00, value: 0 },
 ];
 
 fn helper_name(id: u32) -> Option<&'static str> {
@@ -78,6 +75,8 @@ fn lower_as(verified: &Verified, variant: Variant) -> Result<Image, LowerError> 
         context: &context(),
         maps: &MAPS,
         variant,
+        resolve: &Helpers,
+        services: SERVICES,
     })
 }
 
@@ -199,7 +198,7 @@ fn what_is_registered() {
          12: exit ; insn 7",
     );
     let plain = lower_as(&verified, Variant::Plain).unwrap();
-    assert!(plain.ops.iter().all(|op| matches!(op, Op::Insn(_))));
+    assert!(plain.ops.iter().all(|op| matches!(op, Op::Insn(_) | Op::Helper { .. })));
     assert_eq!(plain.ops.len(), verified.insns.len());
 }
 
@@ -242,7 +241,12 @@ fn maps_get_their_addresses() {
     );
     assert!(error("r1 = map[idx:1][0]+0\n exit").contains("without a fixed one"));
     assert!(error("r1 = map[fd:3]\n exit").contains("by descriptor"));
-    assert!(error("r1 = subprog[+1]\n exit").contains("subprogram"));
+    let mut verified = with_access("r1 = subprog[+1]\n r0 = 0\n exit", &[]);
+    assert!(dump(&verified, Variant::Plain).starts_with("0: r1 = function 1 ; insn 0\n"));
+    verified.subprogs.truncate(1);
+    let error_of = lower_as(&verified, Variant::Plain).unwrap_err().to_string();
+    assert!(error_of.contains("other than a subprogram"));
+    assert!(error("call unknown#99\n exit").contains("no helper 99"));
     assert!(error("call kernel-function#7\n exit").contains("kfunc"));
     assert!(error("r0 = *(u8 *)skb[0]\n exit").contains("packet"));
 }

@@ -1,11 +1,15 @@
 //! A run: registers, frames, and the loop over the steps.
 
+use std::ffi::c_void;
+use std::ptr;
+
 use hitless_isa::{AtomicOp, Reg, Size, Width};
 
 use super::alu::{alu32, alu64, end, extend, holds, truncate};
+use super::function_index;
 use super::memory::{self, FRAME_SIZE, MAX_FRAMES, Stack};
 use super::step::{Access, Place, Program, Step};
-use crate::{Code, Env, MAX_LOOPS, Trap};
+use crate::{Callee, Code, DispatchFn, Entry, Function, MAX_LOOPS, Trap, Vm};
 
 /// A program compiled for the interpreter.
 pub(super) struct Interpreted {
@@ -14,24 +18,74 @@ pub(super) struct Interpreted {
 }
 
 impl Code for Interpreted {
-    unsafe fn run(&self, ctx: *mut u8, ctx_len: usize, env: &mut dyn Env) -> Result<u64, Trap> {
+    fn entry(&self) -> Entry {
+        Entry {
+            call: begin,
+            state: ptr::from_ref(self).cast(),
+        }
+    }
+
+    fn function(&self, func: u64) -> Option<Function> {
+        let index = function_index(func)?;
+        self.program.functions.get(index as usize)?;
+        Some(Function(index))
+    }
+
+    unsafe fn run_function(&self, vm: *mut Vm, function: Function, args: [u64; 5]) -> u64 {
+        // SAFETY: as for this function. There is no context: nothing is reached through one.
+        unsafe { self.run(vm, 0, self.program.functions[function.0 as usize], args) }
+    }
+}
+
+/// Begins the main program of an [`Interpreted`].
+///
+/// # Safety
+/// As for [`Entry::run`], of the entry of the code at `state`.
+unsafe extern "C" fn begin(vm: *mut Vm, ctx: u64, state: *const c_void) -> u64 {
+    // SAFETY: `state` is what `Interpreted::entry` has put there, and the caller promises that it lives.
+    let code = unsafe { &*state.cast::<Interpreted>() };
+    // SAFETY: as for this function.
+    unsafe { code.run(vm, ctx, 0, [ctx, 0, 0, 0, 0]) }
+}
+
+impl Interpreted {
+    /// Runs from a step on, on a stack of its own.
+    ///
+    /// # Safety
+    /// As for [`Entry::run`].
+    unsafe fn run(&self, vm: *mut Vm, ctx: u64, first: u32, args: [u64; 5]) -> u64 {
         let stack = Stack::new();
         let mut machine = Machine {
             program: &self.program,
-            env,
+            vm,
             regs: Registers([0; 16]),
-            ctx: ctx.expose_provenance() as u64,
-            ctx_len: ctx_len as u64,
+            ctx,
             stack: &stack,
             stack_end: stack.end(),
             stack_start: 0,
             callers: [Caller::default(); MAX_FRAMES - 1],
+            base: 0,
             depth: 0,
+            at: 0,
+            budget: self.budget,
+            left: self.budget,
+            loops: MAX_LOOPS,
         };
-        machine.regs.set(Reg::R1, machine.ctx);
-        machine.enter_frame();
-        machine.run(self.budget)
+        // SAFETY: the environment is there for the run, by the caller's promise; this machine ends first.
+        unsafe { machine.run(first, args) }
     }
+}
+
+/// Calls a function of the program back.
+///
+/// # Safety
+/// As for [`Vm::callback`]; an interpreter runs the program.
+pub(crate) unsafe fn callback(vm: *mut Vm, func: u64, args: [u64; 5]) -> u64 {
+    // SAFETY: the environment is there. The machine has set this before it called the helper, and waits for it: nobody
+    // else uses the machine now.
+    let outer = unsafe { &mut *(*vm).machine.cast_mut().cast::<Machine<'_>>() };
+    // SAFETY: as for this function.
+    unsafe { outer.call_back(func, args) }
 }
 
 /// The registers, with room for any four-bit number.
@@ -58,36 +112,107 @@ struct Caller {
     saved: [u64; 4],
 }
 
+/// The registers of arguments.
+const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+
 const SAVED: [Reg; 4] = [Reg::R6, Reg::R7, Reg::R8, Reg::R9];
 
 struct Machine<'a> {
     program: &'a Program,
-    env: &'a mut dyn Env,
+    /// The beginning of the environment, for the run of this machine.
+    vm: *mut Vm,
     regs: Registers,
     ctx: u64,
-    ctx_len: u64,
     stack: &'a Stack,
     /// End of the outermost frame.
     stack_end: u64,
     /// Beginning of the innermost frame.
     stack_start: u64,
     callers: [Caller; MAX_FRAMES - 1],
-    /// How many callers are waiting.
+    /// The frame that this machine began with: more than 0 in a function that a helper calls back.
+    base: usize,
+    /// The frame in use: how many callers are waiting, in this machine and in those around it.
     depth: usize,
+    /// The step that is being done.
+    at: usize,
+    /// How many steps a run may take, and how many are left.
+    budget: u64,
+    left: u64,
+    /// Turns of `may_goto` that are left.
+    loops: u32,
 }
 
 impl Machine<'_> {
-    fn run(&mut self, budget: u64) -> Result<u64, Trap> {
+    /// Runs from a step on until the frame that it begins with is left. What fails is left in the [`Vm`].
+    ///
+    /// # Safety
+    /// `self.vm` points to an environment that nothing else uses meanwhile.
+    unsafe fn run(&mut self, first: u32, args: [u64; 5]) -> u64 {
+        for (reg, value) in ARGUMENTS.into_iter().zip(args) {
+            self.regs.set(reg, value);
+        }
+        self.enter_frame();
+        // SAFETY: the environment is there, as the caller promises. What is behind the pointer goes to whoever was there
+        // before when this machine is done.
+        let outer = unsafe { (*self.vm).machine };
+        self.publish();
+        let result = self.steps(first as usize);
+        // SAFETY: as above.
+        let vm = unsafe { &mut *self.vm };
+        vm.machine = outer;
+        result.unwrap_or_else(|trap| {
+            vm.trap = Some(trap);
+            1
+        })
+    }
+
+    /// Lets functions that are called find this machine.
+    fn publish(&mut self) {
+        let (vm, machine) = (self.vm, ptr::from_mut(self));
+        // SAFETY: the environment is there while `run` lasts, and is not borrowed while steps are done.
+        unsafe { (*vm).machine = machine.cast_const().cast() };
+    }
+
+    /// Runs a function on the stack of this machine, which waits for a helper.
+    ///
+    /// # Safety
+    /// As for [`Machine::run`].
+    unsafe fn call_back(&mut self, func: u64, args: [u64; 5]) -> u64 {
+        let pc = self.program.pcs[self.at];
+        let first = function_index(func).and_then(|index| self.program.functions.get(index as usize));
+        // SAFETY: the environment is there, as the caller promises.
+        let failed = unsafe { &mut (*self.vm).trap };
+        let (Some(&first), None) = (first, &failed) else {
+            failed.get_or_insert(Trap::Unreachable { pc });
+            return 1;
+        };
+        if self.depth + 1 >= MAX_FRAMES {
+            *failed = Some(Trap::CallDepth { pc });
+            return 1;
+        }
+        let mut inner = Machine {
+            regs: Registers([0; 16]),
+            callers: [Caller::default(); MAX_FRAMES - 1],
+            base: self.depth + 1,
+            depth: self.depth + 1,
+            ..*self
+        };
+        // SAFETY: as for this function.
+        let result = unsafe { inner.run(first, args) };
+        (self.left, self.loops) = (inner.left, inner.loops);
+        result
+    }
+
+    fn steps(&mut self, first: usize) -> Result<u64, Trap> {
         let program = self.program;
-        let (mut left, mut loops) = (budget, MAX_LOOPS);
-        let mut next = 0;
+        let mut next = first;
         loop {
             let at = next;
             next += 1;
-            if left == 0 {
-                return Err(Trap::Budget { limit: budget });
+            if self.left == 0 {
+                return Err(Trap::Budget { limit: self.budget });
             }
-            left -= 1;
+            self.left -= 1;
             match program.steps[at] {
                 Step::Set { dst, value } => self.regs.set(dst, value),
                 Step::Alu64 { op, dst, src } => {
@@ -162,12 +287,15 @@ impl Machine<'_> {
                 }
                 Step::Goto { target } => next = target as usize,
                 // What is left of the budget then is for the rest of the program.
-                Step::MayGoto { target } => match loops.checked_sub(1).filter(|_| left > budget / 2) {
-                    Some(rest) => loops = rest,
-                    None => next = target as usize,
-                },
-                Step::Helper { id } => self.helper(at, id)?,
-                Step::HelperInRegister { reg } => self.helper(at, self.regs.get(reg) as u32)?,
+                Step::MayGoto { target } => {
+                    let left = self.left > self.budget / 2;
+                    match self.loops.checked_sub(1).filter(|_| left) {
+                        Some(rest) => self.loops = rest,
+                        None => next = target as usize,
+                    }
+                }
+                Step::Helper { callee } => self.helper(at, callee)?,
+                Step::HelperInRegister { function, reg } => self.dispatch(at, function, reg)?,
                 Step::Call { target } => {
                     self.call(at, next)?;
                     next = target as usize;
@@ -176,13 +304,17 @@ impl Machine<'_> {
                     Some(step) => next = step,
                     None => return Ok(self.regs.get(Reg::R0)),
                 },
-                Step::TraceUpdate => self.env.trace_update(),
-                Step::TraceDelete => self.env.trace_delete(),
+                // SAFETY: the function is that of the environment's type, which is not borrowed here.
+                Step::TraceUpdate => unsafe { (program.services.trace_update)(self.vm.cast()) },
+                // SAFETY: as above.
+                Step::TraceDelete => unsafe { (program.services.trace_delete)(self.vm.cast()) },
                 Step::RegisterPointer { base, off } => {
-                    self.env
-                        .register_pointer(self.regs.get(base).wrapping_add_signed(off.into()));
+                    let addr = self.regs.get(base).wrapping_add_signed(off.into());
+                    // SAFETY: as above.
+                    unsafe { (program.services.register_pointer)(self.vm.cast(), addr) };
                 }
-                Step::FlushPointers => self.env.flush_pointers(),
+                // SAFETY: as above.
+                Step::FlushPointers => unsafe { (program.services.flush_pointers)(self.vm.cast()) },
                 Step::Unreachable => return Err(Trap::Unreachable { pc: program.pcs[at] }),
             }
         }
@@ -211,7 +343,10 @@ impl Machine<'_> {
 
     /// Back to the caller, if there is one.
     fn leave_frame(&mut self) -> Option<usize> {
-        self.depth = self.depth.checked_sub(1)?;
+        if self.depth == self.base {
+            return None;
+        }
+        self.depth -= 1;
         let caller = self.callers[self.depth];
         for (reg, value) in SAVED.into_iter().zip(caller.saved) {
             self.regs.set(reg, value);
@@ -221,21 +356,36 @@ impl Machine<'_> {
         Some(caller.step)
     }
 
-    fn helper(&mut self, at: usize, id: u32) -> Result<(), Trap> {
-        let args = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5].map(|reg| self.regs.get(reg));
-        match self.env.helper(id, args) {
-            Ok(value) => self.regs.set(Reg::R0, value),
-            // The runtime does not know where the call stands.
-            Err(Trap::Helper { id, reason, .. }) => {
-                return Err(Trap::Helper {
-                    pc: self.program.pcs[at],
-                    id,
-                    reason,
-                });
-            }
-            Err(trap) => return Err(trap),
-        }
-        Ok(())
+    fn helper(&mut self, at: usize, callee: Callee) -> Result<(), Trap> {
+        let [r1, r2, r3, r4, r5] = ARGUMENTS.map(|reg| self.regs.get(reg));
+        let vm = self.before_call(at);
+        // SAFETY: the function is one that takes the environment and what the verifier has found in the registers; nothing
+        // of this machine is used before it returns, except by functions that it calls back.
+        let result = unsafe { (callee.function)(vm, callee.r1.unwrap_or(r1), r2, r3, r4, r5) };
+        self.after_call(result)
+    }
+
+    fn dispatch(&mut self, at: usize, function: DispatchFn, reg: Reg) -> Result<(), Trap> {
+        let id = self.regs.get(reg);
+        let [r1, r2, r3, r4, r5] = ARGUMENTS.map(|reg| self.regs.get(reg));
+        let vm = self.before_call(at);
+        // SAFETY: as in `helper`.
+        let result = unsafe { function(vm, id, r1, r2, r3, r4, r5) };
+        self.after_call(result)
+    }
+
+    fn before_call(&mut self, at: usize) -> *mut c_void {
+        self.at = at;
+        self.publish();
+        self.vm.cast()
+    }
+
+    /// Takes the result, if nothing has failed in a function that was called back.
+    fn after_call(&mut self, result: u64) -> Result<(), Trap> {
+        self.regs.set(Reg::R0, result);
+        // SAFETY: the environment is there while `run` lasts.
+        let failed = unsafe { &mut (*self.vm).trap };
+        failed.take().map_or(Ok(()), Err)
     }
 
     #[inline(always)]
@@ -296,7 +446,7 @@ impl Machine<'_> {
     fn in_fields(&self, access: &Access, addr: u64, size: Size) -> bool {
         access.fields.iter().any(|field| {
             let (off, len) = (u64::from(field.off), u64::from(field.len));
-            off + len <= self.ctx_len && within(addr, size, self.ctx + off, len)
+            within(addr, size, self.ctx + off, len)
         })
     }
 
@@ -305,7 +455,10 @@ impl Machine<'_> {
         access
             .regions
             .iter()
-            .any(|region| self.env.contains(*region, addr, size.bytes(), write))
+            // SAFETY: the function is that of the environment's type; the environment is not borrowed here.
+            .any(|region| unsafe {
+                (self.program.services.contains)(self.vm.cast(), region, addr, size.bytes(), write)
+            })
     }
 
     #[cold]

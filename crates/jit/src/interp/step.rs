@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hitless_isa::{AluOp, AtomicOp, CallTarget, Cond, EndOp, Imm64, Instruction, Operand, Reg, Size, Width};
 use hitless_verifier::Region;
 
-use crate::{HostField, Image, Op};
+use crate::{Callee, DispatchFn, HostField, Image, Op, Services};
 
 /// What the interpreter runs.
 pub(super) struct Program {
@@ -15,6 +15,10 @@ pub(super) struct Program {
     pub(super) pcs: Box<[usize]>,
     /// Where the steps with an `access` may reach.
     pub(super) accesses: Box<[Access]>,
+    /// The first step of each subprogram.
+    pub(super) functions: Box<[u32]>,
+    /// The functions of the environment.
+    pub(super) services: Services,
 }
 
 /// Memory that an instruction may access.
@@ -146,9 +150,10 @@ pub(super) enum Step {
         target: u32,
     },
     Helper {
-        id: u32,
+        callee: Callee,
     },
     HelperInRegister {
+        function: DispatchFn,
         reg: Reg,
     },
     Call {
@@ -192,6 +197,8 @@ pub(super) fn compile(image: &Image) -> Result<Program, String> {
         steps: steps.into(),
         pcs: pcs.into(),
         accesses: compiler.accesses.into(),
+        functions: image.frames.iter().map(|frame| frame.first as u32).collect(),
+        services: image.services,
     })
 }
 
@@ -204,6 +211,13 @@ impl Compiler<'_> {
     fn step(&mut self, index: usize, op: &Op) -> Result<Step, String> {
         let instruction = match *op {
             Op::Insn(instruction) => instruction,
+            Op::Helper { callee, .. } => return Ok(Step::Helper { callee }),
+            Op::Function { dst, frame } => {
+                return Ok(Step::Set {
+                    dst,
+                    value: super::function_value(frame),
+                });
+            }
             Op::TraceUpdate => return Ok(Step::TraceUpdate),
             Op::TraceDelete => return Ok(Step::TraceDelete),
             Op::RegisterPointer { base, off } => return Ok(Step::RegisterPointer { base, off }),
@@ -288,8 +302,11 @@ impl Compiler<'_> {
             Instruction::MayGoto { off } => Step::MayGoto {
                 target: self.target(index, off)?,
             },
-            Instruction::Call(CallTarget::Helper(id)) => Step::Helper { id },
-            Instruction::Call(CallTarget::Register(reg)) => Step::HelperInRegister { reg },
+            Instruction::Call(CallTarget::Helper(id)) => return Err(format!("helper {id} has no address")),
+            Instruction::Call(CallTarget::Register(reg)) => Step::HelperInRegister {
+                function: self.image.dispatch.ok_or("a call by number has no lowered form")?,
+                reg,
+            },
             Instruction::Call(CallTarget::Subprog(off)) => Step::Call {
                 target: self.target(index, off)?,
             },

@@ -1,13 +1,14 @@
 //! Executable memory: the compiled functions of one program, laid out and linked. The compiler's unsafe code.
 
+use std::ffi::c_void;
 use std::mem;
+use std::ptr;
 
 use cranelift_codegen::binemit::Reloc;
 use memmap2::{Mmap, MmapMut};
 
-use super::calls::Vm;
-use super::translate::Function;
-use crate::{Code, Env, Trap};
+use super::codegen;
+use crate::{Code, Entry, Function, Vm};
 
 /// Where functions begin.
 const ALIGNMENT: usize = 16;
@@ -15,6 +16,8 @@ const ALIGNMENT: usize = 16;
 /// A program as native code. Its pages were writable before they became executable, and never are again.
 pub(super) struct NativeCode {
     pages: Mmap,
+    /// Where each subprogram begins.
+    starts: Box<[usize]>,
 }
 
 /// Why code could not be made executable.
@@ -33,7 +36,7 @@ pub(super) enum LinkError {
 
 impl NativeCode {
     /// Lays out functions, the main program first, and links their calls.
-    pub(super) fn new(functions: &[Function]) -> Result<NativeCode, LinkError> {
+    pub(super) fn new(functions: &[codegen::Function]) -> Result<NativeCode, LinkError> {
         let mut starts = Vec::with_capacity(functions.len());
         let mut len = 0usize;
         for function in functions {
@@ -53,6 +56,7 @@ impl NativeCode {
         }
         Ok(NativeCode {
             pages: pages.make_exec()?,
+            starts: starts.into(),
         })
     }
 }
@@ -75,15 +79,41 @@ fn link(pages: &mut [u8], place: usize, kind: Reloc, distance: i64) -> Result<()
     Ok(())
 }
 
+/// Calls a function of a program back, by its address.
+///
+/// # Safety
+/// As for [`Vm::callback`]; the program is native code.
+pub(crate) unsafe fn callback(vm: *mut Vm, func: u64, args: [u64; 5]) -> u64 {
+    type Callback = unsafe extern "C" fn(vm: *mut Vm, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64;
+    let function = ptr::with_exposed_provenance::<c_void>(func as usize);
+    // SAFETY: a program has no address of code but of its own subprograms, which take five arguments if it has.
+    let function = unsafe { mem::transmute::<*const c_void, Callback>(function) };
+    let [r1, r2, r3, r4, r5] = args;
+    // SAFETY: the environment and the arguments are what the function was verified with, by the caller's promise.
+    unsafe { function(vm, r1, r2, r3, r4, r5) }
+}
+
 impl Code for NativeCode {
-    unsafe fn run(&self, ctx: *mut u8, _: usize, env: &mut dyn Env) -> Result<u64, Trap> {
-        type Main = for<'a, 'b> extern "C" fn(&'a mut Vm<'b>, u64, u64, u64, u64, u64) -> u64;
-        // SAFETY: the pages begin with the function compiled from the main program, with this signature and calling
-        // convention. They are executable and stay so while `self` is borrowed.
-        let main = unsafe { mem::transmute::<*const u8, Main>(self.pages.as_ptr()) };
-        let mut vm = Vm::new(env);
-        // What the code does to memory is what the verifier proved of a program that gets such a context and environment;
-        // both are what the caller of this function promises.
-        Ok(main(&mut vm, ctx.expose_provenance() as u64, 0, 0, 0, 0))
+    fn entry(&self) -> Entry {
+        type Main = unsafe extern "C" fn(vm: *mut Vm, ctx: u64, state: *const c_void) -> u64;
+        Entry {
+            // SAFETY: the pages begin with the function compiled from the main program. It has this calling convention, takes
+            // the first two of these arguments in registers, and has no use for the third. The pages are executable and
+            // stay so while `self` lives, as whoever runs the entry promises.
+            call: unsafe { mem::transmute::<*const u8, Main>(self.pages.as_ptr()) },
+            state: ptr::null(),
+        }
+    }
+
+    fn function(&self, func: u64) -> Option<Function> {
+        let start = usize::try_from(func).ok()?.checked_sub(self.pages.as_ptr().addr())?;
+        let index = self.starts.iter().position(|known| *known == start)?;
+        Some(Function(index as u32))
+    }
+
+    unsafe fn run_function(&self, vm: *mut Vm, function: Function, args: [u64; 5]) -> u64 {
+        let address = self.pages.as_ptr().expose_provenance() + self.starts[function.0 as usize];
+        // SAFETY: as for this function; `function` names one of this program's, which it takes the address of.
+        unsafe { callback(vm, address as u64, args) }
     }
 }

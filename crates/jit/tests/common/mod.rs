@@ -2,12 +2,16 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::collections::BTreeSet;
+use std::ffi::c_void;
 use std::sync::Arc;
 
-use hitless_isa::{CallTarget, Insn, Instruction, asm, decode};
+use hitless_isa::{CallTarget, Imm64, Insn, Instruction, asm, decode};
 use hitless_jit::interp::Interpreter;
 use hitless_jit::native::Compiler;
-use hitless_jit::{Code, Engine, Env, Image, LowerInput, Trap, Variant, lower};
+use hitless_jit::{
+    Callee, Code, DispatchFn, Engine, Env, HelperCall, HelperFn, Image, LowerInput, Resolve, Services, Trap, Variant,
+    Vm, lower,
+};
 use hitless_verifier::{ContextFacts, Facts, Region, Stats, Subprog, Verified};
 
 /// Memory that the environment vouches for.
@@ -24,7 +28,11 @@ pub(crate) fn decreed(insns: Vec<Insn>) -> Verified {
     let mut pc = 0;
     while pc < insns.len() {
         let instruction = decode(&insns, pc).expect("an instruction");
-        if let Instruction::Call(CallTarget::Subprog(off)) = instruction {
+        if let Instruction::Call(CallTarget::Subprog(off))
+        | Instruction::LoadImm64 {
+            imm: Imm64::Func(off), ..
+        } = instruction
+        {
             starts.insert((pc + 1).checked_add_signed(off as isize).expect("a target"));
         }
         facts.set_reachable(pc, true);
@@ -77,9 +85,14 @@ pub(crate) fn lowered(verified: &Verified, variant: Variant) -> Image {
         context: &no_context(),
         maps: &[],
         variant,
+        resolve: &Helpers,
+        services: SERVICES,
     })
     .expect("lowers")
 }
+
+/// The functions of [`Environment`].
+pub(crate) const SERVICES: Services = Services::of::<Environment>();
 
 pub(crate) fn compiled(image: Image) -> Box<dyn Code> {
     Interpreter::default().compile(Arc::new(image)).expect("compiles")
@@ -96,19 +109,86 @@ pub(crate) fn engines() -> [(&'static str, Box<dyn Engine>); 2] {
     ]
 }
 
-/// Knows one stretch of memory and helpers that return their number plus their first argument, except
-/// [`Environment::NO_HELPER`].
-#[derive(Default)]
+/// Helpers that return their number plus their first argument, and one that calls back.
+#[derive(Debug)]
+pub(crate) struct Helpers;
+
+impl Helpers {
+    /// Calls the function in its first argument with each number below its third, and its second; returns the sum of what
+    /// it returns.
+    pub(crate) const CALLS_BACK: u32 = 400;
+}
+
+/// The helpers by these numbers.
+macro_rules! numbered {
+    ($id:expr => $($number:literal)*) => {
+        match $id {
+            $($number => Some(numbered::<$number> as HelperFn),)*
+            Helpers::CALLS_BACK => Some(call_back as HelperFn),
+            _ => None,
+        }
+    };
+}
+
+fn by_id(id: u32) -> Option<HelperFn> {
+    numbered!(id => 2 3 5 93 94 112 300 301 302 303)
+}
+
+impl Resolve for Helpers {
+    fn helper(&self, call: &HelperCall<'_>) -> Option<Callee> {
+        let function = by_id(call.id)?;
+        Some(Callee { function, r1: None })
+    }
+
+    fn dispatch(&self) -> Option<DispatchFn> {
+        Some(dispatch)
+    }
+}
+
+unsafe extern "C" fn numbered<const ID: u32>(env: *mut c_void, r1: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: engines pass the environment that they run with.
+    let env = unsafe { &mut *env.cast::<Environment>() };
+    env.notes.push(format!("helper {ID}"));
+    r1.wrapping_add(ID.into())
+}
+
+unsafe extern "C" fn call_back(env: *mut c_void, func: u64, context: u64, count: u64, _: u64, _: u64) -> u64 {
+    let turn = |turn| {
+        // SAFETY: the tests' programs pass functions of two arguments.
+        unsafe { Vm::callback(env.cast(), func, [turn, context, 0, 0, 0]) }
+    };
+    (0..count).map(turn).fold(0, u64::wrapping_add)
+}
+
+unsafe extern "C" fn dispatch(env: *mut c_void, id: u64, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
+    let function = by_id(id as u32).expect("a helper of the tests");
+    // SAFETY: as for this function.
+    unsafe { function(env, r1, r2, r3, r4, r5) }
+}
+
+/// Knows one stretch of memory, and takes notes.
+#[repr(C)]
 pub(crate) struct Environment {
+    pub(crate) vm: Vm,
     pub(crate) start: u64,
     pub(crate) len: usize,
     pub(crate) read_only: bool,
     pub(crate) notes: Vec<String>,
 }
 
-impl Environment {
-    pub(crate) const NO_HELPER: u32 = 99;
+impl Default for Environment {
+    fn default() -> Environment {
+        Environment {
+            vm: Vm::new(0, [0; 2]),
+            start: 0,
+            len: 0,
+            read_only: false,
+            notes: Vec::new(),
+        }
+    }
+}
 
+impl Environment {
     /// Vouches for these bytes, which the caller leaves alone while programs run.
     pub(crate) fn of(memory: &mut [u8]) -> Environment {
         let start = if memory.is_empty() {
@@ -124,19 +204,8 @@ impl Environment {
     }
 }
 
-impl Env for Environment {
-    fn helper(&mut self, id: u32, args: [u64; 5]) -> Result<u64, Trap> {
-        if id == Self::NO_HELPER {
-            return Err(Trap::Helper {
-                pc: 0,
-                id,
-                reason: "no such helper",
-            });
-        }
-        self.notes.push(format!("helper {id}"));
-        Ok(args[0].wrapping_add(id.into()))
-    }
-
+// SAFETY: the type is `repr(C)`, and a `Vm` is its first field.
+unsafe impl Env for Environment {
     fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool {
         let off = addr.wrapping_sub(self.start);
         let inside = off.checked_add(len as u64).is_some_and(|end| end <= self.len as u64);
@@ -163,7 +232,9 @@ impl Env for Environment {
 
 /// Runs code with the environment's memory as the context.
 pub(crate) fn run(code: &dyn Code, env: &mut Environment) -> Result<u64, Trap> {
-    let (ctx, len) = (std::ptr::with_exposed_provenance_mut(env.start as usize), env.len);
+    let ctx = std::ptr::with_exposed_provenance_mut(env.start as usize);
+    env.vm = Vm::new(0, [0; 2]);
     // SAFETY: the environment vouches only for memory that its maker leaves alone, and the context is that memory.
-    unsafe { code.run(ctx, len, env) }
+    let result = unsafe { code.entry().run(std::ptr::from_mut(env).cast(), ctx) };
+    env.vm.take_trap().map_or(Ok(result), Err)
 }

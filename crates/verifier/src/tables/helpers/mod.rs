@@ -73,6 +73,10 @@ pub const SNPRINTF: u32 = 165;
 #[doc(alias = "BPF_FUNC_timer_init")]
 pub const TIMER_INIT: u32 = 169;
 
+/// `bpf_loop`.
+#[doc(alias = "BPF_FUNC_loop")]
+pub const LOOP: u32 = 181;
+
 /// Helpers that return their argument as another sort of socket: a reference stays one.
 pub(crate) const SOCKET_CASTS: [u32; 8] = [95, 96, 136, 137, 138, 139, 140, 196];
 

@@ -1,0 +1,286 @@
+//! What the runtime gives to programs: the memory of a run, and functions by address.
+//!
+//! A run has one piece of memory that everything finds its things in: the *environment*. It begins with a [`Vm`], which
+//! engines use; what follows is the runtime's. Code passes its address to whatever it calls. Which functions those are is
+//! decided when a program is lowered ([`Resolve`], [`Services`]), so a call at run time is a call and nothing else.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use hitless_verifier::{InsnFacts, Region};
+
+use crate::{MAX_LOOPS, Trap, interp};
+
+/// A BPF helper: the environment, then `r1` to `r5`; returns `r0`.
+pub type HelperFn = unsafe extern "C" fn(env: *mut c_void, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64;
+
+/// Calls a helper whose number is known only when the call happens: the environment, the number, `r1` to `r5`.
+pub type DispatchFn =
+    unsafe extern "C" fn(env: *mut c_void, id: u64, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64;
+
+/// What a call of a helper becomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Callee {
+    /// The function.
+    pub function: HelperFn,
+    /// What it is given in place of `r1`, if that is known at load: a function that belongs to one kind of map takes that
+    /// kind's state there, not the map.
+    pub r1: Option<u64>,
+}
+
+impl PartialEq for Callee {
+    fn eq(&self, other: &Callee) -> bool {
+        ptr::fn_addr_eq(self.function, other.function) && self.r1 == other.r1
+    }
+}
+
+impl Eq for Callee {}
+
+/// A call of a helper in a program.
+#[derive(Clone, Copy, Debug)]
+pub struct HelperCall<'a> {
+    /// Slot of the call.
+    pub pc: usize,
+    /// The helper's number.
+    pub id: u32,
+    /// What was proved of the call.
+    pub facts: InsnFacts<'a>,
+}
+
+/// Finds functions for the calls of a program.
+pub trait Resolve: std::fmt::Debug {
+    /// The function for a call of a helper, or `None` if the runtime does not have it.
+    fn helper(&self, call: &HelperCall<'_>) -> Option<Callee>;
+
+    /// The function for calls by number (`callx`), which no verified program makes.
+    fn dispatch(&self) -> Option<DispatchFn> {
+        None
+    }
+}
+
+/// An environment: what the runtime keeps of a run, and what it does for code while it runs.
+///
+/// # Safety
+/// The type is `#[repr(C)]` and begins with a [`Vm`].
+pub unsafe trait Env {
+    /// Whether `len` bytes at `addr` lie wholly inside one object of the region (one map value, the packet, the memory
+    /// behind a context field). Asked by the interpreter for every region but the stack and the context, which it knows.
+    fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool;
+
+    /// `bpf_map_trace_update_elem()`: runs the tracers for the update helper that the traced variant has just called.
+    fn trace_update(&mut self);
+
+    /// `bpf_map_trace_delete_elem()`: likewise for a delete helper.
+    fn trace_delete(&mut self);
+
+    /// `bpf_map_trace_register_pointer()`: the program is about to write at `addr`, which lies in a map value.
+    fn register_pointer(&mut self, addr: u64);
+
+    /// `bpf_map_trace_pointer_update()`: the program is about to exit; runs the tracers for every registered element.
+    fn flush_pointers(&mut self);
+}
+
+/// The functions of an [`Env`], by address. An image that was lowered with them runs with environments of that type only.
+#[derive(Clone, Copy, Debug)]
+pub struct Services {
+    pub(crate) contains: unsafe extern "C" fn(*const c_void, &Region, u64, usize, bool) -> bool,
+    pub(crate) trace_update: unsafe extern "C" fn(*mut c_void),
+    pub(crate) trace_delete: unsafe extern "C" fn(*mut c_void),
+    pub(crate) register_pointer: unsafe extern "C" fn(*mut c_void, u64),
+    pub(crate) flush_pointers: unsafe extern "C" fn(*mut c_void),
+}
+
+/// An environment that no code runs with.
+#[repr(C)]
+struct NoEnv {
+    vm: Vm,
+}
+
+// SAFETY: the type is `repr(C)`, and a `Vm` is its first field.
+unsafe impl Env for NoEnv {
+    fn contains(&self, _: Region, _: u64, _: usize, _: bool) -> bool {
+        false
+    }
+
+    fn trace_update(&mut self) {}
+
+    fn trace_delete(&mut self) {}
+
+    fn register_pointer(&mut self, _: u64) {}
+
+    fn flush_pointers(&mut self) {}
+}
+
+impl Services {
+    /// For images that are compiled, but not run, or that are run with nothing but a [`Vm`] and do not trace.
+    pub const NONE: Services = Services::of::<NoEnv>();
+
+    /// Those of a type of environment, whatever its lifetimes are.
+    #[must_use]
+    pub const fn of<E: Env>() -> Services {
+        Services {
+            contains: contains::<E>,
+            trace_update: trace_update::<E>,
+            trace_delete: trace_delete::<E>,
+            register_pointer: register_pointer::<E>,
+            flush_pointers: flush_pointers::<E>,
+        }
+    }
+}
+
+impl PartialEq for Services {
+    fn eq(&self, other: &Services) -> bool {
+        ptr::fn_addr_eq(self.flush_pointers, other.flush_pointers)
+    }
+}
+
+impl Eq for Services {}
+
+unsafe extern "C" fn contains<E: Env>(env: *const c_void, region: &Region, addr: u64, len: usize, write: bool) -> bool {
+    // SAFETY: engines pass the environment that they run with, of the type that the image was lowered for, which nothing
+    // else uses while code calls out.
+    unsafe { &*env.cast::<E>() }.contains(*region, addr, len, write)
+}
+
+unsafe extern "C" fn trace_update<E: Env>(env: *mut c_void) {
+    // SAFETY: as in `contains`.
+    unsafe { &mut *env.cast::<E>() }.trace_update();
+}
+
+unsafe extern "C" fn trace_delete<E: Env>(env: *mut c_void) {
+    // SAFETY: as in `contains`.
+    unsafe { &mut *env.cast::<E>() }.trace_delete();
+}
+
+unsafe extern "C" fn register_pointer<E: Env>(env: *mut c_void, addr: u64) {
+    // SAFETY: as in `contains`.
+    unsafe { &mut *env.cast::<E>() }.register_pointer(addr);
+}
+
+unsafe extern "C" fn flush_pointers<E: Env>(env: *mut c_void) {
+    // SAFETY: as in `contains`.
+    unsafe { &mut *env.cast::<E>() }.flush_pointers();
+}
+
+/// The part of an environment that engines use.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Vm {
+    /// Always 0. Native code loads it, so that Cranelift cannot fold a constant that was combined with it.
+    pub(crate) zero: u64,
+    /// Turns of `may_goto` that are left to native code.
+    pub(crate) turns: u32,
+    /// The run's slot: this world's CPU.
+    pub(crate) slot: u32,
+    /// What runs: the runtime's own words, which change with a tail call.
+    owner: [usize; 2],
+    /// The innermost interpreter of the run; null in native code.
+    pub(crate) machine: *const c_void,
+    /// The check that failed. Only the interpreter has some.
+    pub(crate) trap: Option<Trap>,
+}
+
+impl Vm {
+    /// Where `zero` is.
+    pub(crate) const ZERO: i32 = std::mem::offset_of!(Vm, zero) as i32;
+    /// Where `turns` is.
+    pub(crate) const TURNS: i32 = std::mem::offset_of!(Vm, turns) as i32;
+
+    /// For a run on this slot. `owner` means nothing to engines.
+    #[inline]
+    #[must_use]
+    pub const fn new(slot: u32, owner: [usize; 2]) -> Vm {
+        Vm {
+            zero: 0,
+            turns: MAX_LOOPS,
+            slot,
+            owner,
+            machine: ptr::null(),
+            trap: None,
+        }
+    }
+
+    /// The number of the run's slot.
+    #[inline]
+    #[must_use]
+    pub const fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// What [`Vm::new`] was given, or a tail call has changed it to.
+    #[inline]
+    #[must_use]
+    pub const fn owner(&self) -> [usize; 2] {
+        self.owner
+    }
+
+    /// Whether the checked interpreter runs the program.
+    #[inline]
+    #[must_use]
+    pub const fn is_checked(&self) -> bool {
+        !self.machine.is_null()
+    }
+
+    /// The check that failed, if one has.
+    #[inline]
+    pub fn take_trap(&mut self) -> Option<Trap> {
+        // Moved out only if there is one: native code has none, and this is on the way of every run.
+        if self.trap.is_some() { self.trap.take() } else { None }
+    }
+
+    /// Calls a function of the program back: `func` is what a helper was given for it. Returns what it returns; once a check
+    /// has failed, 1, which ends loops.
+    ///
+    /// # Safety
+    /// `vm` points to the beginning of the environment that the calling helper was given; `func` and the arguments are what
+    /// the verifier expects of the helper. No reference to the environment is used until this returns.
+    pub unsafe fn callback(vm: *mut Vm, func: u64, args: [u64; 5]) -> u64 {
+        // SAFETY: valid by the caller's promise.
+        if unsafe { (*vm).is_checked() } {
+            // SAFETY: as for this function; an interpreter runs.
+            unsafe { interp::callback(vm, func, args) }
+        } else {
+            // SAFETY: as for this function; native code runs, and functions are known by their addresses there.
+            unsafe { crate::native::callback(vm, func, args) }
+        }
+    }
+}
+
+/// How a program is begun: a function, and what it is passed besides the environment and the context.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Entry {
+    pub(crate) call: unsafe extern "C" fn(vm: *mut Vm, ctx: u64, state: *const c_void) -> u64,
+    pub(crate) state: *const c_void,
+}
+
+// SAFETY: both are addresses of code and of data that does not change; what they are for is said by `Code`.
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    /// Runs the program on the context at `ctx` and returns `r0`. [`Vm::take_trap`] says whether that means anything.
+    ///
+    /// Never allocates and takes no lock of its own, so that it may run in a signal handler.
+    ///
+    /// # Safety
+    /// - The [`Code`](crate::Code) that this is the entry of lives.
+    /// - `vm` points to the beginning of an environment of the type that the image was lowered for, made for this run.
+    /// - `ctx` points to a context of the layout that the image was lowered for (its `host_off` and `host_len()`), which
+    ///   stays valid and unaliased for the call, as does the memory that its pointer fields name.
+    /// - What the environment [contains](Env::contains) is memory that stays valid for the call, that other threads touch
+    ///   with atomic operations only, and whose provenance is exposed.
+    #[inline]
+    pub unsafe fn run(self, vm: *mut Vm, ctx: *mut u8) -> u64 {
+        // SAFETY: by the caller's promise.
+        unsafe { (self.call)(vm, ctx.expose_provenance() as u64, self.state) }
+    }
+}
+
+/// Ends the process, because something has happened that the verifier excluded, in code that relies on it.
+#[cold]
+pub fn defect(what: &dyn std::fmt::Display) -> ! {
+    eprintln!("hitless: a verified program did what was proved impossible: {what}");
+    std::process::abort()
+}
