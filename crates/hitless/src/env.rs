@@ -5,6 +5,7 @@ use std::ptr;
 use hitless_jit::{Env, Function, Services, Trap, Vm};
 use hitless_verifier::Region;
 
+use crate::context::PacketFrame;
 use crate::helpers::broken;
 use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
 use crate::program::Program;
@@ -165,6 +166,16 @@ impl<'a> RunEnv<'a> {
             // that it was found in), which is freed only a grace period after it was replaced.
             unsafe { self.run.slot().flush.push(map, trace, elem) };
         }
+    }
+
+    /// The frame of the packet that the program was given, if it is of a kind that gets packets. Helpers move and redirect the
+    /// packet by it.
+    #[expect(dead_code, reason = "asked by the helpers of packets, which are being written")]
+    pub(crate) fn packet_frame(&mut self) -> Option<PacketFrame<'_>> {
+        let kind = self.program().program_type().kind();
+        let context = self.context.cast_mut();
+        // SAFETY: `new` was given the context of such a program; the program does not run while a helper does.
+        (!context.is_null()).then(|| unsafe { PacketFrame::at(kind, context) })?
     }
 
     /// First address of the packet, or of its metadata, and one past its last: as the context has it now, since helpers move

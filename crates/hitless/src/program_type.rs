@@ -27,7 +27,15 @@ pub enum ProgramType {
 }
 
 /// The kinds of programs that there are hooks for.
-const HOSTED: [ProgramKind; 2] = [ProgramKind::Xdp, ProgramKind::Hook];
+const HOSTED: [ProgramKind; 7] = [
+    ProgramKind::SocketFilter,
+    ProgramKind::Tc,
+    ProgramKind::Action,
+    ProgramKind::Xdp,
+    ProgramKind::CgroupSkbIngress,
+    ProgramKind::CgroupSkbEgress,
+    ProgramKind::Hook,
+];
 
 impl ProgramType {
     /// `BPF_PROG_TYPE_XDP`.

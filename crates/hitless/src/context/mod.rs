@@ -9,13 +9,19 @@
 //!   `hook/NAME`, and nothing is converted. `host.rs` makes of the description what the verifier is told.
 
 mod buffer;
+mod frame;
 mod host;
+mod redirect;
+mod skb;
 mod xdp;
 
 pub use buffer::PacketBuf;
 pub use host::Bytes;
+pub use redirect::Redirect;
+pub use skb::{CgroupEgress, CgroupIngress, CgroupVerdict, SkBuff, SkbFields, SkbFrame, SocketFilter, Tc, TcAction};
 pub use xdp::{Packet, Xdp, XdpAction, XdpFrame};
 
+pub(crate) use frame::PacketFrame;
 pub(crate) use host::{Describe, facts};
 
 use std::ops::ControlFlow;

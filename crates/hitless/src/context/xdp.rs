@@ -6,6 +6,7 @@ use hitless_verifier::ProgramKind;
 
 use super::Context;
 use super::buffer::{PacketBounds, PacketBuf};
+use super::redirect::Redirect;
 
 /// Hooks that run XDP programs on packets ([`Packet`]).
 ///
@@ -24,6 +25,8 @@ pub struct Packet<'a> {
     pub ingress_ifindex: u32,
     /// Index of the receive queue.
     pub rx_queue_index: u32,
+    /// Where the packet is to go, after a run whose verdict was [`XdpAction::Redirect`]. None if the program did not say.
+    pub redirect: Option<Redirect>,
 }
 
 impl<'a> Packet<'a> {
@@ -42,6 +45,7 @@ impl<'a> From<PacketBuf<'a>> for Packet<'a> {
             buf,
             ingress_ifindex: 1,
             rx_queue_index: 0,
+            redirect: None,
         }
     }
 }
@@ -111,6 +115,8 @@ pub struct XdpFrame {
     pub(crate) room_start: u64,
     /// One past the last.
     pub(crate) room_end: u64,
+    /// Where the last program that redirected the packet wants it.
+    pub(crate) redirect: Option<Redirect>,
 }
 
 // SAFETY: the frame has the layout of the XDP table (tested below); the packet is borrowed exclusively.
@@ -134,6 +140,7 @@ unsafe impl Context for Xdp {
             egress_ifindex: 0,
             room_start: lent.room_start,
             room_end: lent.room_end,
+            redirect: None,
         };
         let result = run(&mut frame);
         packet.buf.take_back(&PacketBounds {
@@ -142,6 +149,7 @@ unsafe impl Context for Xdp {
             data_meta: frame.data_meta,
             ..lent
         });
+        packet.redirect = frame.redirect;
         result
     }
 
