@@ -56,6 +56,7 @@ mod domain;
 mod error;
 mod explore;
 mod facts;
+pub mod format;
 mod hint;
 mod history;
 mod liveness;

@@ -8,6 +8,7 @@ use super::memory::value_region;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::value::Value;
 use crate::error::Failure;
+use crate::format::{Piece, pieces};
 use crate::program::NamedMap;
 use crate::tables::map_types;
 
@@ -85,99 +86,9 @@ pub(super) fn format(cx: &mut Context<'_, '_>, text: Reg, size: Reg) -> Result<(
 }
 
 /// How many numbers a format asks for, or `None` if it is not one.
-fn conversions(mut format: &[u8]) -> Option<u64> {
-    let mut count = 0;
-    while let Some((&first, rest)) = format.split_first() {
-        format = match (first, rest.first()) {
-            (b'%', Some(b'%')) => &rest[1..],
-            (b'%', _) => {
-                count += 1;
-                conversion(rest)?
-            }
-            // Text may be in any encoding that has ASCII.
-            (byte, _) if byte.is_ascii_control() && !is_space(byte) => return None,
-            _ => rest,
-        };
-    }
-    Some(count)
-}
-
-/// What is behind a conversion, of which the percent sign was taken already.
-fn conversion(format: &[u8]) -> Option<&[u8]> {
-    let flags = format.iter().position(|byte| !b"0-+ ".contains(byte))?;
-    let width = format[flags..].iter().position(|byte| !byte.is_ascii_digit())?;
-    let format = &format[flags + width..];
-    let longs = format.iter().take(2).take_while(|byte| **byte == b'l').count();
-    let (&letter, rest) = format[longs..].split_first()?;
-    match letter {
-        b'd' | b'i' | b'u' | b'x' | b'X' => Some(rest),
-        _ if longs > 0 => None,
-        b's' | b'c' => Some(rest),
-        b'p' => pointer(rest),
-        _ => None,
-    }
-}
-
-/// What is behind the conversion of a pointer.
-fn pointer(format: &[u8]) -> Option<&[u8]> {
-    match *format {
-        [b'k' | b'u', b's', ..] | [b'i' | b'I', b'4' | b'6', ..] => Some(&format[2..]),
-        [b'K' | b'x' | b's' | b'S' | b'B', ..] => Some(&format[1..]),
-        [] => Some(format),
-        [byte, ..] if is_space(byte) || is_punctuation(byte) => Some(format),
-        _ => None,
-    }
-}
-
-fn is_space(byte: u8) -> bool {
-    byte == b' ' || (b'\t'..=b'\r').contains(&byte) || byte == 0xa0
-}
-
-/// As in Latin-1.
-fn is_punctuation(byte: u8) -> bool {
-    byte.is_ascii_punctuation() || matches!(byte, 0xa1..=0xbf | 0xd7 | 0xf7)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::conversions;
-
-    /// As found by asking Linux.
-    #[test]
-    fn formats() {
-        let counts = [
-            ("", 0),
-            ("hello\n", 0),
-            ("%%5c", 0),
-            ("\u{e9}", 0),
-            ("%d", 1),
-            ("%5lld", 1),
-            ("%+-0 5d", 1),
-            ("% d", 1),
-            ("%us", 1),
-            ("%-5us", 1),
-            ("%08x", 1),
-            ("%10p", 1),
-            ("%5c", 1),
-            ("%pks", 1),
-            ("%pI6c", 1),
-            ("%px4", 1),
-            ("%p", 1),
-            ("%p%%", 1),
-            ("%p%d", 2),
-            ("%pks%d", 2),
-            ("%s %lu", 2),
-            ("%d %s %x", 3),
-        ];
-        for (text, count) in counts {
-            assert_eq!(conversions(text.as_bytes()), Some(count), "{text}");
-        }
-        let wrong = [
-            "%", "%o", "%f", "%hd", "%zd", "%lc", "%ls", "%lp", "%l", "%lll", "%llld", "%ks", "%pi", "%pi5", "%pk",
-            "%pU", "%p4", "%#x", "%.5d", "%*d", "%d%", "%5%", "%05-d", "%5 d", "%0", "\x01", "%d\x01", "%pi4%",
-        ];
-        for text in wrong {
-            assert_eq!(conversions(text.as_bytes()), None, "{text}");
-        }
-    }
+fn conversions(format: &[u8]) -> Option<u64> {
+    pieces(format).try_fold(0, |count, piece| match piece.ok()? {
+        Piece::Conversion(_) => Some(count + 1),
+        Piece::Text(_) | Piece::Ignored => Some(count),
+    })
 }
