@@ -121,6 +121,30 @@ pub fn by_id(id: u32) -> Option<&'static HelperProto> {
     all().get((id as usize).checked_sub(1)?)
 }
 
+/// The number of a helper, by a name that stands in the program's text.
+///
+/// # Panics
+/// If there is no such helper; at compile time, if it is asked for there.
+#[must_use]
+pub const fn number(name: &str) -> u32 {
+    let mut i = 0;
+    while i < all().len() {
+        if same(all()[i].name.as_bytes(), name.as_bytes()) {
+            return all()[i].id;
+        }
+        i += 1;
+    }
+    panic!("no helper has this name")
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
 /// The name of a helper, for the disassembler.
 #[must_use]
 pub fn name(id: u32) -> Option<&'static str> {
@@ -156,6 +180,7 @@ mod tests {
             (KTIME_GET_COARSE_NS, "bpf_ktime_get_coarse_ns"),
         ] {
             assert_eq!(super::name(id), Some(name));
+            assert_eq!(number(name), id);
         }
     }
 
