@@ -6,7 +6,7 @@ use hitless_jit::{Env, Function, Services, Trap, Vm};
 use hitless_verifier::Region;
 
 use crate::context::PacketFrame;
-use crate::helpers::broken;
+use crate::helpers::{Shared, broken};
 use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
 use crate::program::Program;
 use crate::region::SharedBytes;
@@ -103,6 +103,12 @@ impl<'a> RunEnv<'a> {
         // SAFETY: `new` has put it there. What the run latched, and the lists and maps that a program may be found in while it
         // runs, hold their programs for a grace period longer.
         unsafe { &*ptr::with_exposed_provenance(program) }
+    }
+
+    /// What helpers of the runtime share.
+    #[inline]
+    pub(crate) fn shared(&self) -> &'a Shared {
+        self.program().shared()
     }
 
     /// Whether it runs in its traced variant.

@@ -35,6 +35,7 @@ mod scratch;
 mod spin;
 mod sys;
 mod trace;
+mod trace_pipe;
 mod types;
 pub mod upgrade;
 mod verdict;
@@ -52,6 +53,7 @@ pub use program_type::ProgramType;
 pub use run::{Forked, SyncError};
 pub use runtime::{Engine, Options, Runtime};
 pub use trace::{MAX_TRACERS, TraceEvent};
+pub use trace_pipe::{TracePipe, TraceText};
 pub use verdict::{Verdict, VerifyError, VerifyOptions, verify};
 
 pub use hitless_btf as btf;

@@ -13,7 +13,7 @@ use hitless_jit::{
 use hitless_verifier::{ContextFacts, ContextFieldKind, Verified, tables};
 
 use crate::env::{Reach, RunEnv, SERVICES};
-use crate::helpers::Resolver;
+use crate::helpers::{Resolver, Shared};
 use crate::link::AttachError;
 use crate::map::Map;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -34,6 +34,7 @@ pub struct Program {
     packet_fields: Option<(u32, u32)>,
     verified: Verified,
     maps: Vec<Arc<Map>>,
+    shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
     plain: Compiled,
     traced: OnceLock<Compiled>,
@@ -96,6 +97,7 @@ impl Program {
     pub(crate) fn new(
         (id, runtime, slots): (u32, u64, usize),
         engine: Arc<dyn Engine>,
+        shared: Arc<Shared>,
         parts: ProgramParts,
     ) -> Result<Program, BuildError> {
         let ProgramParts {
@@ -122,6 +124,7 @@ impl Program {
             context,
             verified,
             maps,
+            shared,
             engine,
             plain,
             traced: OnceLock::new(),
@@ -212,6 +215,11 @@ impl Program {
 
     pub(crate) fn maps(&self) -> &[Arc<Map>] {
         &self.maps
+    }
+
+    /// What helpers of the runtime share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Ids of the maps that the program may change.

@@ -112,6 +112,15 @@ impl<'a> SharedBytes<'a> {
         }
     }
 
+    /// A view of ordinary bytes, to copy into.
+    pub(crate) fn from_mut(bytes: &'a mut [u8]) -> SharedBytes<'a> {
+        SharedBytes {
+            address: bytes.as_mut_ptr() as u64,
+            len: bytes.len(),
+            memory: PhantomData,
+        }
+    }
+
     #[inline]
     pub(crate) fn address(self) -> u64 {
         self.address
@@ -127,6 +136,27 @@ impl<'a> SharedBytes<'a> {
         assert_eq!(to.len(), self.len, "length of a copy out of shared memory");
         // SAFETY: the source is valid by construction; the destination is a live exclusive slice.
         unsafe { copy_words(self.address as *const u8, to.as_mut_ptr(), self.len) }
+    }
+
+    /// The byte at an offset.
+    #[inline]
+    pub(crate) fn byte(self, at: usize) -> u8 {
+        use std::sync::atomic::AtomicU8;
+        assert!(at < self.len, "byte {at} of {}", self.len);
+        // SAFETY: inside the range, which is readable by construction.
+        unsafe { (*(self.address as *const AtomicU8).add(at)).load(Relaxed) }
+    }
+
+    /// Overwrites each byte of this range.
+    ///
+    /// # Safety
+    /// As for [`SharedBytes::write`].
+    pub(crate) unsafe fn fill(self, byte: u8) {
+        use std::sync::atomic::AtomicU8;
+        for at in 0..self.len {
+            // SAFETY: inside the range; the caller vouches that it is writable.
+            unsafe { (*(self.address as *const AtomicU8).add(at)).store(byte, Relaxed) };
+        }
     }
 
     /// Overwrites this range with `from`, which has the same length.

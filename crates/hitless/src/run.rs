@@ -163,7 +163,7 @@ crate::primitive::thread_local! {
 }
 
 /// The calling thread's id; in the model, where all threads share one, a number of its own.
-fn thread_id() -> u32 {
+pub(crate) fn thread_id() -> u32 {
     THREAD_ID.with(|id| {
         if id.get() == 0 {
             #[cfg(not(hitless_model))]

@@ -14,6 +14,7 @@ use hitless_jit::native::Compiler;
 use hitless_verifier::{ContextFacts, ProgramKind};
 
 use crate::context::{self, Context, Describe};
+use crate::helpers::Shared;
 use crate::hook::{Hook, Snapshot};
 use crate::link::{AttachError, Link};
 use crate::map::{Map, MapCreateError, MapDef, MapSource};
@@ -23,6 +24,7 @@ use crate::program_type::ProgramType;
 use crate::run::{Slots, SyncError};
 use crate::sys;
 use crate::trace::{Action, MAX_TRACERS, TraceGraph, TraceState, Tracer};
+use crate::trace_pipe::TracePipe;
 use crate::types;
 
 /// How long a change of what is attached waits for runs that are active.
@@ -69,6 +71,7 @@ impl Engine {
 pub(crate) struct Inner {
     pub(crate) slots: Arc<Slots>,
     engine: Arc<dyn hitless_jit::Engine>,
+    shared: Arc<Shared>,
     control: Mutex<Control>,
 }
 
@@ -137,10 +140,12 @@ impl Runtime {
         let id = RUNTIMES.fetch_add(1, Ordering::Relaxed);
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let count = options.slots.unwrap_or(2 * cpus);
+        let slots = Slots::new(id, count, Box::default());
         Runtime {
             inner: Arc::new(Inner {
-                slots: Arc::new(Slots::new(id, count, Box::default())),
                 engine: options.engine.make(),
+                shared: Arc::new(Shared::new(slots.count())),
+                slots: Arc::new(slots),
                 control: Mutex::new(Control::new()),
             }),
         }
@@ -152,6 +157,12 @@ impl Runtime {
     #[must_use]
     pub fn btf(&self) -> Arc<core::Target> {
         Arc::clone(&self.inner.control().types)
+    }
+
+    /// A reader of what programs print (`bpf_trace_printk`).
+    #[must_use]
+    pub fn trace_pipe(&self) -> TracePipe {
+        TracePipe::new(Arc::clone(&self.inner.slots), Arc::clone(&self.inner.shared.trace))
     }
 
     /// The runtime's number, unique in the process.
@@ -310,7 +321,12 @@ impl Inner {
     /// is under way at the time either finds it or is found by it.
     pub(crate) fn create_program(&self, parts: ProgramParts) -> Result<Arc<Program>, BuildError> {
         let place = (self.control().next_id(), self.slots.runtime(), self.slots.count());
-        let program = Arc::new(Program::new(place, Arc::clone(&self.engine), parts)?);
+        let program = Arc::new(Program::new(
+            place,
+            Arc::clone(&self.engine),
+            Arc::clone(&self.shared),
+            parts,
+        )?);
         let mut control = self.control();
         program.choose_variant()?;
         control.programs.retain(|known| known.strong_count() > 0);

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io;
@@ -119,15 +120,24 @@ pub(crate) fn heavy_barrier() {
 
 /// Sleeps while `word` holds `value`; may return early.
 pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
+    futex_wait_for(word, value, None);
+}
+
+/// Sleeps while `word` holds `value`, at the most for so long; may return early.
+pub(crate) fn futex_wait_for(word: &AtomicU32, value: u32, timeout: Option<Duration>) {
     #[cfg(hitless_model)]
     if word.load(Ordering::Relaxed) == value {
+        let _ = timeout;
         crate::primitive::relax(0);
     }
     #[cfg(not(hitless_model))]
     {
         use rustix::thread::futex;
-        // An error means that the word has changed or that a signal came: the caller looks again either way.
-        let _ = futex::wait(word.raw(), futex::Flags::PRIVATE, value, None);
+        // One that cannot be written down is for ever.
+        let timeout = timeout.and_then(|timeout| futex::Timespec::try_from(timeout).ok());
+        // An error means that the word has changed, that the time is over or that a signal came: the caller looks again
+        // anyway.
+        let _ = futex::wait(word.raw(), futex::Flags::PRIVATE, value, timeout.as_ref());
     }
 }
 

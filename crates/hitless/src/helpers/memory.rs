@@ -1,40 +1,46 @@
-//! Helpers that read memory which may not be there.
+//! Helpers that read memory which may not be there. In a process there is one sort: that of the host is both the kernel's and
+//! the user's.
+//!
+//! What is asked for is there as a whole, or the destination is cleared and the answer is `-EFAULT`.
 
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use hitless_verifier::tables::helpers::number;
 
-use hitless_verifier::tables::helpers;
-
-use super::Helper;
+use super::errno::returned;
+use super::{Helper, probe};
 use crate::env::RunEnv;
+use crate::region::SharedBytes;
 
 pub(super) const HELPERS: &[Helper] = &[
-    Helper::new(helpers::PROBE_READ, probe_read),
-    Helper::new(helpers::PROBE_READ_KERNEL, probe_read),
+    Helper::new(number("bpf_probe_read"), probe_read),
+    Helper::new(number("bpf_probe_read_kernel"), probe_read),
+    Helper::new(number("bpf_probe_read_user"), probe_read),
+    Helper::new(number("bpf_copy_from_user"), probe_read),
+    Helper::new(number("bpf_probe_read_str"), probe_read_str),
+    Helper::new(number("bpf_probe_read_kernel_str"), probe_read_str),
+    Helper::new(number("bpf_probe_read_user_str"), probe_read_str),
 ];
 
-/// `bpf_probe_read_kernel`: copies from an address that may be anything; on a fault zeroes the destination and returns
-/// `-EFAULT`. The kernel does the copy (`process_vm_readv(2)` on ourselves), so a bad address is an error, not a signal.
 unsafe extern "C" fn probe_read(_: &mut RunEnv<'_>, to: u64, len: u64, from: u64, _: u64, _: u64) -> u64 {
-    let len = len as usize;
-    if len == 0 {
-        return 0;
+    // SAFETY: the verifier proved so much writable memory.
+    let to = unsafe { SharedBytes::from_raw(to, len as usize) };
+    // SAFETY: as above.
+    let copied = unsafe { probe::copy(from, to) };
+    if copied.is_err() {
+        // SAFETY: as above.
+        unsafe { to.fill(0) };
     }
-    let local = libc::iovec {
-        iov_base: to as *mut libc::c_void,
-        iov_len: len,
-    };
-    let remote = libc::iovec {
-        iov_base: from as *mut libc::c_void,
-        iov_len: len,
-    };
-    // SAFETY: the verifier proved `len` writable bytes at `to`; the kernel checks `from`. `getpid` has no preconditions.
-    let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
-    if usize::try_from(copied) == Ok(len) {
-        return 0;
+    returned(copied.map(|()| 0))
+}
+
+/// Returns the length of the string, with the zero at its end.
+unsafe extern "C" fn probe_read_str(_: &mut RunEnv<'_>, to: u64, len: u64, from: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: the verifier proved so much writable memory.
+    let to = unsafe { SharedBytes::from_raw(to, len as usize) };
+    // SAFETY: as above.
+    let copied = unsafe { probe::copy_string(from, to) };
+    if copied.is_err() {
+        // SAFETY: as above.
+        unsafe { to.fill(0) };
     }
-    for i in 0..len {
-        // SAFETY: as above; atomic, since it may be a map's memory.
-        unsafe { (*((to as usize + i) as *const AtomicU8)).store(0, Relaxed) };
-    }
-    (-i64::from(libc::EFAULT)).cast_unsigned()
+    returned(copied.map(|len| len as u64))
 }

@@ -6,11 +6,22 @@
 //! handler: they do not allocate, take no lock that the interrupted code may hold, and do not panic.
 
 mod callback;
+mod checksum;
+mod errno;
+mod format;
 mod lock;
 mod maps;
 mod memory;
+mod number;
+mod print;
+mod probe;
+mod random;
+mod shared;
 mod task;
+mod text;
 mod time;
+
+pub(crate) use shared::Shared;
 
 use std::ffi::c_void;
 use std::mem;
@@ -58,8 +69,12 @@ const LISTS: &[&[Helper]] = &[
     memory::HELPERS,
     time::HELPERS,
     task::HELPERS,
+    random::HELPERS,
     lock::HELPERS,
     callback::HELPERS,
+    text::HELPERS,
+    print::HELPERS,
+    checksum::HELPERS,
 ];
 
 /// The numbers of the helpers that the runtime has. A program that calls another one is refused at load, by its name.

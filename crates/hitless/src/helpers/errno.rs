@@ -1,0 +1,16 @@
+//! The errors that helpers return, as the kernel numbers them.
+
+/// The number of an error, as `errno.h` has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Errno(i32);
+
+pub(super) const E2BIG: Errno = Errno(libc::E2BIG);
+pub(super) const EFAULT: Errno = Errno(libc::EFAULT);
+pub(super) const EINVAL: Errno = Errno(libc::EINVAL);
+pub(super) const ENOSPC: Errno = Errno(libc::ENOSPC);
+pub(super) const ERANGE: Errno = Errno(libc::ERANGE);
+
+/// What a helper returns: a number that is not negative, or an error's.
+pub(super) fn returned(result: Result<u64, Errno>) -> u64 {
+    result.unwrap_or_else(|Errno(number)| (-i64::from(number)).cast_unsigned())
+}

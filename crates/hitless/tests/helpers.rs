@@ -1,0 +1,19 @@
+//! Helpers, as Linux has them: programs are run here and by the running kernel, and both must come to the same.
+//!
+//! The programs (`bpf/helpers_*.bpf.c`) leave what helpers returned and wrote in their global data, which is compared as a whole.
+//! Without `bpf(2)` the tests say that they skip.
+#![cfg(not(hitless_model))]
+
+#[path = "helpers/both.rs"]
+mod both;
+mod common;
+mod oracle;
+
+#[path = "helpers/format.rs"]
+mod format;
+#[path = "helpers/task.rs"]
+mod task;
+#[path = "helpers/text.rs"]
+mod text;
+#[path = "helpers/trace.rs"]
+mod trace;
