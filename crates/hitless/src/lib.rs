@@ -18,6 +18,7 @@ mod helpers;
 mod hook;
 mod link;
 mod load;
+mod load_maps;
 mod load_options;
 mod lock;
 mod map;
@@ -46,7 +47,10 @@ pub use hook::{Hook, RunError};
 pub use link::{AttachError, Link};
 pub use load::{Collection, LoadError};
 pub use load_options::{KERNEL_VERSION, LoadOptions};
-pub use map::{Entries, Entry, Map, MapCreateError, MapDef, MapError, MapFlags, UpdateFlags};
+pub use map::{
+    Entries, Entry, Map, MapCreateError, MapDef, MapError, MapFlags, MapHandle, PerfBuffer, PerfRecord, UpdateFlags,
+    WaitError, WaitEvent,
+};
 pub use object::{NotInObject, Object, OpenError};
 pub use program::{BuildError, Program};
 pub use program_type::ProgramType;

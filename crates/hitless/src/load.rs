@@ -1,18 +1,18 @@
 //! From the description of an object to maps and programs of a runtime.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use hitless_btf::core;
-use hitless_object::{MapSpec, ObjectSpec, Pinning, ProgramSpec, RelocateError, map_type_name};
+use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::tables::program_types::ContextError;
 use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
 
 use crate::Value;
-use crate::facts::{ProgramFacts, Sort, whole};
+use crate::facts::{ProgramFacts, Sort};
 use crate::helpers::HELPERS;
+use crate::load_maps::{check_prog_arrays, fill_prog_arrays, reason, type_name};
 use crate::load_options::LoadOptions;
-use crate::map::{KINDS, Map, MapCreateError, MapDef, MapError, MapFlags, MapSource, UpdateFlags, kind_name};
+use crate::map::{MapCreateError, MapError, MapHandle};
 use crate::maps::{GetMapError, Global, TypedMap, find_global, known_globals};
 use crate::program::{BuildError, Program, ProgramParts};
 use crate::program_type::ProgramType;
@@ -22,7 +22,7 @@ use crate::runtime::Runtime;
 #[derive(Clone, Debug)]
 pub struct Collection {
     programs: Vec<Arc<Program>>,
-    maps: Vec<Arc<Map>>,
+    maps: Vec<MapHandle>,
 }
 
 impl Collection {
@@ -34,7 +34,7 @@ impl Collection {
 
     /// The maps, global data included (`.bss`, `.data`, `.rodata`), in the order of the object.
     #[must_use]
-    pub fn maps(&self) -> &[Arc<Map>] {
+    pub fn maps(&self) -> &[MapHandle] {
         &self.maps
     }
 
@@ -46,7 +46,7 @@ impl Collection {
 
     /// The map with this name.
     #[must_use]
-    pub fn map(&self, name: &str) -> Option<&Arc<Map>> {
+    pub fn map(&self, name: &str) -> Option<&MapHandle> {
         self.maps.iter().find(|map| map.name() == name)
     }
 
@@ -107,7 +107,7 @@ pub enum LoadError {
     #[error(transparent)]
     Relocate(#[from] RelocateError),
     /// A map of a type that the runtime does not have.
-    #[error("map {map}: type {} is not supported", type_name(*map_type))]
+    #[error("map {map}: type {} is not supported{}", type_name(*map_type), reason(*map_type))]
     MapType {
         /// The map.
         map: String,
@@ -222,6 +222,24 @@ pub enum LoadError {
         /// Why.
         source: Rejection,
     },
+    /// A program is not of the type of those that a prog array holds, which it uses.
+    #[error("program {program}: prog array {map} is for programs of another type")]
+    ProgArray {
+        /// The program.
+        program: String,
+        /// The prog array.
+        map: String,
+    },
+    /// What an object says that a map holds from the start is not there.
+    #[error("map {map}: element {index} is {what}, which is not loaded")]
+    Element {
+        /// The map.
+        map: String,
+        /// The element.
+        index: u32,
+        /// What it should be.
+        what: String,
+    },
     /// An engine refused a verified program.
     #[error("program {program}")]
     Build {
@@ -258,44 +276,9 @@ impl Runtime {
             .iter()
             .filter(|program| program.autoload)
             .map(|program| self.load_program(spec, program, &types, &maps, &facts));
-        Ok(Collection {
-            programs: programs.collect::<Result<_, _>>()?,
-            maps,
-        })
-    }
-
-    /// Makes the maps of a relocated object.
-    pub(crate) fn make_maps(&self, spec: &ObjectSpec, options: &LoadOptions) -> Result<Vec<Arc<Map>>, LoadError> {
-        let btf = spec.btf.clone().map(Arc::new);
-        let defs = map_defs(spec)?;
-        let mut maps = Vec::with_capacity(spec.maps.len());
-        for (map, def) in spec.maps.iter().zip(defs) {
-            if let Some(given) = options.replacements.get(&map.name) {
-                if given.runtime() != self.id() {
-                    return Err(LoadError::OtherRuntime { map: map.name.clone() });
-                }
-                check_replacement(given, &def)?;
-                maps.push(Arc::clone(given));
-                continue;
-            }
-            let content = map.data.as_ref().map(|data| whole(data, map.value_size));
-            let frozen = content.clone().filter(|_| map.frozen);
-            let source = MapSource {
-                btf: btf.clone(),
-                key_type: map.key_type,
-                value_type: map.value_type,
-                frozen,
-            };
-            let made = self.inner().create_map(def, source)?;
-            if let Some(content) = &content {
-                made.set_initial_content(content).map_err(|source| LoadError::Content {
-                    map: map.name.clone(),
-                    source,
-                })?;
-            }
-            maps.push(made);
-        }
-        Ok(maps)
+        let programs: Vec<_> = programs.collect::<Result<_, _>>()?;
+        fill_prog_arrays(spec, &maps, &programs)?;
+        Ok(Collection { programs, maps })
     }
 
     fn load_program(
@@ -303,7 +286,7 @@ impl Runtime {
         object: &ObjectSpec,
         spec: &ProgramSpec,
         types: &core::Target,
-        maps: &[Arc<Map>],
+        maps: &[MapHandle],
         facts: &[MapFacts],
     ) -> Result<Arc<Program>, LoadError> {
         let program_type = ProgramType::of(spec)?;
@@ -317,13 +300,14 @@ impl Runtime {
                 program: spec.name.clone(),
                 source,
             })?;
+        check_prog_arrays(spec, &program_type, maps)?;
         let parts = ProgramParts {
             name: spec.name.clone(),
             section: spec.section.clone(),
             program_type,
             context,
             verified,
-            maps: maps.to_vec(),
+            maps: maps.iter().map(|map| Arc::clone(map)).collect(),
         };
         self.inner().create_program(parts).map_err(|source| LoadError::Build {
             program: spec.name.clone(),
@@ -375,78 +359,6 @@ fn offered(proto: &HelperProto) -> HelperProto {
     }
 }
 
-impl Map {
-    /// Stores what the object says the map contains: the one value of a global-data array.
-    fn set_initial_content(&self, content: &[u8]) -> Result<(), MapError> {
-        if self.is_frozen() {
-            self.fill_frozen(content)
-        } else {
-            self.update(&0u32.to_ne_bytes(), content, UpdateFlags::ANY)
-        }
-    }
-}
-
-/// What the maps of an object are to be; refuses all that the runtime does not have before any of them is made.
-fn map_defs(spec: &ObjectSpec) -> Result<Vec<MapDef>, LoadError> {
-    let mut names = HashSet::new();
-    let def = |map| {
-        let def = map_def(map)?;
-        if !names.insert(map.name.as_str()) {
-            return Err(LoadError::MapName { map: map.name.clone() });
-        }
-        Ok(def)
-    };
-    spec.maps.iter().map(def).collect()
-}
-
-pub(crate) fn map_def(spec: &MapSpec) -> Result<MapDef, LoadError> {
-    let Some(known) = KINDS.iter().find(|known| known.kind.number() == spec.map_type) else {
-        return Err(LoadError::MapType {
-            map: spec.name.clone(),
-            map_type: spec.map_type,
-        });
-    };
-    if !known.flags.contains(MapFlags::from_bits(spec.flags)) {
-        return Err(LoadError::MapFlags {
-            map: spec.name.clone(),
-            flags: spec.flags,
-            known: known.flags.bits(),
-        });
-    }
-    let unsupported = [
-        (
-            spec.pinning != Pinning::None,
-            "pinning",
-            "declare the map without it, and hand it to other objects when they are loaded",
-        ),
-        (
-            spec.map_extra != 0,
-            "map_extra",
-            "maps of this type have none, as in the kernel; declare the map without it",
-        ),
-        (
-            spec.inner.is_some() || !spec.values.is_empty(),
-            "values",
-            "only maps of maps and prog arrays have them",
-        ),
-    ];
-    if let Some((_, attribute, remedy)) = unsupported.into_iter().find(|(found, ..)| *found) {
-        return Err(LoadError::MapAttribute {
-            map: spec.name.clone(),
-            attribute,
-            remedy,
-        });
-    }
-    Ok(MapDef {
-        flags: MapFlags::from_bits(spec.flags),
-        map_extra: spec.map_extra,
-        numa_node: spec.numa_node,
-        spin_lock: spec.spin_lock,
-        global_data: spec.data.is_some(),
-        ..MapDef::new(&spec.name, known.kind, spec.key_size, spec.value_size, spec.max_entries)
-    })
-}
-
 /// "hook/request, hook/reply".
 fn hook_list(known: &[String]) -> String {
     if known.is_empty() {
@@ -454,33 +366,4 @@ fn hook_list(known: &[String]) -> String {
     }
     let sections: Vec<_> = known.iter().map(|name| format!("hook/{name}")).collect();
     sections.join(", ")
-}
-
-/// "ringbuf (27)"; only the number if it has no name.
-fn type_name(map_type: u32) -> String {
-    match map_type_name(map_type) {
-        Some(name) => format!("{name} ({map_type})"),
-        None => map_type.to_string(),
-    }
-}
-
-fn check_replacement(given: &Map, def: &MapDef) -> Result<(), LoadError> {
-    let attributes = |def: &MapDef| {
-        [
-            ("type", kind_name(def.kind).to_owned()),
-            ("key_size", def.key_size.to_string()),
-            ("value_size", def.value_size.to_string()),
-            ("max_entries", def.max_entries.to_string()),
-        ]
-    };
-    let pairs = attributes(given.def()).into_iter().zip(attributes(def));
-    match pairs.into_iter().find(|(found, expected)| found != expected) {
-        None => Ok(()),
-        Some(((what, found), (_, expected))) => Err(LoadError::Replacement {
-            map: def.name.clone(),
-            what,
-            found,
-            expected,
-        }),
-    }
 }

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 
 use crate::primitive::Ordering::Relaxed;
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
@@ -32,6 +33,18 @@ impl Region {
         Ok(Region {
             mapping: Mapping::new(name, len.max(8)).map_err(io::Error::from)?,
         })
+    }
+
+    /// A region for a ring, laid out as [`Mapping::ring`] says.
+    pub(crate) fn ring(name: &str, private: usize, head: usize, ring: usize) -> io::Result<Region> {
+        Ok(Region {
+            mapping: Mapping::ring(name, private, head, ring).map_err(io::Error::from)?,
+        })
+    }
+
+    /// The memory file behind it.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.mapping.file()
     }
 
     /// The 4-byte word at `off`, a multiple of four inside the region.

@@ -25,7 +25,7 @@ use crate::gate::{Gate, GateClosed};
 use crate::hook::Snapshot;
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
-use crate::primitive::{Retired, relax, yield_now};
+use crate::primitive::{Mutex, MutexGuard, Retired, relax, yield_now};
 use crate::sys;
 use crate::trace::FlushList;
 
@@ -69,6 +69,8 @@ pub(crate) struct Slots {
     waiting: AtomicU32,
     /// What runs latch when they begin: which programs are at which hook.
     snapshot: AtomicPtr<Snapshot>,
+    /// What to drop after the next grace period.
+    retired: Mutex<RetiredLater>,
 }
 
 /// A run could not begin: this process is a forked child of the one that made the runtime.
@@ -93,6 +95,9 @@ pub enum SyncError {
 }
 
 const NO_SLOT: u32 = u32::MAX;
+
+/// How long to wait for runs before something is dropped later.
+const RETIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a thread lets others run before it takes a slot that they wait for.
 const COURTESY: u32 = 4;
@@ -231,6 +236,7 @@ impl Slots {
             gate: Gate::new(),
             waiting: AtomicU32::new(0),
             snapshot: AtomicPtr::new(Box::into_raw(snapshot)),
+            retired: Mutex::default(),
         }
     }
 
@@ -385,6 +391,11 @@ impl Slots {
         if self.in_run() {
             return Err(SyncError::Deadlock);
         }
+        // Taken first: it is what was unpublished before the epoch ends.
+        let retired = Retiring {
+            slots: self,
+            taken: std::mem::take(&mut self.retired().0),
+        };
         let target = self.epoch.fetch_add(1, SeqCst) + 1;
         sys::heavy_barrier();
         let start = Instant::now();
@@ -408,7 +419,21 @@ impl Slots {
                 turn += 1;
             }
         }
+        retired.drop_now();
         Ok(())
+    }
+
+    /// Drops what was unpublished once no run can see it: at once, after a grace period, if the caller may wait for one and
+    /// it ends in time; else after a later one.
+    pub(crate) fn retire<T: Send + 'static>(&self, unpublished: T) {
+        match self.synchronize(Some(RETIRE_TIMEOUT)) {
+            Ok(()) => drop(unpublished),
+            Err(_) => self.retired().0.push(Box::new(unpublished)),
+        }
+    }
+
+    fn retired(&self) -> MutexGuard<'_, RetiredLater> {
+        self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// A grace period after a change of what is attached: waits until nothing runs that does not know of it.
@@ -444,6 +469,36 @@ impl Slots {
     /// Closes the gate until the guard is dropped. Runs that began before go on; wait for them with `wait_at_gate`.
     pub(crate) fn close_gate(&self) -> GateClosed<'_> {
         self.gate.close(thread_id())
+    }
+}
+
+/// What could not be dropped yet.
+#[derive(Default)]
+struct RetiredLater(Vec<Box<dyn Send>>);
+
+impl std::fmt::Debug for RetiredLater {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RetiredLater").field(&self.0.len()).finish()
+    }
+}
+
+/// What a grace period is for; goes back on the list if that does not end in time.
+struct Retiring<'a> {
+    slots: &'a Slots,
+    taken: Vec<Box<dyn Send>>,
+}
+
+impl Retiring<'_> {
+    fn drop_now(mut self) {
+        self.taken.clear();
+    }
+}
+
+impl Drop for Retiring<'_> {
+    fn drop(&mut self) {
+        if !self.taken.is_empty() {
+            self.slots.retired().0.append(&mut self.taken);
+        }
     }
 }
 

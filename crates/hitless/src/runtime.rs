@@ -17,7 +17,7 @@ use crate::context::{self, Context, Describe};
 use crate::helpers::Shared;
 use crate::hook::{Hook, Snapshot};
 use crate::link::{AttachError, Link};
-use crate::map::{Map, MapCreateError, MapDef, MapSource};
+use crate::map::{Map, MapCreateError, MapDef, MapHandle, MapSource, Registered};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::program::{BuildError, Program, ProgramParts};
 use crate::program_type::ProgramType;
@@ -91,6 +91,10 @@ pub(crate) struct Control {
     types: Arc<core::Target>,
     pub(crate) links: BTreeMap<u32, Attachment>,
     programs: Vec<Weak<Program>>,
+    /// Every map that is still there, by id.
+    pub(crate) maps: BTreeMap<u32, Registered>,
+    /// When to look for maps that are gone.
+    pub(crate) maps_limit: usize,
     graph: TraceGraph,
     /// Whether an upgrade is in progress: there is one at a time.
     pub(crate) upgrading: bool,
@@ -293,8 +297,10 @@ impl Runtime {
     ///
     /// # Errors
     /// [`MapCreateError`], by variant.
-    pub fn create_map(&self, def: MapDef) -> Result<Arc<Map>, MapCreateError> {
-        self.inner.create_map(def, MapSource::default())
+    pub fn create_map(&self, def: MapDef) -> Result<MapHandle, MapCreateError> {
+        self.inner
+            .create_map(def, MapSource::default())
+            .map(|map| MapHandle::new(map, &self.inner))
     }
 }
 
@@ -314,7 +320,9 @@ impl Inner {
 
     pub(crate) fn create_map(&self, def: MapDef, source: MapSource) -> Result<Arc<Map>, MapCreateError> {
         let id = self.control().next_id();
-        Map::new(id, def, Arc::clone(&self.slots), source).map(Arc::new)
+        let map = Arc::new(Map::new(id, def, Arc::clone(&self.slots), source)?);
+        self.control().register(&map);
+        Ok(map)
     }
 
     /// Makes a program of what the verifier accepted. Its variant is chosen under the control lock, so that an attach that
@@ -481,6 +489,8 @@ impl Control {
             types: Arc::clone(types::target()),
             links: BTreeMap::new(),
             programs: Vec::new(),
+            maps: BTreeMap::new(),
+            maps_limit: 0,
             graph: TraceGraph::default(),
             upgrading: false,
         }

@@ -1,6 +1,6 @@
 //! What the runtime asks of Linux: shared mappings, `membarrier(2)`, futexes, signal masks, fork notice.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
 
 use crate::primitive::atomic::AtomicU32;
@@ -18,7 +18,7 @@ use crate::primitive::atomic::AtomicU32;
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
-    _file: OwnedFd,
+    file: OwnedFd,
 }
 
 // SAFETY: the mapping is plain memory owned by this value; all access goes through atomics (`region.rs`).
@@ -43,11 +43,44 @@ impl Mapping {
             )?
         };
         let start = NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?;
-        Ok(Mapping {
-            start,
+        Ok(Mapping { start, len, file })
+    }
+
+    /// Maps memory for a ring: `private` bytes that only this process has, then a memory file of `head` and `ring` bytes (as
+    /// others see it, from the head on), and behind that the ring once more, so that what wraps around is contiguous. All
+    /// three are multiples of the page size, and not 0.
+    pub(crate) fn ring(name: &str, private: usize, head: usize, ring: usize) -> io::Result<Mapping> {
+        let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, (head + ring) as u64)?;
+        let len = private + head + 2 * ring;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing in this process.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, MapFlags::PRIVATE)? };
+        let mapping = Mapping {
+            start: NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?,
             len,
-            _file: file,
-        })
+            file,
+        };
+        for (at, bytes, off) in [(private, head + ring, 0), (private + head + ring, ring, head)] {
+            // SAFETY: it replaces part of the mapping just made, which nobody has seen yet.
+            unsafe {
+                let at = mapping.start.as_ptr().add(at).cast();
+                mmap(
+                    at,
+                    bytes,
+                    access,
+                    MapFlags::SHARED | MapFlags::FIXED,
+                    &mapping.file,
+                    off as u64,
+                )?;
+            }
+        }
+        Ok(mapping)
+    }
+
+    /// The memory file.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {

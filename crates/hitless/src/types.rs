@@ -146,7 +146,8 @@ mod tests {
         assert_eq!(value("xdp_action", "XDP_REDIRECT"), Some(4));
         assert_eq!(value("xdp_action", "XDP_ABORTED"), Some(0));
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_HASH"), Some(1));
-        assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"), None);
+        assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"), Some(27));
+        assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_SOCKMAP"), None);
         assert_eq!(value("bpf_func_id", "BPF_FUNC_map_lookup_elem"), Some(1));
         assert_eq!(value("bpf_func_id", "BPF_FUNC_ringbuf_output"), None);
     }

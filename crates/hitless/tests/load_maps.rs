@@ -35,8 +35,9 @@ fn other(map_type: u32) -> MapSpec {
 fn map_types() {
     let refused = |map_type| refusal(other(map_type));
     let expected = |found: &str| format!("map other: type {found} is not supported");
-    assert_eq!(refused(27), expected("ringbuf (27)"));
     assert_eq!(refused(26), expected("struct_ops (26)"));
+    let inodes = format!("{}: inodes belong to the kernel", expected("inode_storage (28)"));
+    assert_eq!(refused(28), inodes);
     assert_eq!(refused(1000), expected("1000"));
 }
 

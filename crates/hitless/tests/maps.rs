@@ -1,19 +1,18 @@
 //! Maps through the host's calls: the kernel's results and errno, alone and under concurrency.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use hitless::MapKind;
-use hitless::{Map, MapCreateError, MapDef, MapError, Options, Runtime, UpdateFlags};
+use hitless::{MapCreateError, MapDef, MapError, MapHandle, Options, Runtime, UpdateFlags};
 use proptest::prelude::*;
 
 fn def(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
     MapDef::new("m", kind, key_size, value_size, max_entries)
 }
 
-fn map(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> Arc<Map> {
+fn map(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapHandle {
     Runtime::default()
         .create_map(def(kind, key_size, value_size, max_entries))
         .expect("a map")
@@ -250,7 +249,7 @@ fn concurrent_histories_stay_within_the_rules() {
     assert_eq!(map.lookup(&0u64.to_ne_bytes()).unwrap(), Some(tagged(0, 9).to_vec()));
 }
 
-fn per_cpu(kind: MapKind, max_entries: u32) -> Arc<Map> {
+fn per_cpu(kind: MapKind, max_entries: u32) -> MapHandle {
     let options = Options {
         slots: Some(4),
         ..Options::default()

@@ -86,7 +86,7 @@ pub(crate) fn calls_by_ops<K: MapOps>(ops: &K) -> MapCalls {
 
 /// # Safety
 /// As [`MapCalls`] says; `state` is a `K`.
-unsafe fn state_and_key<'a, K: MapOps>(state: *const (), key: *const u8) -> (&'a K, Key) {
+pub(super) unsafe fn state_and_key<'a, K: MapOps>(state: *const (), key: *const u8) -> (&'a K, Key) {
     // SAFETY: the caller vouches for both.
     unsafe {
         let ops = &*state.cast::<K>();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::BitOr;
 
-use hitless_verifier::MapKind;
+use hitless_verifier::{MapFacts, MapKind};
 
 use super::MapCreateError;
 use crate::region::Region;
@@ -42,6 +42,9 @@ impl MapFlags {
     /// The host may map its values into memory (`BPF_F_MMAPABLE`).
     #[doc(alias = "BPF_F_MMAPABLE")]
     pub const MMAPABLE: MapFlags = MapFlags(1 << 10);
+    /// The buffers in a perf event array stay when its last user reference goes (`BPF_F_PRESERVE_ELEMS`).
+    #[doc(alias = "BPF_F_PRESERVE_ELEMS")]
+    pub const PRESERVE_ELEMS: MapFlags = MapFlags(1 << 11);
     /// As an inner map it may have another `max_entries` than the template (`BPF_F_INNER_MAP`).
     #[doc(alias = "BPF_F_INNER_MAP")]
     pub const INNER_MAP: MapFlags = MapFlags(1 << 12);
@@ -148,6 +151,25 @@ impl MapDef {
         }
     }
 
+    /// What the verifier is told of maps like this one that are in a map of maps.
+    pub(crate) fn facts(&self) -> MapFacts {
+        MapFacts {
+            name: self.name.clone(),
+            kind: self.kind,
+            key_size: self.key_size,
+            value_size: self.value_size,
+            max_entries: self.max_entries,
+            readonly_prog: self.is_readonly_prog(),
+            writeonly_prog: self.flags.contains(MapFlags::WRONLY_PROG),
+            frozen: None,
+            spin_lock: self.spin_lock,
+            timer: None,
+            inner: None,
+            kptrs: Vec::new(),
+            managed: Vec::new(),
+        }
+    }
+
     /// Whether programs may not write it.
     #[must_use]
     pub fn is_readonly_prog(&self) -> bool {
@@ -218,6 +240,15 @@ impl Creation<'_> {
         Region::new(&self.def.name, len).map_err(|source| MapCreateError::Memory {
             name: self.def.name.clone(),
             bytes,
+            source,
+        })
+    }
+
+    /// Reserves a region for a ring, laid out as [`Region::ring`] says.
+    pub(crate) fn reserve_ring(&self, private: usize, head: usize, ring: usize) -> Result<Region, MapCreateError> {
+        Region::ring(&self.def.name, private, head, ring).map_err(|source| MapCreateError::Memory {
+            name: self.def.name.clone(),
+            bytes: (private + head + ring) as u64,
             source,
         })
     }

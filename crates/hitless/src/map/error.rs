@@ -61,6 +61,94 @@ pub enum MapError {
     /// `-EINVAL`: the elements of an array cannot be deleted.
     #[error("elements of an array cannot be deleted")]
     NotDeletable,
+    /// `-EINVAL`: no such index, for deletes.
+    #[error("index {index} is not below max_entries {max_entries}")]
+    NoSuchIndex {
+        /// The index.
+        index: u32,
+        /// The map's limit.
+        max_entries: u32,
+    },
+    /// `-ENOSPC`: the trie is full.
+    #[error("the map holds {max_entries} elements, its max_entries")]
+    NoRoom {
+        /// The map's limit.
+        max_entries: u32,
+    },
+    /// `-EINVAL`: a prefix that is longer than the key's data.
+    #[error("prefix length {found}, expected at most {limit} bits")]
+    PrefixLength {
+        /// Its length.
+        found: u32,
+        /// The longest that there can be.
+        limit: u32,
+    },
+    /// `-EINVAL`: the map has no keys.
+    #[error("the map has no keys")]
+    Keyless,
+    /// `-ENOTSUPP`: a ring buffer has no elements.
+    #[error("a ring buffer has no elements")]
+    NoElements,
+    /// `-EOPNOTSUPP`: a bloom filter gives nothing away.
+    #[error("a bloom filter only takes values, and says whether it has one")]
+    Unsupported,
+    /// `-ENOTSUPP`: maps of this type do not have the operation.
+    #[error("a map of type {} has no {operation}", super::kind_name(*kind))]
+    OtherKind {
+        /// The map's type.
+        kind: MapKind,
+        /// The operation.
+        operation: &'static str,
+    },
+    /// `-EBADF`: the map's elements are programs, maps or buffers.
+    #[error("elements of this map are no bytes: see Map::insert_program, insert_map and insert_buffer")]
+    NotBytes,
+    /// `-EINVAL`: the program does not fit to those that the array has, or that use it.
+    #[error("the program is of another type than those that the array has, or that use it")]
+    IncompatibleProgram,
+    /// `-EINVAL`: the map is not like the template of the maps in this one.
+    #[error("{what} of the inner map is {found}, expected {expected}")]
+    OtherInnerMap {
+        /// Which attribute.
+        what: &'static str,
+        /// What it is.
+        found: u64,
+        /// What the template has.
+        expected: u64,
+    },
+    /// `-EINVAL`: what is to be put in belongs to another runtime.
+    #[error("what is to be put in belongs to another runtime")]
+    OtherRuntime,
+    /// `-EDEADLK`: the call waits for a grace period, and was made from inside a run.
+    #[error("the call waits for a grace period: from inside a run it would wait for itself")]
+    InRun,
+    /// `-E2BIG`: a record is longer than it may be.
+    #[error("the record is longer than {limit} bytes")]
+    TooLong {
+        /// The limit.
+        limit: u64,
+    },
+    /// `-ENOSPC`: the buffer is full of records that were not read.
+    #[error("no space: the buffer is full of records that were not read yet")]
+    NoSpace,
+    /// `-EINVAL`: there is no record where one should be: whoever maps the memory has overwritten it.
+    #[error("no record at position {at}: whoever maps the memory has overwritten it")]
+    Corrupt {
+        /// The position.
+        at: u64,
+    },
+    /// `-EOPNOTSUPP`: the buffer is another slot's.
+    #[error("the buffer belongs to another slot")]
+    OtherSlot,
+    /// `-EPERM`: the map was made to be read only, or written only, by the host.
+    #[error("the map may only be {only} by the host")]
+    Access {
+        /// What the host may do.
+        only: &'static str,
+    },
+    /// `-EBUSY`: the map is frozen already.
+    #[error("the map is frozen already")]
+    IsFrozen,
     /// `-EBUSY`: a signal handler interrupted this very part of the map, or a traced map in the middle of a change.
     #[error("busy: the operation would wait for the code that this signal handler interrupted")]
     Busy,
@@ -75,6 +163,9 @@ pub enum MapError {
     Forked(#[from] crate::run::Forked),
 }
 
+/// The kernel's own `ENOTSUPP`, which no header for user space names.
+const ENOTSUPP: i32 = 524;
+
 impl MapError {
     /// The kernel's number for it, positive.
     #[must_use]
@@ -82,14 +173,26 @@ impl MapError {
         match self {
             MapError::Exists => libc::EEXIST,
             MapError::NotFound => libc::ENOENT,
-            MapError::Full { .. } | MapError::IndexTooLarge { .. } => libc::E2BIG,
+            MapError::Full { .. } | MapError::IndexTooLarge { .. } | MapError::TooLong { .. } => libc::E2BIG,
             MapError::InvalidFlags { .. }
             | MapError::KeySize { .. }
             | MapError::ValueSize { .. }
-            | MapError::NotDeletable => libc::EINVAL,
+            | MapError::NotDeletable
+            | MapError::NoSuchIndex { .. }
+            | MapError::PrefixLength { .. }
+            | MapError::Keyless
+            | MapError::IncompatibleProgram
+            | MapError::OtherInnerMap { .. }
+            | MapError::OtherRuntime
+            | MapError::Corrupt { .. } => libc::EINVAL,
+            MapError::NoRoom { .. } | MapError::NoSpace => libc::ENOSPC,
+            MapError::NoElements | MapError::OtherKind { .. } => ENOTSUPP,
+            MapError::Unsupported | MapError::OtherSlot => libc::EOPNOTSUPP,
+            MapError::NotBytes => libc::EBADF,
+            MapError::InRun => libc::EDEADLK,
             MapError::NoSlot { .. } => libc::ERANGE,
-            MapError::Busy => libc::EBUSY,
-            MapError::Frozen => libc::EPERM,
+            MapError::Busy | MapError::IsFrozen => libc::EBUSY,
+            MapError::Frozen | MapError::Access { .. } => libc::EPERM,
             MapError::Migrated => libc::ESTALE,
             MapError::Forked(_) => libc::ECHILD,
         }
@@ -112,8 +215,22 @@ pub enum MapCreateError {
         expected: &'static str,
     },
     /// `-EINVAL`: a type that there is not.
-    #[error("map {name}: type {} ({}) is not supported", super::kind_name(*kind), kind.number())]
+    #[error("map {name}: type {} is not supported{}", crate::load_maps::type_name(kind.number()), crate::load_maps::reason(kind.number()))]
     Kind {
+        /// The map's name.
+        name: String,
+        /// The type.
+        kind: MapKind,
+    },
+    /// `-EBADF`: a map of maps without a description of the maps in it.
+    #[error("map {name}: what the maps in it are like is not said")]
+    NoTemplate {
+        /// The map's name.
+        name: String,
+    },
+    /// `-ENOTSUPP`: maps of this type cannot be in others.
+    #[error("map {name}: maps of type {} cannot be in others", super::kind_name(*kind))]
+    Template {
         /// The map's name.
         name: String,
         /// The type.

@@ -480,7 +480,7 @@ fn element(link: u32) -> Option<u32> {
 }
 
 /// A seed that an attacker who chooses keys does not know; fixed in the model, which replays schedules.
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     let mut seed = [0; 8];
     if !cfg!(hitless_model) {
         // A short read or an error leaves zeros: a weaker seed, no failure.

@@ -11,15 +11,41 @@
 //! by side at multiples of eight bytes, or one ([`Map::lookup_slot`], [`UpdateFlags::slot`]).
 
 mod array;
+mod bloom;
 mod common;
 mod cursor;
 mod def;
 mod error;
 mod flags;
 mod global;
+mod handle;
 mod hash;
+mod indexed;
+mod inner;
 mod key;
+mod keyless;
+mod kinds;
+mod lpm;
+mod objects;
 mod ops;
+#[allow(dead_code, reason = "for BPF helpers")]
+mod perf;
+#[allow(dead_code, reason = "for BPF helpers")]
+mod prog_array;
+mod queue;
+mod redirect;
+mod references;
+#[allow(dead_code, reason = "for BPF helpers")]
+mod ring;
+#[allow(dead_code, reason = "for BPF helpers")]
+mod ringbuf;
+mod rings;
+#[allow(dead_code, reason = "for BPF helpers")]
+mod special;
+#[allow(dead_code, reason = "for BPF helpers")]
+mod user_ringbuf;
+mod values;
+mod wait;
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,6 +53,8 @@ use hitless_btf::{Btf, TypeId};
 use hitless_verifier::{MapFacts, MapKind};
 
 use crate::facts::value_fields;
+use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::primitive::atomic::AtomicU32;
 use crate::region::{SharedBytes, round_up_8};
 use crate::run::{Run, Slots};
 use crate::trace::{Event, TraceState};
@@ -37,66 +65,15 @@ pub(crate) use def::Creation;
 pub use def::{MapDef, MapFlags};
 pub use error::{MapCreateError, MapError};
 pub use flags::UpdateFlags;
+pub use handle::MapHandle;
 pub(crate) use key::Key;
+pub(crate) use kinds::{KINDS, kind};
 pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Put, Rule};
-
-/// A kind of map: the flags that it knows, and how one is made.
-pub(crate) struct Kind {
-    pub(crate) kind: MapKind,
-    pub(crate) flags: MapFlags,
-    make: fn(&Creation<'_>) -> Result<Box<dyn MapOps>, MapCreateError>,
-}
-
-/// The kinds of maps that there are.
-pub(crate) const KINDS: [Kind; 6] = [
-    Kind {
-        kind: MapKind::Hash,
-        flags: HASH_FLAGS,
-        make: hash::make,
-    },
-    Kind {
-        kind: MapKind::Array,
-        flags: MapFlags::ACCESS
-            .with(MapFlags::NUMA_NODE)
-            .with(MapFlags::MMAPABLE)
-            .with(MapFlags::INNER_MAP),
-        make: array::make,
-    },
-    Kind {
-        kind: MapKind::PercpuHash,
-        flags: HASH_FLAGS,
-        make: hash::make,
-    },
-    Kind {
-        kind: MapKind::PercpuArray,
-        flags: MapFlags::ACCESS,
-        make: array::make,
-    },
-    Kind {
-        kind: MapKind::LruHash,
-        flags: LRU_FLAGS,
-        make: hash::make,
-    },
-    Kind {
-        kind: MapKind::LruPercpuHash,
-        flags: LRU_FLAGS,
-        make: hash::make,
-    },
-];
-
-const HASH_FLAGS: MapFlags = MapFlags::ACCESS
-    .with(MapFlags::NUMA_NODE)
-    .with(MapFlags::NO_PREALLOC)
-    .with(MapFlags::ZERO_SEED);
-const LRU_FLAGS: MapFlags = MapFlags::ACCESS
-    .with(MapFlags::NUMA_NODE)
-    .with(MapFlags::NO_COMMON_LRU)
-    .with(MapFlags::ZERO_SEED);
-
-/// What there is to know of a kind of map; `None` if there is no such here.
-pub(crate) fn kind(kind: MapKind) -> Option<&'static Kind> {
-    KINDS.iter().find(|known| known.kind == kind)
-}
+pub use perf::{PerfBuffer, PerfRecord};
+pub(crate) use special::Special;
+use wait::Memory;
+pub(crate) use wait::Registered;
+pub use wait::{WaitError, WaitEvent};
 
 /// The name of a map type, as `bpftool` prints it.
 pub(crate) const fn kind_name(kind: MapKind) -> &'static str {
@@ -128,6 +105,12 @@ pub struct Map {
     trace: OnceLock<TraceState>,
     source: MapSource,
     slots: Arc<Slots>,
+    /// How many user references there are ([`MapHandle`]).
+    users: AtomicU32,
+    /// Set when the host has frozen the map.
+    frozen: AtomicU32,
+    /// The last field, so that it is dropped when everything else is.
+    memory: Memory,
 }
 
 impl Map {
@@ -158,7 +141,26 @@ impl Map {
             trace: OnceLock::new(),
             source,
             slots,
+            users: AtomicU32::new(0),
+            frozen: AtomicU32::new(0),
+            memory: Memory::new(),
         })
+    }
+
+    /// How many user references there are.
+    fn user_count(&self) -> u32 {
+        self.users.load(Relaxed)
+    }
+
+    fn add_user(&self) {
+        self.users.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a user reference out; the map lets go of what it refers to with the last one.
+    fn remove_user(&self) {
+        if self.users.fetch_add(u32::MAX, AcqRel) == 1 && !crate::sys::forked() {
+            self.forget_objects();
+        }
     }
 
     /// The map's id, unique in its runtime.
@@ -197,6 +199,12 @@ impl Map {
         self.ops.as_ref()
     }
 
+    /// The slots of its runtime.
+    #[cfg(all(test, not(hitless_model)))]
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
     /// What compiled code calls for this map.
     pub(crate) fn calls(&self) -> &MapCalls {
         &self.calls
@@ -218,7 +226,7 @@ impl Map {
             spin_lock: self.def.spin_lock,
             // There are no timers while programs run: the bytes are bytes.
             timer: None,
-            inner: None,
+            inner: self.def.inner.as_deref().map(|inner| Box::new(inner.facts())),
             kptrs: fields.kptrs,
             managed: fields.managed,
         }
@@ -291,8 +299,19 @@ impl Map {
 
     fn check_writable(&self) -> Result<(), MapError> {
         self.ops.common().check_current()?;
-        if self.source.frozen.is_some() {
+        if self.is_frozen() {
             return Err(MapError::Frozen);
+        }
+        if self.def.flags.contains(MapFlags::RDONLY) {
+            return Err(MapError::Access { only: "read" });
+        }
+        Ok(())
+    }
+
+    /// Refuses what would read a map that the host may only write.
+    fn check_readable(&self) -> Result<(), MapError> {
+        if self.def.flags.contains(MapFlags::WRONLY) {
+            return Err(MapError::Access { only: "written" });
         }
         Ok(())
     }
@@ -317,6 +336,9 @@ impl Map {
     /// # Errors
     /// As [`Map::lookup`]; [`MapError::ValueSize`].
     pub fn lookup_into(&self, key: &[u8], value: &mut [u8]) -> Result<bool, MapError> {
+        if let Some(result) = self.lookup_special(key, value) {
+            return result;
+        }
         let key = self.check_key(key)?;
         self.check_value(value, self.host_value_size())?;
         self.slots.run(|run| match self.ops.lookup(&key) {
@@ -332,6 +354,7 @@ impl Map {
     pub fn lookup_slot(&self, key: &[u8], slot: u32) -> Result<Option<Vec<u8>>, MapError> {
         let key = self.check_key(key)?;
         UpdateFlags::slot(slot).of_host(false, self.slots_of_values())?;
+        self.check_readable()?;
         let mut value = vec![0; self.def.value_size as usize];
         let found = self.slots.run(|_| match self.ops.lookup(&key) {
             None => false,
@@ -351,6 +374,9 @@ impl Map {
     /// # Errors
     /// [`MapError`], by variant.
     pub fn update(&self, key: &[u8], value: &[u8], flags: UpdateFlags) -> Result<(), MapError> {
+        if let Some(result) = self.update_special(key, value, flags) {
+            return result;
+        }
         let key = self.check_key(key)?;
         let put = flags.of_host(self.def.spin_lock.is_some(), self.slots_of_values())?;
         let expected = match put.cpus {
@@ -374,6 +400,9 @@ impl Map {
     /// # Errors
     /// [`MapError::NotFound`], [`MapError::NotDeletable`] for arrays, and as [`Map::update`].
     pub fn delete(&self, key: &[u8]) -> Result<(), MapError> {
+        if let Some(result) = self.delete_special(key) {
+            return result;
+        }
         let key = self.check_key(key)?;
         self.slots.run(|run| {
             self.check_writable()?;
@@ -416,7 +445,19 @@ impl Map {
 
     /// Whether nobody may change the map.
     pub(crate) fn is_frozen(&self) -> bool {
-        self.source.frozen.is_some()
+        self.source.frozen.is_some() || self.frozen.load(Acquire) != 0
+    }
+
+    /// Freezes the map: from now on the host does not change it, though programs may, unless it was made with
+    /// [`MapFlags::RDONLY_PROG`] (`BPF_MAP_FREEZE`).
+    ///
+    /// # Errors
+    /// [`MapError::IsFrozen`] if it was frozen before.
+    pub fn freeze(&self) -> Result<(), MapError> {
+        if self.is_frozen() || self.frozen.swap(1, AcqRel) != 0 {
+            return Err(MapError::IsFrozen);
+        }
+        Ok(())
     }
 
     /// Stores the content of a frozen array, which ordinary updates may not.
@@ -463,6 +504,7 @@ impl Map {
 
     /// Copies what the host sees of an element.
     fn read_for_host(&self, run: &Run<'_>, elem: Elem, value: &mut [u8]) -> Result<(), MapError> {
+        self.check_readable()?;
         let size = self.def.value_size as usize;
         match self.slots_of_values() {
             None => self.count_busy(self.read_element(run, elem, value)),

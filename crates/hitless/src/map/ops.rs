@@ -1,6 +1,6 @@
 //! What each kind of map implements, and how compiled code gets at it.
 
-use super::{Common, Key, MapError};
+use super::{Common, Key, MapError, Special};
 use crate::region::SharedBytes;
 use crate::run::Run;
 
@@ -95,6 +95,11 @@ pub(crate) trait MapOps: Send + Sync + std::fmt::Debug {
 
     /// What compiled code calls.
     fn calls(&self) -> MapCalls;
+
+    /// What else the kind can do.
+    fn special(&self) -> Special<'_> {
+        Special::None
+    }
 
     /// Where values are, if a program may compute their addresses itself.
     fn inline(&self) -> Option<InlineArray> {

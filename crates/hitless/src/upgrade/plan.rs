@@ -12,7 +12,8 @@ use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 use hitless_verifier::MapKind;
 
 use super::refusal::{PlanError, Refusal};
-use crate::load::{Collection, map_def};
+use crate::load::Collection;
+use crate::load_maps::map_def;
 use crate::map::{Map, MapDef, kind_name};
 use crate::program::Program;
 use crate::program_type::ProgramType;
@@ -102,10 +103,16 @@ pub(super) fn plan(
         });
     }
     let control = runtime.inner().control();
+    let slots = runtime.inner().slots.count();
     let mut refusals = Vec::new();
     let mut maps = Vec::new();
     for spec in &new.maps {
-        match plan_map(spec, new.btf.as_ref(), old.map(&spec.name), always_copy) {
+        match plan_map(
+            spec,
+            new.btf.as_ref(),
+            old.map(&spec.name).map(|map| &**map),
+            (always_copy, slots),
+        ) {
             Ok(plan) => maps.push(plan),
             Err(found) => refusals.extend(found),
         }
@@ -251,9 +258,9 @@ fn plan_map(
     spec: &MapSpec,
     btf: Option<&Btf>,
     old: Option<&Arc<Map>>,
-    always_copy: bool,
+    (always_copy, slots): (bool, usize),
 ) -> Result<MapPlan, Vec<Refusal>> {
-    let def = map_def(spec).map_err(|error| vec![Refusal::Unsupported(error)])?;
+    let def = map_def(spec, slots).map_err(|error| vec![Refusal::Unsupported(error)])?;
     let fresh = |reason| Ok(MapPlan::without_copy(&spec.name, MapAction::Fresh, reason, old));
     let Some(old) = old else {
         return fresh("not in the old object");
@@ -267,6 +274,9 @@ fn plan_map(
             found: kind_name(def.kind),
             expected: kind_name(old.def().kind),
         }]);
+    }
+    if def.kind == MapKind::ProgArray {
+        return plan_prog_array(spec, old);
     }
     let mut refusals = Vec::new();
     if def.max_entries < old.def().max_entries {
@@ -313,7 +323,15 @@ fn plan_map(
         return Err(refusals);
     }
     let same = key.is_same() && value.is_same() && same_shape(&def, old.def());
-    if same && !always_copy {
+    let copyable = can_be_copied(def.kind);
+    if !same && !copyable {
+        return Err(vec![Refusal::NotCopied {
+            map: spec.name.clone(),
+            kind: kind_name(def.kind),
+            change: why(same, &key, &value, &def, old.def()),
+        }]);
+    }
+    if same && !(always_copy && copyable) {
         return Ok(MapPlan::without_copy(
             &spec.name,
             MapAction::Share,
@@ -348,9 +366,69 @@ fn plan_map(
     })
 }
 
+/// Whether maps of a kind are moved element by element, since their changes can be traced. What others hold has no keys, or is
+/// no bytes: they are shared, or there is no way.
+fn can_be_copied(kind: MapKind) -> bool {
+    matches!(
+        kind,
+        MapKind::Hash
+            | MapKind::Array
+            | MapKind::PercpuHash
+            | MapKind::PercpuArray
+            | MapKind::LruHash
+            | MapKind::LruPercpuHash
+            | MapKind::LpmTrie
+    )
+}
+
+/// A prog array is made anew, with the programs of the new object: those in the old one are the old object's. What the host has
+/// put in has no successor.
+fn plan_prog_array(spec: &MapSpec, old: &Arc<Map>) -> Result<MapPlan, Vec<Refusal>> {
+    let held = old.programs().into_iter().flat_map(|programs| programs.indices());
+    let without: Vec<_> = held
+        .filter(|index| !spec.values.iter().any(|value| value.index == *index))
+        .map(|index| Refusal::NoProgram {
+            map: spec.name.clone(),
+            index,
+        })
+        .collect();
+    if !without.is_empty() {
+        return Err(without);
+    }
+    Ok(MapPlan::without_copy(
+        &spec.name,
+        MapAction::Fresh,
+        "programs of the new object",
+        Some(old),
+    ))
+}
+
 fn same_shape(new: &MapDef, old: &MapDef) -> bool {
-    (new.key_size, new.value_size, new.max_entries, new.spin_lock, new.flags)
-        == (old.key_size, old.value_size, old.max_entries, old.spin_lock, old.flags)
+    let inner = |def: &MapDef| {
+        let inner = def.inner.as_deref()?;
+        Some((
+            inner.kind,
+            inner.key_size,
+            inner.value_size,
+            inner.max_entries,
+            inner.flags,
+        ))
+    };
+    (
+        new.key_size,
+        new.value_size,
+        new.max_entries,
+        new.spin_lock,
+        new.flags,
+        new.map_extra,
+    ) == (
+        old.key_size,
+        old.value_size,
+        old.max_entries,
+        old.spin_lock,
+        old.flags,
+        old.map_extra,
+    ) && inner(new) == inner(old)
 }
 
 /// What makes it necessary to copy.
@@ -368,6 +446,9 @@ fn why(same: bool, key: &Way, value: &Way, new: &MapDef, old: &MapDef) -> String
     }
     if new.max_entries != old.max_entries {
         reasons.push(format!("max_entries {} to {}", old.max_entries, new.max_entries));
+    }
+    if reasons.is_empty() && new.inner != old.inner {
+        reasons.push("maps in it changed".to_owned());
     }
     if reasons.is_empty() {
         reasons.push("map flags changed".to_owned());

@@ -59,6 +59,24 @@ pub enum Refusal {
         /// How it differs.
         change: String,
     },
+    /// Maps of this type cannot be moved to another layout.
+    #[error("map {map}: {change}, and what a map of type {kind} holds cannot be copied: it has to stay as it is")]
+    NotCopied {
+        /// The map.
+        map: String,
+        /// Its type.
+        kind: &'static str,
+        /// What makes it necessary to copy.
+        change: String,
+    },
+    /// A prog array holds a program that has no successor.
+    #[error("map {map}: the new object has no program for element {index}, which the running map has")]
+    NoProgram {
+        /// The map.
+        map: String,
+        /// The element.
+        index: u32,
+    },
     /// The map changed its type.
     #[error("map {map}: its type is {found}, expected {expected} as it runs: the type of a map cannot change")]
     TypeChanged {

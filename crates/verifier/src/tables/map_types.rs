@@ -168,10 +168,10 @@ const TABLE: [MapType; 33] = [
     row(LpmTrie, "lpm_trie", SizeRule::Between(5, 260), SizeRule::Between(1, 4_194_024), Lookup::Value),
     row(ArrayOfMaps, "array_of_maps", FOUR, FOUR, Lookup::InnerMap),
     row(HashOfMaps, "hash_of_maps", HASHED, FOUR, Lookup::InnerMap),
-    row(Devmap, "devmap", FOUR, FOUR_OR_EIGHT, Lookup::ReadOnlyValue).excluded(NO_NETWORK),
+    row(Devmap, "devmap", FOUR, FOUR_OR_EIGHT, Lookup::ReadOnlyValue),
     row(Sockmap, "sockmap", FOUR, FOUR_OR_EIGHT, Lookup::Socket).excluded(NO_NETWORK),
-    row(Cpumap, "cpumap", FOUR, FOUR_OR_EIGHT, Lookup::Nothing).excluded(NO_NETWORK),
-    row(Xskmap, "xskmap", FOUR, FOUR, Lookup::Socket).excluded(NO_NETWORK),
+    row(Cpumap, "cpumap", FOUR, FOUR_OR_EIGHT, Lookup::Nothing),
+    row(Xskmap, "xskmap", FOUR, FOUR, Lookup::Socket),
     row(Sockhash, "sockhash", SizeRule::Between(1, 512), FOUR_OR_EIGHT, Lookup::Socket).excluded(NO_NETWORK),
     row(CgroupStorage, "cgroup_storage", SizeRule::OneOf(&[8, 16]), SizeRule::Between(1, STORAGE_BYTES), Lookup::Nothing)
         .entries(EntriesRule::Zero).excluded(NO_CGROUPS),
@@ -182,7 +182,7 @@ const TABLE: [MapType; 33] = [
     row(Stack, "stack", NONE, QUEUED, Lookup::Nothing),
     row(SkStorage, "sk_storage", FOUR, SizeRule::Between(1, STORAGE_BYTES), Lookup::Nothing)
         .entries(EntriesRule::Zero).excluded(NO_NETWORK),
-    row(DevmapHash, "devmap_hash", FOUR, FOUR_OR_EIGHT, Lookup::ReadOnlyValue).excluded(NO_NETWORK),
+    row(DevmapHash, "devmap_hash", FOUR, FOUR_OR_EIGHT, Lookup::ReadOnlyValue),
     row(StructOps, "struct_ops", FOUR, SizeRule::Between(1, i32::MAX as u32), Lookup::Nothing),
     row(Ringbuf, "ringbuf", NONE, NONE, Lookup::Nothing).entries(EntriesRule::RingSize),
     row(InodeStorage, "inode_storage", FOUR, SizeRule::Between(1, STORAGE_BYTES), Lookup::Nothing)

@@ -1,0 +1,315 @@
+//! `BPF_MAP_TYPE_PERF_EVENT_ARRAY`: buffers that programs write records to, and the host reads.
+//!
+//! Of perf events there are those of software here (`PERF_COUNT_SW_BPF_OUTPUT`): a [`PerfBuffer`] belongs to a slot, as a
+//! perf event belongs to a CPU, and the host puts it into the array at an index, usually the slot's. Its memory is that of perf:
+//!
+//! ```text
+//! 0          lock, eventfd, records lost                    one page that only this process has
+//! page       struct perf_event_mmap_page                    data_head at 1024, data_tail at 1032; from here on a memory file
+//! 2 * page   data                                           a power of two; a second mapping follows
+//! ```
+//!
+//! A record is a `struct perf_event_header` and what follows it: `PERF_RECORD_SAMPLE` with the length and the data, or
+//! `PERF_RECORD_LOST` with an id and how many records found no room since the one before. What does not fit is counted, never
+//! silently dropped: the count precedes the next record that fits.
+//!
+//! Only runs of the buffer's slot write it, so a lock is needed for signal handlers only: one that interrupts a record being
+//! written counts its own as lost.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::indexed::{self, Indexed, IndexedMap};
+use super::references::References;
+use super::{Creation, MapCreateError, MapError, MapOps, Special};
+use crate::lock::lock;
+use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::atomic::{AtomicU32, AtomicU64};
+use crate::region::{Region, SharedBytes};
+use crate::run::Run;
+
+const LOCK: usize = 0;
+const EVENT: usize = 4;
+const LOST: usize = 8;
+const READING: usize = 16;
+const HEAD: usize = 1024;
+const TAIL: usize = 1032;
+const DATA_OFFSET: usize = 1040;
+const DATA_SIZE: usize = 1048;
+
+/// `sizeof(struct perf_event_header)`.
+const HEADER: usize = 8;
+const RECORD_LOST: u32 = 2;
+const RECORD_SAMPLE: u32 = 9;
+/// A record's length is a 16-bit number.
+const MAX_RECORD: usize = u16::MAX as usize & !7;
+
+/// `BPF_F_CURRENT_CPU`: the entry of the run's slot.
+pub(crate) const CURRENT_SLOT: u32 = u32::MAX;
+
+/// A record that was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PerfRecord<'a> {
+    /// What a program wrote, padded with zeros so that it and its four bytes of length are a multiple of eight.
+    Sample(&'a [u8]),
+    /// So many records had no room.
+    Lost(u64),
+}
+
+/// A buffer for records of the programs that run on one slot.
+#[derive(Debug)]
+pub struct PerfBuffer {
+    slot: u32,
+    region: Region,
+    page: usize,
+    size: usize,
+    event: OnceLock<OwnedFd>,
+}
+
+impl PerfBuffer {
+    /// A buffer of `pages` pages, a power of two, for records of the programs that run on a slot.
+    ///
+    /// # Errors
+    /// [`MapCreateError`], by variant.
+    pub(crate) fn new(creation: &Creation<'_>, slot: u32, pages: u32) -> Result<PerfBuffer, MapCreateError> {
+        let page = rustix::param::page_size();
+        creation.check(pages.is_power_of_two(), "pages", pages, "a power of two")?;
+        creation.check(
+            (slot as usize) < creation.slots,
+            "slot",
+            slot,
+            "less than the number of slots",
+        )?;
+        let size = page * pages as usize;
+        let region = creation.reserve_ring(page, page, size)?;
+        region.word64(page + DATA_OFFSET).store(page as u64, Relaxed);
+        region.word64(page + DATA_SIZE).store(size as u64, Relaxed);
+        Ok(PerfBuffer {
+            slot,
+            region,
+            page,
+            size,
+            event: OnceLock::new(),
+        })
+    }
+
+    /// The slot whose programs write it.
+    #[must_use]
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    fn head(&self) -> &AtomicU64 {
+        self.region.word64(self.page + HEAD)
+    }
+
+    fn tail(&self) -> &AtomicU64 {
+        self.region.word64(self.page + TAIL)
+    }
+
+    fn lost(&self) -> &AtomicU64 {
+        self.region.word64(LOST)
+    }
+
+    fn reading(&self) -> &AtomicU32 {
+        self.region.word32(READING)
+    }
+
+    /// The `len` bytes of data at a position.
+    fn at(&self, position: u64, len: usize) -> SharedBytes<'_> {
+        let off = (position & (self.size as u64 - 1)) as usize;
+        self.region.bytes(2 * self.page + off, len)
+    }
+
+    fn put(&self, position: u64, bytes: &[u8]) {
+        // SAFETY: memory of this buffer's region, which is writable.
+        unsafe { self.at(position, bytes.len()).write(SharedBytes::from_slice(bytes)) };
+    }
+
+    /// Writes a record of these parts, one after the other.
+    fn output(&self, run: &Run<'_>, parts: &[SharedBytes<'_>]) -> Result<(), MapError> {
+        let data: usize = parts.iter().map(|part| part.len()).sum();
+        let record = (HEADER + 4 + data).next_multiple_of(8);
+        if record > MAX_RECORD {
+            return Err(MapError::TooLong {
+                limit: (MAX_RECORD - HEADER - 4) as u64,
+            });
+        }
+        let Ok(_guard) = lock(run, self.region.word32(LOCK)) else {
+            self.lost().fetch_add(1, Relaxed);
+            return Err(MapError::Busy);
+        };
+        let lost = self.lost().load(Relaxed);
+        let notice = if lost > 0 { HEADER + 16 } else { 0 };
+        let head = self.head().load(Relaxed);
+        // Acquire: what the reader has read before it moved the tail is ours.
+        let used = head.wrapping_sub(self.tail().load(Acquire));
+        if used + (record + notice) as u64 >= self.size as u64 {
+            self.lost().fetch_add(1, Relaxed);
+            return Err(MapError::NoSpace);
+        }
+        let mut position = head;
+        if lost > 0 {
+            self.put(position, &header(RECORD_LOST, notice));
+            self.put(position + 8, &0u64.to_ne_bytes());
+            self.put(position + 16, &lost.to_ne_bytes());
+            // A handler may have lost one more meanwhile.
+            self.lost().fetch_add(lost.wrapping_neg(), Relaxed);
+            position += notice as u64;
+        }
+        let end = position + record as u64;
+        self.put(position, &header(RECORD_SAMPLE, record));
+        self.put(position + 8, &((record - HEADER - 4) as u32).to_ne_bytes());
+        position += (HEADER + 4) as u64;
+        for part in parts {
+            // SAFETY: memory of this buffer's region, which is writable.
+            unsafe { self.at(position, part.len()).write(*part) };
+            position += part.len() as u64;
+        }
+        self.put(position, &[0; 8][..(end - position) as usize]);
+        self.head().store(end, Release);
+        self.wake();
+        Ok(())
+    }
+
+    /// Takes all records, in order, and hands each to `each`; returns how many.
+    ///
+    /// # Errors
+    /// [`MapError::Busy`] if somebody else reads, [`MapError::Corrupt`] if the memory, which others may map, holds no records.
+    pub fn consume(&self, mut each: impl FnMut(PerfRecord<'_>)) -> Result<usize, MapError> {
+        if self.reading().compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            return Err(MapError::Busy);
+        }
+        let result = self.consume_alone(&mut each);
+        self.reading().store(0, Release);
+        result
+    }
+
+    fn consume_alone(&self, each: &mut dyn FnMut(PerfRecord<'_>)) -> Result<usize, MapError> {
+        let mut body = Vec::new();
+        let mut taken = 0;
+        let mut tail = self.tail().load(Acquire);
+        let head = self.head().load(Acquire);
+        while tail < head {
+            let corrupt = MapError::Corrupt { at: tail };
+            let mut start = [0; HEADER];
+            self.at(tail, HEADER).read(&mut start);
+            let word = u64::from_ne_bytes(start);
+            let (kind, len) = (word as u32, (word >> 48) as usize);
+            if len <= HEADER || len as u64 > head - tail || len > self.size {
+                return Err(corrupt);
+            }
+            body.resize(len - HEADER, 0);
+            self.at(tail + HEADER as u64, len - HEADER).read(&mut body);
+            tail += len as u64;
+            self.tail().store(tail, Release);
+            taken += 1;
+            match kind {
+                RECORD_SAMPLE => each(PerfRecord::Sample(body.get(4..).ok_or(corrupt)?)),
+                RECORD_LOST => {
+                    let count = body.get(8..16).and_then(|bytes| bytes.try_into().ok());
+                    each(PerfRecord::Lost(u64::from_ne_bytes(count.ok_or(corrupt)?)));
+                }
+                _ => return Err(corrupt),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// How many records had no room, and were not yet reported as [`PerfRecord::Lost`].
+    #[must_use]
+    pub fn lost_count(&self) -> u64 {
+        self.lost().load(Relaxed)
+    }
+
+    /// The memory, for a reader that maps it itself: at offset 0 the `struct perf_event_mmap_page`, behind it the data.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.region.file()
+    }
+
+    /// An eventfd that becomes readable with each record.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn event(&self) -> std::io::Result<BorrowedFd<'_>> {
+        if let Some(event) = self.event.get() {
+            return Ok(event.as_fd());
+        }
+        let made = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let event = self.event.get_or_init(|| made);
+        self.region.word32(EVENT).store(event.as_raw_fd() as u32 + 1, Release);
+        if self.head().load(Acquire) > self.tail().load(Acquire) {
+            self.wake();
+        }
+        Ok(event.as_fd())
+    }
+
+    fn wake(&self) {
+        let event = self.region.word32(EVENT).load(Acquire);
+        if event != 0 {
+            // SAFETY: the descriptor stays open as long as the buffer lives. An error means that the counter is at its limit.
+            let event = unsafe { BorrowedFd::borrow_raw(event as i32 - 1) };
+            let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+/// A `struct perf_event_header`.
+fn header(kind: u32, len: usize) -> [u8; HEADER] {
+    (u64::from(kind) | (len as u64) << 48).to_ne_bytes()
+}
+
+/// An array of buffers.
+pub(crate) type PerfEventArray = IndexedMap<References<PerfBuffer>>;
+
+pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreateError> {
+    indexed::make(creation, References::<PerfBuffer>::new)
+}
+
+impl Indexed for References<PerfBuffer> {
+    /// The host sees none of them.
+    fn is_there(&self, _index: u32) -> bool {
+        false
+    }
+
+    fn special(map: &IndexedMap<Self>) -> Special<'_> {
+        Special::Events(map)
+    }
+}
+
+impl PerfEventArray {
+    /// Writes a record to the buffer at an index, or at that of the run's slot ([`CURRENT_SLOT`]).
+    ///
+    /// # Errors
+    /// The errno of `bpf_perf_event_output`: [`MapError::IndexTooLarge`] (`-E2BIG`), [`MapError::NotFound`],
+    /// [`MapError::OtherSlot`] (`-EOPNOTSUPP`), [`MapError::NoSpace`] and [`MapError::Busy`], by which the record is lost.
+    pub(crate) fn output(&self, run: &Run<'_>, index: u32, parts: &[SharedBytes<'_>]) -> Result<(), MapError> {
+        let at = self.check(if index == CURRENT_SLOT { run.index() } else { index })?;
+        // SAFETY: this is in a run, and the buffer is not used for longer.
+        let buffer = unsafe { self.elements.get(at) }.ok_or(MapError::NotFound)?;
+        if buffer.slot != run.index() {
+            return Err(MapError::OtherSlot);
+        }
+        buffer.output(run, parts)
+    }
+
+    /// Puts a buffer in; what was there is to be dropped a grace period later.
+    pub(super) fn insert(&self, index: u32, buffer: &Arc<PerfBuffer>) -> Result<Option<Arc<PerfBuffer>>, MapError> {
+        let at = self.check(index)?;
+        Ok(self.elements.replace(at, Some(Arc::clone(buffer))))
+    }
+
+    /// Takes a buffer out, which is to be dropped a grace period later.
+    pub(super) fn remove(&self, index: u32) -> Result<Arc<PerfBuffer>, MapError> {
+        let at = self.check(index)?;
+        self.elements.replace(at, None).ok_or(MapError::NotFound)
+    }
+
+    /// Takes all buffers out, which are to be dropped a grace period later.
+    pub(super) fn clear(&self) -> Vec<Arc<PerfBuffer>> {
+        self.elements.clear()
+    }
+}
