@@ -6,8 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::{ARRAY, HASH, committed, object};
-use hitless::maps::{Array, GetMapError, HashMap};
-use hitless::{Collection, Map, MapError, Object, OpenError, Runtime, UpdateFlags, Value};
+use hitless::maps::{Array, GetMapError, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use hitless::{Collection, Map, MapError, Object, OpenError, Options, Runtime, UpdateFlags, Value};
+
+const PERCPU_HASH: u32 = 5;
+const PERCPU_ARRAY: u32 = 6;
+const LRU_HASH: u32 = 9;
+const LRU_PERCPU_HASH: u32 = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Value)]
 #[repr(C)]
@@ -90,6 +95,73 @@ fn an_array_has_all_its_values() {
         (map.get(5), map.set(5, &0, UpdateFlags::ANY)),
         (Err(beyond), Err(beyond))
     );
+}
+
+fn of_type(map_type: u32, max_entries: u32) -> Collection {
+    let mut spec = object(HASH, max_entries);
+    spec.maps[0].map_type = map_type;
+    let runtime = Runtime::new(Options {
+        slots: Some(3),
+        ..Options::default()
+    });
+    Object::from(spec).load(&runtime).expect("it loads")
+}
+
+#[test]
+fn a_per_cpu_hash_has_a_value_for_each_slot() {
+    for map_type in [PERCPU_HASH, LRU_PERCPU_HASH] {
+        let object = of_type(map_type, 8);
+        let map: PerCpuHashMap<u32, u64> = object.get("state").unwrap();
+        let values = PerCpuValues::from(vec![1, 2, 3]);
+        map.insert(&7, &values, UpdateFlags::NOEXIST).unwrap();
+        map.insert_slot(&7, 1, &20, UpdateFlags::EXIST).unwrap();
+        map.insert_slot(&8, 2, &5, UpdateFlags::ANY).unwrap();
+        let found = map.get(&7).unwrap().unwrap();
+        assert_eq!(
+            (&*found, found.sum::<u64>(), found.max()),
+            (&[1, 20, 3][..], 24, Some(20))
+        );
+        assert_eq!(map.get(&8).unwrap().unwrap()[..], [0, 0, 5]);
+        let all: BTreeMap<_, _> = map.iter().collect::<Result<_, _>>().unwrap();
+        let total = all.values().map(|values| values.sum::<u64>()).sum::<u64>();
+        assert_eq!((all.len(), total), (2, 29));
+        let two = PerCpuValues::from(vec![1, 2]);
+        assert!(matches!(
+            map.insert(&7, &two, UpdateFlags::ANY),
+            Err(MapError::ValueSize { .. })
+        ));
+        let beyond = MapError::NoSlot { slot: 3, slots: 3 };
+        assert_eq!(map.insert_slot(&7, 3, &1, UpdateFlags::ANY), Err(beyond));
+        map.remove(&7).unwrap();
+        assert_eq!(map.get(&7), Ok(None));
+    }
+}
+
+#[test]
+fn a_per_cpu_array_has_values_for_each_index() {
+    let object = of_type(PERCPU_ARRAY, 2);
+    let map: PerCpuArray<u64> = object.get("state").unwrap();
+    map.set(1, &PerCpuValues::from(vec![1, 2, 3])).unwrap();
+    map.set_slot(1, 0, &10).unwrap();
+    let all: Vec<_> = map.iter().collect::<Result<_, _>>().unwrap();
+    assert_eq!(
+        (map.len(), &all[0][..], &all[1][..]),
+        (2, &[0, 0, 0][..], &[10, 2, 3][..])
+    );
+    assert!(matches!(map.get(2), Err(MapError::IndexTooLarge { .. })));
+    assert_eq!(
+        refusal::<PerCpuArray<[u64; 2]>>(&object, "state"),
+        "map state: value size 8, expected 16"
+    );
+}
+
+#[test]
+fn an_lru_hash_is_a_hash() {
+    let map: LruHashMap<u32, u64> = of_type(LRU_HASH, 4).get("state").unwrap();
+    for n in 0..4 {
+        map.insert(&n, &1, UpdateFlags::ANY).unwrap();
+    }
+    assert_eq!((map.iter().count(), map.get(&3)), (4, Ok(Some(1))));
 }
 
 #[test]

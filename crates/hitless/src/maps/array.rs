@@ -79,9 +79,9 @@ impl<V: Value> Array<V> {
     }
 
     /// All values, from index 0 on, each read when the iterator comes to it.
-    #[must_use]
-    pub fn iter(&self) -> ArrayIter<'_, V> {
-        ArrayIter { array: self, next: 0 }
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<V, MapError>> + '_ {
+        let indices = 0..self.len() as usize;
+        indices.map(|index| self.get(index as u32))
     }
 
     /// The map without its type.
@@ -90,38 +90,3 @@ impl<V: Value> Array<V> {
         &self.map
     }
 }
-
-impl<'a, V: Value> IntoIterator for &'a Array<V> {
-    type Item = Result<V, MapError>;
-    type IntoIter = ArrayIter<'a, V>;
-
-    fn into_iter(self) -> ArrayIter<'a, V> {
-        self.iter()
-    }
-}
-
-/// The values of an array, from [`Array::iter`].
-#[derive(Clone, Debug)]
-pub struct ArrayIter<'a, V> {
-    array: &'a Array<V>,
-    next: u32,
-}
-
-impl<V: Value> Iterator for ArrayIter<'_, V> {
-    type Item = Result<V, MapError>;
-
-    fn next(&mut self) -> Option<Result<V, MapError>> {
-        let index = self.next;
-        (index < self.array.len()).then(|| {
-            self.next += 1;
-            self.array.get(index)
-        })
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.array.len() - self.next) as usize;
-        (left, Some(left))
-    }
-}
-
-impl<V: Value> ExactSizeIterator for ArrayIter<'_, V> {}

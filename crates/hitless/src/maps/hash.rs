@@ -9,13 +9,18 @@ use super::{MapTypeError, TypedMap, check_key, check_kind, check_value};
 use crate::Value;
 use crate::map::{Entries, Map, MapError, UpdateFlags};
 
-/// A hash map.
+/// A hash map, also one that evicts what was not used for long when it is full.
 #[doc(alias = "BPF_MAP_TYPE_HASH")]
+#[doc(alias = "BPF_MAP_TYPE_LRU_HASH")]
 #[derive(Debug)]
 pub struct HashMap<K, V> {
     map: Arc<Map>,
     types: PhantomData<fn(K) -> V>,
 }
+
+/// A hash map that evicts: it is used like any other.
+#[doc(alias = "BPF_MAP_TYPE_LRU_HASH")]
+pub type LruHashMap<K, V> = HashMap<K, V>;
 
 impl<K, V> Clone for HashMap<K, V> {
     fn clone(&self) -> HashMap<K, V> {
@@ -28,7 +33,7 @@ impl<K, V> Clone for HashMap<K, V> {
 
 impl<K: Value, V: Value> TypedMap for HashMap<K, V> {
     fn from_map(map: &Arc<Map>) -> Result<HashMap<K, V>, MapTypeError> {
-        check_kind(map, &[MapKind::Hash])?;
+        check_kind(map, &[MapKind::Hash, MapKind::LruHash])?;
         check_key::<K>(map)?;
         check_value::<V>(map)?;
         Ok(HashMap {
@@ -68,8 +73,7 @@ impl<K: Value, V: Value> HashMap<K, V> {
         self.map.delete(bytemuck::bytes_of(key))
     }
 
-    /// All keys with their values, each read when the iterator comes to it. A key that is changed meanwhile shows its old or
-    /// its new value; one that is removed or inserted meanwhile may be left out or show up twice.
+    /// All keys with their values, each read when the iterator comes to it: a key that is there throughout shows up once.
     #[must_use]
     pub fn iter(&self) -> HashIter<'_, K, V> {
         HashIter {

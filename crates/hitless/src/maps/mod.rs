@@ -54,16 +54,18 @@ mod array;
 mod error;
 mod global;
 mod hash;
+mod percpu;
 
 use std::sync::Arc;
 
 use hitless_verifier::MapKind;
 
-pub use array::{Array, ArrayIter};
+pub use array::Array;
 pub use error::{GetMapError, MapTypeError, SetGlobalError};
 pub use global::Global;
 pub(crate) use global::{find_global, known_globals};
-pub use hash::{HashIter, HashMap};
+pub use hash::{HashIter, HashMap, LruHashMap};
+pub use percpu::{PerCpuArray, PerCpuHashIter, PerCpuHashMap, PerCpuValues};
 
 use crate::Value;
 use crate::btf_type::check_layout;
