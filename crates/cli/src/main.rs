@@ -1,9 +1,9 @@
 //! `hitless`: replays captured packets through BPF programs, upgrades the programs while they run, and looks into objects.
 //!
-//! A subcommand per module: [`run`], [`upgrade`]; [`object`], [`prog`] and [`btf`], which run nothing. What the first two
-//! share: objects on a hook of a runtime ([`host`]), captures ([`pcap`]) whose packets are steered to threads ([`steer`])
-//! that send them ([`traffic`]), the check that no packet was lost ([`account`]), maps as text or JSON ([`dump`]). What the
-//! others share: types as they stand in a file ([`elf`]).
+//! A subcommand per module: [`run`], [`upgrade`]; [`object`], [`prog`], [`btf`] and [`generate`], which run nothing. What
+//! the first two share: objects on a hook of a runtime ([`host`]), captures ([`pcap`]) whose packets are steered to threads
+//! ([`steer`]) that send them ([`traffic`]), the check that no packet was lost ([`account`]), maps as text or JSON
+//! ([`dump`]). What the others share: types as they stand in a file ([`elf`]).
 #![forbid(unsafe_code)]
 
 mod account;
@@ -12,6 +12,7 @@ mod btf;
 mod dump;
 mod elf;
 mod error;
+mod generate;
 mod host;
 mod kconfig;
 mod object;
@@ -49,6 +50,8 @@ enum Command {
     Prog(prog::Command),
     #[command(subcommand)]
     Btf(btf::Command),
+    #[command(subcommand)]
+    Gen(generate::Command),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Object(command) => object::run(command),
         Command::Prog(command) => prog::run(command),
         Command::Btf(command) => btf::run(command),
+        Command::Gen(command) => generate::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,8 @@ pub(crate) struct Input {
     pub(crate) generics: Generics,
     /// Its tag in C.
     pub(crate) name: String,
+    /// What the results of programs come to.
+    pub(crate) verdict: Option<Type>,
     pub(crate) fields: Vec<Field>,
 }
 
@@ -17,6 +19,8 @@ pub(crate) struct Field {
     pub(crate) ty: Type,
     /// Its name in C.
     pub(crate) name: String,
+    /// Whether programs may write it.
+    pub(crate) writable: bool,
 }
 
 impl Input {
@@ -44,16 +48,29 @@ impl Input {
             let ident = field.ident.clone().expect("named fields have names");
             let plain = ident.to_string();
             let plain = plain.strip_prefix("r#").unwrap_or(&plain).to_owned();
+            let options = Options::parse(&field.attrs)?;
+            if let Some(verdict) = options.verdict {
+                return Err(Error::new_spanned(verdict, "the verdict is that of the struct"));
+            }
             Ok(Field {
-                name: given_name(&field.attrs)?.unwrap_or(plain),
+                name: options.name.unwrap_or(plain),
+                writable: options.writable,
                 ty: field.ty.clone(),
                 ident,
             })
         };
+        let options = Options::parse(&input.attrs)?;
+        if options.writable {
+            return Err(Error::new_spanned(
+                &input.ident,
+                "fields are writable: put #[hitless(writable)] on them",
+            ));
+        }
         Ok(Input {
             ident: input.ident.clone(),
             generics: input.generics.clone(),
-            name: given_name(&input.attrs)?.unwrap_or_else(|| snake_case(&input.ident.to_string())),
+            name: options.name.unwrap_or_else(|| snake_case(&input.ident.to_string())),
+            verdict: options.verdict,
             fields: fields.named.iter().map(field).collect::<Result<_>>()?,
         })
     }
@@ -76,25 +93,42 @@ fn is_repr_c(attrs: &[Attribute]) -> Result<bool> {
     Ok(found == [Some("C".to_owned())])
 }
 
-/// The name in `#[btf(name = "...")]`.
-fn given_name(attrs: &[Attribute]) -> Result<Option<String>> {
-    let mut name = None;
-    for attr in attrs.iter().filter(|attr| attr.path().is_ident("btf")) {
-        attr.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("name") {
-                return Err(meta.error("unknown, expected #[btf(name = \"...\")]"));
-            }
-            let text: LitStr = meta.value()?.parse()?;
-            let value = text.value();
-            let word = |c: char| c == '_' || c.is_ascii_alphanumeric();
-            if value.is_empty() || !value.chars().all(word) || value.starts_with(|c: char| c.is_ascii_digit()) {
-                return Err(Error::new_spanned(&text, "no identifier of C"));
-            }
-            name = Some(value);
-            Ok(())
-        })?;
+/// What `#[hitless(...)]` says.
+#[derive(Default)]
+struct Options {
+    name: Option<String>,
+    writable: bool,
+    verdict: Option<Type>,
+}
+
+impl Options {
+    fn parse(attrs: &[Attribute]) -> Result<Options> {
+        let mut options = Options::default();
+        for attr in attrs.iter().filter(|attr| attr.path().is_ident("hitless")) {
+            attr.parse_nested_meta(|meta| {
+                if meta.path.is_ident("name") {
+                    options.name = Some(identifier(&meta.value()?.parse()?)?);
+                } else if meta.path.is_ident("writable") {
+                    options.writable = true;
+                } else if meta.path.is_ident("verdict") {
+                    options.verdict = Some(meta.value()?.parse()?);
+                } else {
+                    return Err(meta.error("unknown, expected name = \"...\", writable or verdict = Type"));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(options)
     }
-    Ok(name)
+}
+
+fn identifier(text: &LitStr) -> Result<String> {
+    let value = text.value();
+    let word = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    if value.is_empty() || !value.chars().all(word) || value.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(Error::new_spanned(text, "no identifier of C"));
+    }
+    Ok(value)
 }
 
 /// `FlowStats` as C would write it: `flow_stats`.
@@ -137,7 +171,8 @@ mod tests {
             assert_eq!(snake_case(rust), c);
         }
         let input =
-            parse("#[repr(C)] #[btf(name = \"pkt\")] struct P { r#type: u8, #[btf(name = \"n\")] x: u8 }").unwrap();
+            parse("#[repr(C)] #[hitless(name = \"pkt\")] struct P { r#type: u8, #[hitless(name = \"n\")] x: u8 }")
+                .unwrap();
         let names: Vec<_> = input.fields.iter().map(|field| field.name.as_str()).collect();
         assert_eq!((input.name.as_str(), names), ("pkt", vec!["type", "n"]));
     }
@@ -152,9 +187,12 @@ mod tests {
             ("#[repr(C, align(16))] struct S { a: u8 }", "add #[repr(C)]"),
             ("#[repr(C)] struct S<T> { a: T }", "no generic types"),
             ("#[repr(C)] struct S<const N: usize> { a: [u8; N] }", "no generic types"),
-            ("#[repr(C)] #[btf(nam = \"x\")] struct S { a: u8 }", "unknown"),
             (
-                "#[repr(C)] #[btf(name = \"x y\")] struct S { a: u8 }",
+                "#[repr(C)] #[hitless(nam = \"x\")] struct S { a: u8 }",
+                "unknown, expected",
+            ),
+            (
+                "#[repr(C)] #[hitless(name = \"x y\")] struct S { a: u8 }",
                 "no identifier of C",
             ),
         ] {

@@ -5,14 +5,21 @@
 //! one.
 
 use bytemuck::Pod;
+use hitless_btf::dump::DumpError;
 use hitless_btf::layout::{FieldPlace, compare};
 use hitless_btf::{Btf, BtfError, Builder, Type, TypeId};
+
+use crate::header::c_header;
 
 /// A type with a description in BTF. Made by `#[derive(BtfType)]` for `#[repr(C)]` structs; `#[derive(Value)]` makes it,
 /// too.
 ///
 /// The struct's name in C is that of the Rust type in lower case with underscores, `FlowStats` becoming
-/// `struct flow_stats`; `#[btf(name = "...")]` on the struct or a field says otherwise.
+/// `struct flow_stats`; `#[hitless(name = "...")]` on the struct or a field says otherwise.
+///
+/// # Safety
+/// [`describe`](BtfType::describe) says what lies where in a value of the type, and all that it describes is initialised in
+/// every value.
 ///
 /// # Examples
 /// ```
@@ -22,22 +29,40 @@ use hitless_btf::{Btf, BtfError, Builder, Type, TypeId};
 /// #[repr(C)]
 /// struct FlowStats {
 ///     packets: u64,
-///     #[btf(name = "octets")]
+///     #[hitless(name = "octets")]
 ///     bytes: u64,
 /// }
 ///
 /// let (btf, id) = hitless::btf_of::<FlowStats>()?;
 /// assert_eq!(btf.type_name(id), "struct flow_stats");
 /// assert_eq!(btf.members(id)[1].name.as_str(), "octets");
+/// let header = FlowStats::c_header("FLOW_STATS_H").unwrap();
+/// assert!(header.contains("struct flow_stats {\n\tu64 packets;\n\tu64 octets;\n};\n"));
 /// # Ok::<(), hitless::btf::BtfError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no description in BTF",
     note = "derive it on a `#[repr(C)]` struct: `#[derive(Clone, Copy, hitless::Value)]`"
 )]
-pub trait BtfType {
+pub unsafe trait BtfType {
     /// Adds the type, and those that it needs, to `types`, and returns its id there.
     fn describe(types: &mut Builder) -> TypeId;
+
+    /// The type and those that it needs as a C header with this include guard, for the sources of programs. That of all hooks
+    /// of a runtime is [`Runtime::header`](crate::Runtime::header).
+    ///
+    /// # Errors
+    /// [`DumpError`] if C cannot declare it.
+    ///
+    /// # Panics
+    /// If a description that was written by hand describes what cannot be.
+    fn c_header(guard: &str) -> Result<String, DumpError>
+    where
+        Self: Sized,
+    {
+        let (btf, id) = btf_of::<Self>().expect("types describe what can be");
+        c_header(&btf, &[id], guard)
+    }
 }
 
 /// What keys and values of maps can be: plain data of which every bit pattern is valid, without padding.
@@ -97,7 +122,8 @@ pub fn btf_of<T: BtfType>() -> Result<(Btf, TypeId), BtfError> {
 
 macro_rules! integers {
     ($($rust:ty: $method:ident),*) => {$(
-        impl BtfType for $rust {
+        // SAFETY: an integer of that size.
+        unsafe impl BtfType for $rust {
             fn describe(types: &mut Builder) -> TypeId {
                 types.$method(size_of::<$rust>() as u32)
             }
@@ -107,13 +133,15 @@ macro_rules! integers {
 
 integers!(u8: unsigned, u16: unsigned, u32: unsigned, u64: unsigned, i8: signed, i16: signed, i32: signed, i64: signed);
 
-impl BtfType for bool {
+// SAFETY: one byte, 0 or 1.
+unsafe impl BtfType for bool {
     fn describe(types: &mut Builder) -> TypeId {
         types.boolean()
     }
 }
 
-impl<T: BtfType, const N: usize> BtfType for [T; N] {
+// SAFETY: the elements lie side by side.
+unsafe impl<T: BtfType, const N: usize> BtfType for [T; N] {
     fn describe(types: &mut Builder) -> TypeId {
         let elem = T::describe(types);
         types.array(elem, u32::try_from(N).unwrap_or(u32::MAX))

@@ -14,6 +14,7 @@ mod env;
 mod facts;
 mod func;
 mod gate;
+mod header;
 mod helpers;
 mod hook;
 mod link;
@@ -43,6 +44,7 @@ mod verdict;
 
 pub use btf_type::{BtfType, LayoutMismatch, Value, btf_of};
 pub use context::{Packet, Xdp, XdpAction};
+pub use header::{c_header, hooks_of};
 pub use hook::{Hook, RunError};
 pub use link::{AttachError, Link};
 pub use load::{Collection, LoadError};
@@ -61,7 +63,7 @@ pub use trace_pipe::{TracePipe, TraceText};
 pub use verdict::{Verdict, VerifyError, VerifyOptions, verify};
 
 pub use hitless_btf as btf;
-pub use hitless_derive::{BtfType, Value};
+pub use hitless_derive::{BtfType, Ctx, Value};
 pub use hitless_object::{ObjectError, ObjectSpec, Pinning};
 pub use hitless_verifier::{LogLevel, MapKind, ProgramKind};
 
@@ -72,4 +74,7 @@ pub mod private {
 
     /// Compiles for plain data only.
     pub const fn plain<T: bytemuck::Pod>() {}
+
+    /// Compiles for what programs may write.
+    pub const fn writable<T: crate::context::Writable>() {}
 }

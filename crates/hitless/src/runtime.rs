@@ -9,11 +9,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hitless_btf::core;
+use hitless_btf::dump::DumpError;
 use hitless_jit::interp::Interpreter;
 use hitless_jit::native::Compiler;
 use hitless_verifier::{ContextFacts, ProgramKind};
 
 use crate::context::{self, Context, Describe};
+use crate::header::{c_header, hooks_of};
 use crate::helpers::Shared;
 use crate::hook::{Hook, Snapshot};
 use crate::link::{AttachError, Link};
@@ -167,6 +169,33 @@ impl Runtime {
     #[must_use]
     pub fn trace_pipe(&self) -> TracePipe {
         TracePipe::new(Arc::clone(&self.inner.slots), Arc::clone(&self.inner.shared.trace))
+    }
+
+    /// What programs of the host's own hooks are given, as a C header with this include guard, for their sources.
+    ///
+    /// # Errors
+    /// [`DumpError`] if a context is a type that C cannot declare.
+    ///
+    /// # Examples
+    /// ```
+    /// #[derive(hitless::Ctx)]
+    /// #[repr(C)]
+    /// struct Request {
+    ///     method: u32,
+    ///     path: [u8; 64],
+    /// }
+    ///
+    /// let runtime = hitless::Runtime::default();
+    /// let _hook = runtime.hook::<Request>("request");
+    /// let header = runtime.header("MY_SERVER_H")?;
+    /// assert!(header.contains("SEC(\"hook/request\") int NAME(struct request *ctx)"));
+    /// assert!(header.contains("struct request {\n\tu32 method;\n\tu8 path[64];\n};\n"));
+    /// # Ok::<(), hitless::btf::dump::DumpError>(())
+    /// ```
+    pub fn header(&self, guard: &str) -> Result<String, DumpError> {
+        let types = self.btf();
+        let contexts: Vec<_> = hooks_of(types.btf()).map(|(_, context)| context).collect();
+        c_header(types.btf(), &contexts, guard)
     }
 
     /// The runtime's number, unique in the process.
@@ -509,8 +538,9 @@ impl Control {
             host,
         });
         if is_host {
-            let hosts = self.hooks.iter().filter_map(|hook| hook.host.as_ref());
-            self.types = types::with(hosts.map(|host| host.describe));
+            let hosts = self.hooks.iter();
+            let hosts = hosts.filter_map(|hook| Some((&*hook.name, hook.host.as_ref()?.describe)));
+            self.types = types::with(hosts);
         }
         self.hooks.len() - 1
     }

@@ -10,6 +10,7 @@ use hitless_btf::{Btf, Builder, IntEncoding, TypeId, core};
 use hitless_verifier::{ContextFacts, ContextFieldKind, tables};
 
 use crate::context::{Describe, XdpAction};
+use crate::header::tag_hook;
 use crate::helpers::HELPERS;
 use crate::map::{KINDS, kind_name};
 use crate::trace::TraceEvent;
@@ -20,14 +21,16 @@ pub(crate) fn target() -> &'static Arc<core::Target> {
     TARGET.get_or_init(|| Arc::new(core::Target::new(Arc::new(btf()))))
 }
 
-/// The runtime's types, and the contexts of its host.
+/// The runtime's types, and the contexts of its host's hooks.
 ///
 /// # Panics
 /// If a context describes types that cannot be.
-pub(crate) fn with(hosts: impl IntoIterator<Item = Describe>) -> Arc<core::Target> {
+pub(crate) fn with<'a>(hosts: impl IntoIterator<Item = (&'a str, Describe)>) -> Arc<core::Target> {
     let mut types = Builder::with(target().btf());
-    for describe in hosts {
-        describe(&mut types);
+    for (hook, describe) in hosts {
+        if let Some(context) = describe(&mut types) {
+            tag_hook(&mut types, hook, context);
+        }
     }
     let btf = types.finish().expect("contexts describe types that can be");
     Arc::new(core::Target::new(Arc::new(btf)))

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use common::committed;
 use hitless::btf::{Builder, TypeId};
-use hitless::context::{Bytes, Context};
-use hitless::{AttachError, BtfType, LoadError, Options, Runtime, Xdp};
+use hitless::context::{BytesMut, Context};
+use hitless::{AttachError, BtfType, Ctx, LoadError, Options, Runtime, Xdp};
 
 #[derive(BtfType)]
 #[repr(C)]
@@ -17,44 +17,16 @@ struct Peer {
     address: [u8; 4],
 }
 
-#[derive(BtfType)]
+#[derive(Ctx)]
 #[repr(C)]
 struct Request<'a> {
     method: u32,
+    #[hitless(writable)]
     status: u32,
     peer: Peer,
     path: [u8; 16],
-    body: Bytes<'a>,
-}
-
-// SAFETY: the frame is the struct that is described, and holds the borrow of the bytes; any number is a status.
-unsafe impl Context for Request<'static> {
-    type Input<'a> = Request<'a>;
-    type Frame = Request<'static>;
-    type Verdict = u64;
-    const WRITABLE: &'static [&'static str] = &["status", "body"];
-
-    fn describe(types: &mut Builder) -> Option<TypeId> {
-        Some(<Request<'static> as BtfType>::describe(types))
-    }
-
-    fn with_frame<R>(request: &mut Request<'_>, run: impl FnOnce(&mut Request<'static>) -> R) -> R {
-        // SAFETY: the same struct but for a lifetime that ends after the call.
-        run(unsafe { &mut *std::ptr::from_mut(request).cast() })
-    }
-
-    fn initial() -> u64 {
-        0
-    }
-
-    fn combine(verdict: &mut u64, result: u64) -> ControlFlow<()> {
-        *verdict = result;
-        if result == 0 {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    }
+    #[hitless(writable)]
+    body: BytesMut<'a>,
 }
 
 fn request<'a>(method: u32, path: [u8; 16], body: &'a mut [u8]) -> Request<'a> {
@@ -66,7 +38,7 @@ fn request<'a>(method: u32, path: [u8; 16], body: &'a mut [u8]) -> Request<'a> {
             address: [10, 0, 0, 1],
         },
         path,
-        body: Bytes::new(body),
+        body: BytesMut::new(body),
     }
 }
 

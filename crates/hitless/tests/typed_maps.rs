@@ -219,7 +219,7 @@ fn fields_are_compared_where_there_is_btf() {
     }
     #[derive(Clone, Copy, Value)]
     #[repr(C)]
-    #[btf(name = "any_name_will_do")]
+    #[hitless(name = "any_name_will_do")]
     struct Partly {
         packets: u32,
         _bytes: u32,

@@ -8,22 +8,21 @@ use super::order::order;
 use crate::btf::Btf;
 use crate::types::*;
 
-const HEAD: &str = "\
-#ifndef __VMLINUX_H__
-#define __VMLINUX_H__
+/// The guard of a header of everything, as bpftool has it.
+const GUARD: &str = "__VMLINUX_H__";
 
+const PUSH: &str = "\
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
 #pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)
 #endif
 
 ";
 
-const TAIL: &str = "\
+const POP: &str = "\
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
 #pragma clang attribute pop
 #endif
 
-#endif /* __VMLINUX_H__ */
 ";
 
 /// How much text there may be for a byte of BTF; a kernel's has about a half.
@@ -99,12 +98,21 @@ pub fn c(btf: &Btf) -> Result<String, DumpError> {
 /// # Errors
 /// As for [`c`].
 pub fn c_of(btf: &Btf, roots: &[TypeId]) -> Result<String, DumpError> {
+    c_guarded(btf, roots, GUARD)
+}
+
+/// The same with another include guard, an identifier of C: a header of its own, that goes beside others.
+///
+/// # Errors
+/// As for [`c`].
+pub fn c_guarded(btf: &Btf, roots: &[TypeId], guard: &str) -> Result<String, DumpError> {
     let len: usize = btf.types().map(|(_, ty)| ty.encoded_len()).sum();
     let mut writer = Writer::new(btf, len.saturating_mul(EXPANSION).max(LEAST_BUDGET));
-    let mut out = HEAD.to_string();
+    let mut out = format!("#ifndef {guard}\n#define {guard}\n\n{PUSH}");
     for id in order(btf, roots)? {
         writer.write(id, &mut out)?;
     }
-    out.push_str(TAIL);
+    out.push_str(POP);
+    out.push_str(&format!("#endif /* {guard} */\n"));
     Ok(out)
 }

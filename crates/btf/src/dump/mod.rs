@@ -7,5 +7,5 @@ mod names;
 mod order;
 mod raw;
 
-pub use c::{DumpError, c, c_of};
+pub use c::{DumpError, c, c_guarded, c_of};
 pub use raw::{Raw, raw};

@@ -14,32 +14,32 @@ use crate::BtfType;
 /// Adds the type of a context to others.
 pub(crate) type Describe = fn(&mut Builder) -> Option<TypeId>;
 
-/// Bytes outside of a context that programs may read and, if the member is [writable](super::Context::WRITABLE), write. To
-/// programs it is a struct of two pointers, which they compare as they do those of a packet:
+/// Bytes outside of a context that programs may read. To programs it is a struct of two pointers, which they compare as they do
+/// those of a packet:
 ///
 /// ```c
 /// struct hitless_bytes { void *data; void *data_end; };
 /// ```
 ///
-/// A context has at most one.
+/// A context has at most one, or one [`BytesMut`].
 #[derive(Debug)]
 #[repr(C)]
 pub struct Bytes<'a> {
-    data: *mut u8,
-    data_end: *mut u8,
-    bytes: PhantomData<&'a mut [u8]>,
+    data: *const u8,
+    data_end: *const u8,
+    bytes: PhantomData<&'a [u8]>,
 }
 
-// SAFETY: it stands for the exclusive borrow of bytes.
+// SAFETY: it stands for a shared borrow of bytes.
 unsafe impl Send for Bytes<'_> {}
-// SAFETY: as above; a shared reference to it gives no access.
+// SAFETY: as above.
 unsafe impl Sync for Bytes<'_> {}
 
 impl<'a> Bytes<'a> {
     /// These bytes.
     #[must_use]
-    pub fn new(bytes: &'a mut [u8]) -> Bytes<'a> {
-        let range = bytes.as_mut_ptr_range();
+    pub fn new(bytes: &'a [u8]) -> Bytes<'a> {
+        let range = bytes.as_ptr_range();
         Bytes {
             data: range.start,
             data_end: range.end,
@@ -48,12 +48,54 @@ impl<'a> Bytes<'a> {
     }
 }
 
+/// Bytes outside of a context that programs may read and, if the member is [writable](super::Context::WRITABLE), write. To
+/// programs the same as [`Bytes`].
+#[derive(Debug)]
+#[repr(C)]
+pub struct BytesMut<'a> {
+    data: *mut u8,
+    data_end: *mut u8,
+    bytes: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: it stands for the exclusive borrow of bytes.
+unsafe impl Send for BytesMut<'_> {}
+// SAFETY: as above; a shared reference to it gives no access.
+unsafe impl Sync for BytesMut<'_> {}
+
+impl<'a> BytesMut<'a> {
+    /// These bytes.
+    #[must_use]
+    pub fn new(bytes: &'a mut [u8]) -> BytesMut<'a> {
+        let range = bytes.as_mut_ptr_range();
+        BytesMut {
+            data: range.start,
+            data_end: range.end,
+            bytes: PhantomData,
+        }
+    }
+}
+
+/// What a member of a context may be that programs write.
+pub trait Writable {}
+
+impl<T: bytemuck::Pod> Writable for T {}
+impl Writable for BytesMut<'_> {}
+
 const BYTES: &str = "hitless_bytes";
 
-impl BtfType for Bytes<'_> {
+// SAFETY: two pointers side by side.
+unsafe impl BtfType for Bytes<'_> {
     fn describe(types: &mut Builder) -> TypeId {
         let pointer = types.pointer(TypeId::VOID);
         types.structure(BYTES, 16, &[("data", pointer, 0), ("data_end", pointer, 8)])
+    }
+}
+
+// SAFETY: as above.
+unsafe impl BtfType for BytesMut<'_> {
+    fn describe(types: &mut Builder) -> TypeId {
+        Bytes::describe(types)
     }
 }
 

@@ -13,16 +13,18 @@ mod frame;
 mod host;
 mod redirect;
 mod skb;
+mod verdict;
 mod xdp;
 
 pub use buffer::PacketBuf;
-pub use host::Bytes;
+pub use host::{Bytes, BytesMut};
 pub use redirect::Redirect;
 pub use skb::{CgroupEgress, CgroupIngress, CgroupVerdict, SkBuff, SkbFields, SkbFrame, SocketFilter, Tc, TcAction};
+pub use verdict::Verdict;
 pub use xdp::{Packet, Xdp, XdpAction, XdpFrame};
 
 pub(crate) use frame::PacketFrame;
-pub(crate) use host::{Describe, facts};
+pub(crate) use host::{Describe, Writable, facts};
 
 use std::ops::ControlFlow;
 
@@ -31,8 +33,35 @@ use hitless_verifier::ProgramKind;
 
 /// What a hook passes to programs, and what their results mean.
 ///
-/// Implemented by the runtime for the contexts of Linux, and by a host for its own. For a host's own the implementation says
-/// that the struct is its own frame, and what the results come to:
+/// Implemented by the runtime for the contexts of Linux, and by a host for its own: `#[derive(Ctx)]` does that.
+///
+/// ```
+/// use hitless::Ctx;
+/// use hitless::context::Bytes;
+///
+/// /// Plugins see `struct request { u32 method; u32 status; struct hitless_bytes path; }`.
+/// #[derive(Ctx)]
+/// #[repr(C)]
+/// struct Request<'a> {
+///     method: u32,
+///     #[hitless(writable)]
+///     status: u32,
+///     path: Bytes<'a>,
+/// }
+///
+/// let runtime = hitless::Runtime::default();
+/// let hook = runtime.hook::<Request>("request"); // SEC("hook/request") int filter(struct request *ctx)
+/// let mut request = Request { method: 1, status: 200, path: Bytes::new(b"/index.html") };
+/// assert_eq!(hook.run(&mut request), Ok(0));
+/// ```
+///
+/// The struct is `#[repr(C)]` and has named fields of integers, `bool`, arrays and structs of those (with
+/// `#[derive(BtfType)]`), and at most one [`Bytes`] or [`BytesMut`]. On a field, `#[hitless(writable)]` lets programs write
+/// it, and `#[hitless(name = "...")]` is its name in C; on the struct, `#[hitless(name = "...")]` is the struct's name in
+/// C, `#[hitless(verdict = Type)]` what the results of the programs come to ([`Verdict`]; by default an `i32`, which is what the
+/// first program returned that did not return 0, or else 0).
+///
+/// What it derives, written out for a struct that borrows nothing:
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -40,7 +69,6 @@ use hitless_verifier::ProgramKind;
 /// use hitless::BtfType;
 /// use hitless::context::Context;
 ///
-/// /// Plugins see `struct request { u32 method; u32 status; u8 path[64]; }`.
 /// #[derive(BtfType)]
 /// #[repr(C)]
 /// struct Request {
@@ -76,7 +104,7 @@ use hitless_verifier::ProgramKind;
 /// }
 ///
 /// let runtime = hitless::Runtime::default();
-/// let hook = runtime.hook::<Request>("request"); // SEC("hook/request") int filter(struct request *ctx)
+/// let hook = runtime.hook::<Request>("request");
 /// let mut request = Request { method: 1, status: 200, path: [0; 64] };
 /// assert_eq!(hook.run(&mut request), Ok(0));
 /// ```
@@ -104,7 +132,7 @@ pub unsafe trait Context: 'static {
     /// What the sections of such programs begin with: `SECTION/NAME` is what runs at the hook `NAME`.
     const SECTION: &'static str = "hook";
 
-    /// Members of the host's own context that programs may write, with all that they consist of; of [`Bytes`], what they point to.
+    /// Members of the host's own context that programs may write, with all that they consist of; of [`BytesMut`], what it points to.
     const WRITABLE: &'static [&'static str] = &[];
 
     /// Describes the host's own context: a struct of integers, arrays and structs of them, `bool`s, and [`Bytes`]. None for

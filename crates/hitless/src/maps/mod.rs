@@ -48,6 +48,7 @@
 //! ```
 //!
 //! [`Collection`]: crate::Collection
+//! [`MapError::Migrated`]: crate::MapError::Migrated
 //! [`Collection::get`]: crate::Collection::get
 
 mod array;
