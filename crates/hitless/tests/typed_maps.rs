@@ -6,8 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::{ARRAY, HASH, committed, object};
-use hitless::maps::{Array, GetMapError, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, PerCpuValues};
-use hitless::{Collection, Map, MapError, Object, OpenError, Options, Runtime, UpdateFlags, Value};
+use hitless::maps::{
+    Array, BloomFilter, GetMapError, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, PerCpuValues, Prefix,
+    Queue, Stack, TypedMap,
+};
+use hitless::{
+    Collection, Map, MapDef, MapError, MapFlags, MapHandle, MapKind, Object, OpenError, Options, Runtime, UpdateFlags,
+    Value,
+};
 
 const PERCPU_HASH: u32 = 5;
 const PERCPU_ARRAY: u32 = 6;
@@ -162,6 +168,60 @@ fn an_lru_hash_is_a_hash() {
         map.insert(&n, &1, UpdateFlags::ANY).unwrap();
     }
     assert_eq!((map.iter().count(), map.get(&3)), (4, Ok(Some(1))));
+}
+
+fn made(kind: MapKind, key_size: u32, value_size: u32) -> MapHandle {
+    let runtime = Runtime::default();
+    let mut def = MapDef::new("made", kind, key_size, value_size, 3);
+    if kind == MapKind::LpmTrie {
+        def.flags = MapFlags::NO_PREALLOC;
+    }
+    runtime.create_map(def).unwrap()
+}
+
+#[test]
+fn queues_and_stacks_differ_in_their_order() {
+    let queue = Queue::<u64>::from_map(&made(MapKind::Queue, 0, 8)).unwrap();
+    let stack = Stack::<u64>::from_map(&made(MapKind::Stack, 0, 8)).unwrap();
+    for n in [1, 2, 3] {
+        queue.push(&n, UpdateFlags::ANY).unwrap();
+        stack.push(&n, UpdateFlags::ANY).unwrap();
+    }
+    assert_eq!(queue.push(&4, UpdateFlags::ANY), Err(MapError::Full { max_entries: 3 }));
+    queue.push(&4, UpdateFlags::EXIST).unwrap();
+    assert_eq!((queue.peek(), stack.peek()), (Ok(Some(2)), Ok(Some(3))));
+    let rest = std::iter::from_fn(|| queue.pop().unwrap()).collect::<Vec<_>>();
+    assert_eq!((rest, stack.pop()), (vec![2, 3, 4], Ok(Some(3))));
+    let error = Queue::<u64>::from_map(&made(MapKind::Stack, 0, 8)).unwrap_err();
+    assert_eq!(error.to_string(), "map made: type stack, expected queue");
+}
+
+#[test]
+fn a_bloom_filter_has_what_was_added() {
+    let filter = BloomFilter::<[u32; 2]>::from_map(&made(MapKind::BloomFilter, 0, 8)).unwrap();
+    filter.insert(&[1, 2]).unwrap();
+    assert_eq!(filter.contains(&[1, 2]), Ok(true));
+    let found = (0..100).filter(|n| filter.contains(&[9, *n]).unwrap()).count();
+    assert!(found < 50, "{found} of 100 that were not added");
+}
+
+#[test]
+fn a_trie_has_prefixes() {
+    let routes = LpmTrie::<[u8; 4], u64>::from_map(&made(MapKind::LpmTrie, 8, 8)).unwrap();
+    routes
+        .insert(Prefix::new(8, [10, 0, 0, 0]), &1, UpdateFlags::NOEXIST)
+        .unwrap();
+    routes
+        .insert(Prefix::new(24, [10, 1, 2, 0]), &2, UpdateFlags::NOEXIST)
+        .unwrap();
+    assert_eq!(routes.get(Prefix::whole([10, 1, 2, 3])), Ok(Some(2)));
+    assert_eq!(routes.get(Prefix::new(16, [10, 1, 0, 0])), Ok(Some(1)));
+    let all: BTreeMap<_, _> = routes.iter().collect::<Result<_, _>>().unwrap();
+    assert_eq!(all.into_values().collect::<Vec<_>>(), [1, 2]);
+    routes.remove(Prefix::new(24, [10, 1, 2, 0])).unwrap();
+    assert_eq!(routes.get(Prefix::whole([10, 1, 2, 3])), Ok(Some(1)));
+    let error = LpmTrie::<[u8; 16], u64>::from_map(&made(MapKind::LpmTrie, 8, 8)).unwrap_err();
+    assert_eq!(error.to_string(), "map made: key size 8, expected 20");
 }
 
 #[test]

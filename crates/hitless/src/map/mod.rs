@@ -69,11 +69,15 @@ pub use handle::MapHandle;
 pub(crate) use key::Key;
 pub(crate) use kinds::{KINDS, kind};
 pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Put, Rule};
+#[cfg(all(test, not(hitless_model)))]
+pub(crate) use perf::CURRENT_SLOT;
 pub use perf::{PerfBuffer, PerfRecord};
 pub(crate) use special::Special;
 use wait::Memory;
 pub(crate) use wait::Registered;
 pub use wait::{WaitError, WaitEvent};
+#[cfg(all(test, not(hitless_model)))]
+pub(crate) use {ring::Wakeup, ringbuf::Ringbuf};
 
 /// The name of a map type, as `bpftool` prints it.
 pub(crate) const fn kind_name(kind: MapKind) -> &'static str {
@@ -199,6 +203,12 @@ impl Map {
         self.ops.as_ref()
     }
 
+    /// How many slots its runtime has: what programs see as CPUs.
+    #[must_use]
+    pub fn slot_count(&self) -> u32 {
+        self.slots.count() as u32
+    }
+
     /// The slots of its runtime.
     #[cfg(all(test, not(hitless_model)))]
     pub(crate) fn slots(&self) -> &Slots {
@@ -283,7 +293,7 @@ impl Map {
 
     /// How many values an element has, if there is one for each slot.
     fn slots_of_values(&self) -> Option<u32> {
-        self.def.is_per_cpu().then(|| self.slots.count() as u32)
+        self.def.is_per_cpu().then(|| self.slot_count())
     }
 
     fn check_value(&self, value: &[u8], expected: usize) -> Result<(), MapError> {

@@ -132,6 +132,14 @@ impl Map {
         Ok(())
     }
 
+    /// Takes a buffer out of a perf event array again, if it is still at its slot's index.
+    pub(crate) fn remove_buffer(&self, buffer: &Arc<PerfBuffer>) -> Result<(), MapError> {
+        let events = self.events().ok_or(self.lacks("remove_buffer"))?;
+        let before = self.slots.run(|run| events.take(run, buffer))?;
+        self.slots.retire(before);
+        Ok(())
+    }
+
     /// Deletes an element that is no bytes.
     pub(super) fn delete_object(&self, key: &[u8]) -> Result<(), MapError> {
         let index = self.check_key(key)?.index();

@@ -302,6 +302,14 @@ impl PerfEventArray {
         Ok(self.elements.replace(at, Some(Arc::clone(buffer))))
     }
 
+    /// Takes this buffer out if it is at its slot's index; it is to be dropped a grace period later.
+    pub(super) fn take(&self, _run: &Run<'_>, buffer: &Arc<PerfBuffer>) -> Option<Arc<PerfBuffer>> {
+        let at = self.check(buffer.slot).ok()?;
+        // SAFETY: this is in a run, and what is found is not used for longer.
+        let found = unsafe { self.elements.get(at) }?;
+        std::ptr::eq(found, Arc::as_ptr(buffer)).then(|| self.elements.replace(at, None))?
+    }
+
     /// Takes a buffer out, which is to be dropped a grace period later.
     pub(super) fn remove(&self, index: u32) -> Result<Arc<PerfBuffer>, MapError> {
         let at = self.check(index)?;

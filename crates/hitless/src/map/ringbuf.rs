@@ -8,6 +8,8 @@
 //! remembered (`pending`), since the reader may be past it only in its imagination (it owns its position).
 
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::fence;
 
 use super::keyless::{self, Keyless};
 use super::ring::{BUSY, DISCARD, HEADER, Handle, Header, Ring, Wakeup};
@@ -158,14 +160,11 @@ impl Ringbuf {
         let mut sample = Vec::new();
         let mut taken = 0;
         let mut position = ring.consumer().load(Acquire);
-        while taken < limit && position < ring.producer().load(Acquire) {
+        while taken < limit && self.is_ready(position) {
             if !position.is_multiple_of(8) {
                 return Err(MapError::Corrupt { at: position });
             }
             let header = Header::from(ring.header(position).load(Acquire));
-            if header.busy {
-                break;
-            }
             if header.step() > ring.size() {
                 return Err(MapError::Corrupt { at: position });
             }
@@ -182,6 +181,19 @@ impl Ringbuf {
             }
         }
         Ok(taken)
+    }
+
+    /// Whether there is a committed record at the consumer's position, or something that is no record. If not, whoever commits it sees that position, and wakes the
+    /// reader: either the commit comes before the second look, or the position that was stored before it is seen by the commit.
+    fn is_ready(&self, position: u64) -> bool {
+        let look = || {
+            let is_busy = || Header::from(self.ring.header(position).load(Acquire)).busy;
+            position < self.ring.producer().load(Acquire) && !(position.is_multiple_of(8) && is_busy())
+        };
+        look() || {
+            fence(SeqCst);
+            look()
+        }
     }
 
     /// The memory, for a reader that maps it itself: at offset 0 the page of the consumer's position, then that of the

@@ -1,38 +1,37 @@
 //! Arrays.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use hitless_verifier::MapKind;
 
 use super::{MapTypeError, TypedMap, check_key, check_kind, check_value};
 use crate::Value;
-use crate::map::{Map, MapError, UpdateFlags};
+use crate::map::{MapError, MapHandle, UpdateFlags};
 
 /// An array: values by index, all of them there from the start.
 #[doc(alias = "BPF_MAP_TYPE_ARRAY")]
 #[derive(Debug)]
 pub struct Array<V> {
-    map: Arc<Map>,
+    map: MapHandle,
     types: PhantomData<fn() -> V>,
 }
 
 impl<V> Clone for Array<V> {
     fn clone(&self) -> Array<V> {
         Array {
-            map: Arc::clone(&self.map),
+            map: self.map.clone(),
             types: PhantomData,
         }
     }
 }
 
 impl<V: Value> TypedMap for Array<V> {
-    fn from_map(map: &Arc<Map>) -> Result<Array<V>, MapTypeError> {
+    fn from_map(map: &MapHandle) -> Result<Array<V>, MapTypeError> {
         check_kind(map, &[MapKind::Array])?;
         check_key::<u32>(map)?;
         check_value::<V>(map)?;
         Ok(Array {
-            map: Arc::clone(map),
+            map: map.clone(),
             types: PhantomData,
         })
     }
@@ -73,7 +72,7 @@ impl<V: Value> Array<V> {
     /// spin lock.
     ///
     /// # Errors
-    /// [`MapError::IndexTooLarge`], and as [`Map::update`].
+    /// [`MapError::IndexTooLarge`], and as [`Map::update`](crate::Map::update).
     pub fn set(&self, index: u32, value: &V, flags: UpdateFlags) -> Result<(), MapError> {
         self.map.update(&index.to_ne_bytes(), bytemuck::bytes_of(value), flags)
     }
@@ -86,7 +85,7 @@ impl<V: Value> Array<V> {
 
     /// The map without its type.
     #[must_use]
-    pub fn map(&self) -> &Arc<Map> {
+    pub fn map(&self) -> &MapHandle {
         &self.map
     }
 }

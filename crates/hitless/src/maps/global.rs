@@ -1,20 +1,19 @@
 //! Global variables of programs.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use hitless_btf::{Btf, Type, TypeId};
 
 use crate::Value;
 use crate::btf_type::{LayoutMismatch, check_layout};
-use crate::map::{Map, MapError};
+use crate::map::{MapError, MapHandle};
 
 /// A global variable of a loaded object, from [`Collection::global`](crate::Collection::global).
 ///
 /// Programs write it at any time; a value of up to eight bytes is read and written whole, longer ones word by word.
 #[derive(Debug)]
 pub struct Global<T> {
-    map: Arc<Map>,
+    map: MapHandle,
     offset: u32,
     ty: PhantomData<fn() -> T>,
 }
@@ -22,7 +21,7 @@ pub struct Global<T> {
 impl<T> Clone for Global<T> {
     fn clone(&self) -> Global<T> {
         Global {
-            map: Arc::clone(&self.map),
+            map: self.map.clone(),
             offset: self.offset,
             ty: PhantomData,
         }
@@ -31,10 +30,10 @@ impl<T> Clone for Global<T> {
 
 impl<T: Value> Global<T> {
     /// The variable at a place of a map, if it is of this type.
-    pub(crate) fn new(map: &Arc<Map>, place: &Place<'_>) -> Result<Global<T>, LayoutMismatch> {
+    pub(crate) fn new(map: &MapHandle, place: &Place<'_>) -> Result<Global<T>, LayoutMismatch> {
         check_layout::<T>(Some((place.btf, place.ty)), place.size as usize)?;
         Ok(Global {
-            map: Arc::clone(map),
+            map: map.clone(),
             offset: place.offset,
             ty: PhantomData,
         })
@@ -62,7 +61,7 @@ impl<T: Value> Global<T> {
 
     /// The map of its section.
     #[must_use]
-    pub fn map(&self) -> &Arc<Map> {
+    pub fn map(&self) -> &MapHandle {
         &self.map
     }
 }

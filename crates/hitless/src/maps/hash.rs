@@ -1,20 +1,19 @@
 //! Hash maps.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use hitless_verifier::MapKind;
 
 use super::{MapTypeError, TypedMap, check_key, check_kind, check_value};
 use crate::Value;
-use crate::map::{Entries, Map, MapError, UpdateFlags};
+use crate::map::{Entries, MapError, MapHandle, UpdateFlags};
 
 /// A hash map, also one that evicts what was not used for long when it is full.
 #[doc(alias = "BPF_MAP_TYPE_HASH")]
 #[doc(alias = "BPF_MAP_TYPE_LRU_HASH")]
 #[derive(Debug)]
 pub struct HashMap<K, V> {
-    map: Arc<Map>,
+    map: MapHandle,
     types: PhantomData<fn(K) -> V>,
 }
 
@@ -25,19 +24,19 @@ pub type LruHashMap<K, V> = HashMap<K, V>;
 impl<K, V> Clone for HashMap<K, V> {
     fn clone(&self) -> HashMap<K, V> {
         HashMap {
-            map: Arc::clone(&self.map),
+            map: self.map.clone(),
             types: PhantomData,
         }
     }
 }
 
 impl<K: Value, V: Value> TypedMap for HashMap<K, V> {
-    fn from_map(map: &Arc<Map>) -> Result<HashMap<K, V>, MapTypeError> {
+    fn from_map(map: &MapHandle) -> Result<HashMap<K, V>, MapTypeError> {
         check_kind(map, &[MapKind::Hash, MapKind::LruHash])?;
         check_key::<K>(map)?;
         check_value::<V>(map)?;
         Ok(HashMap {
-            map: Arc::clone(map),
+            map: map.clone(),
             types: PhantomData,
         })
     }
@@ -59,7 +58,7 @@ impl<K: Value, V: Value> HashMap<K, V> {
     /// Sets the value of a key; `flags` say whether it has to be there before, or must not.
     ///
     /// # Errors
-    /// [`MapError`], by variant: as [`Map::update`].
+    /// [`MapError`], by variant: as [`Map::update`](crate::Map::update).
     pub fn insert(&self, key: &K, value: &V, flags: UpdateFlags) -> Result<(), MapError> {
         self.map
             .update(bytemuck::bytes_of(key), bytemuck::bytes_of(value), flags)
@@ -68,7 +67,7 @@ impl<K: Value, V: Value> HashMap<K, V> {
     /// Removes a key.
     ///
     /// # Errors
-    /// [`MapError::NotFound`] if it is not there, and as [`Map::delete`].
+    /// [`MapError::NotFound`] if it is not there, and as [`Map::delete`](crate::Map::delete).
     pub fn remove(&self, key: &K) -> Result<(), MapError> {
         self.map.delete(bytemuck::bytes_of(key))
     }
@@ -84,7 +83,7 @@ impl<K: Value, V: Value> HashMap<K, V> {
 
     /// The map without its types.
     #[must_use]
-    pub fn map(&self) -> &Arc<Map> {
+    pub fn map(&self) -> &MapHandle {
         &self.map
     }
 }

@@ -55,7 +55,12 @@ mod array;
 mod error;
 mod global;
 mod hash;
+mod lpm;
 mod percpu;
+mod perf;
+mod ringbuf;
+mod sequence;
+mod wait;
 
 use std::sync::Arc;
 
@@ -66,11 +71,15 @@ pub use error::{GetMapError, MapTypeError, SetGlobalError};
 pub use global::Global;
 pub(crate) use global::{find_global, known_globals};
 pub use hash::{HashIter, HashMap, LruHashMap};
+pub use lpm::{LpmIter, LpmTrie, Prefix};
 pub use percpu::{PerCpuArray, PerCpuHashIter, PerCpuHashMap, PerCpuValues};
+pub use perf::{PerfEventArray, PerfReader, PerfReaderError};
+pub use ringbuf::{ReadError, RingBuf, RingReader, UserRingBuf};
+pub use sequence::{BloomFilter, Fifo, Lifo, Order, Queue, Sequence, Stack};
 
 use crate::Value;
 use crate::btf_type::check_layout;
-use crate::map::{Map, kind_name};
+use crate::map::{Map, MapHandle, kind_name};
 
 /// A typed form of maps, which [`Collection::get`](crate::Collection::get) takes a map as.
 pub trait TypedMap: Sized {
@@ -78,12 +87,12 @@ pub trait TypedMap: Sized {
     ///
     /// # Errors
     /// [`MapTypeError`] if it is of another kind, or its keys or values have another layout.
-    fn from_map(map: &Arc<Map>) -> Result<Self, MapTypeError>;
+    fn from_map(map: &MapHandle) -> Result<Self, MapTypeError>;
 }
 
 /// The map as it is, whatever it holds.
 impl TypedMap for Arc<Map> {
-    fn from_map(map: &Arc<Map>) -> Result<Arc<Map>, MapTypeError> {
+    fn from_map(map: &MapHandle) -> Result<Arc<Map>, MapTypeError> {
         Ok(Arc::clone(map))
     }
 }

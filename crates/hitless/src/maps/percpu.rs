@@ -3,13 +3,12 @@
 use std::iter::Sum;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 use hitless_verifier::MapKind;
 
 use super::{MapTypeError, TypedMap, check_key, check_kind, check_value};
 use crate::Value;
-use crate::map::{Entries, Map, MapError, UpdateFlags};
+use crate::map::{Entries, MapError, MapHandle, UpdateFlags};
 use crate::region::round_up_8;
 
 /// The values of an element, one for each slot, in the order of the slots.
@@ -97,26 +96,26 @@ fn stride<V>() -> usize {
 #[doc(alias = "BPF_MAP_TYPE_LRU_PERCPU_HASH")]
 #[derive(Debug)]
 pub struct PerCpuHashMap<K, V> {
-    map: Arc<Map>,
+    map: MapHandle,
     types: PhantomData<fn(K) -> V>,
 }
 
 impl<K, V> Clone for PerCpuHashMap<K, V> {
     fn clone(&self) -> PerCpuHashMap<K, V> {
         PerCpuHashMap {
-            map: Arc::clone(&self.map),
+            map: self.map.clone(),
             types: PhantomData,
         }
     }
 }
 
 impl<K: Value, V: Value> TypedMap for PerCpuHashMap<K, V> {
-    fn from_map(map: &Arc<Map>) -> Result<PerCpuHashMap<K, V>, MapTypeError> {
+    fn from_map(map: &MapHandle) -> Result<PerCpuHashMap<K, V>, MapTypeError> {
         check_kind(map, &[MapKind::PercpuHash, MapKind::LruPercpuHash])?;
         check_key::<K>(map)?;
         check_value::<V>(map)?;
         Ok(PerCpuHashMap {
-            map: Arc::clone(map),
+            map: map.clone(),
             types: PhantomData,
         })
     }
@@ -135,7 +134,7 @@ impl<K: Value, V: Value> PerCpuHashMap<K, V> {
     /// Sets the values of a key, one for each slot.
     ///
     /// # Errors
-    /// [`MapError`], by variant: as [`Map::update`]; [`MapError::ValueSize`] if there are more or fewer than slots.
+    /// [`MapError`], by variant: as [`Map::update`](crate::Map::update); [`MapError::ValueSize`] if there are more or fewer than slots.
     pub fn insert(&self, key: &K, values: &PerCpuValues<V>, flags: UpdateFlags) -> Result<(), MapError> {
         self.map.update(bytemuck::bytes_of(key), &values.write(), flags)
     }
@@ -143,7 +142,7 @@ impl<K: Value, V: Value> PerCpuHashMap<K, V> {
     /// Sets the value that a key has for one slot; the others are zero if the key was not there.
     ///
     /// # Errors
-    /// [`MapError::NoSlot`], and as [`Map::update`].
+    /// [`MapError::NoSlot`], and as [`Map::update`](crate::Map::update).
     pub fn insert_slot(&self, key: &K, slot: u32, value: &V, flags: UpdateFlags) -> Result<(), MapError> {
         let flags = flags | UpdateFlags::slot(slot);
         self.map
@@ -153,7 +152,7 @@ impl<K: Value, V: Value> PerCpuHashMap<K, V> {
     /// Removes a key.
     ///
     /// # Errors
-    /// [`MapError::NotFound`] if it is not there, and as [`Map::delete`].
+    /// [`MapError::NotFound`] if it is not there, and as [`Map::delete`](crate::Map::delete).
     pub fn remove(&self, key: &K) -> Result<(), MapError> {
         self.map.delete(bytemuck::bytes_of(key))
     }
@@ -169,7 +168,7 @@ impl<K: Value, V: Value> PerCpuHashMap<K, V> {
 
     /// The map without its types.
     #[must_use]
-    pub fn map(&self) -> &Arc<Map> {
+    pub fn map(&self) -> &MapHandle {
         &self.map
     }
 }
@@ -203,26 +202,26 @@ impl<K: Value, V: Value> Iterator for PerCpuHashIter<'_, K, V> {
 #[doc(alias = "BPF_MAP_TYPE_PERCPU_ARRAY")]
 #[derive(Debug)]
 pub struct PerCpuArray<V> {
-    map: Arc<Map>,
+    map: MapHandle,
     types: PhantomData<fn() -> V>,
 }
 
 impl<V> Clone for PerCpuArray<V> {
     fn clone(&self) -> PerCpuArray<V> {
         PerCpuArray {
-            map: Arc::clone(&self.map),
+            map: self.map.clone(),
             types: PhantomData,
         }
     }
 }
 
 impl<V: Value> TypedMap for PerCpuArray<V> {
-    fn from_map(map: &Arc<Map>) -> Result<PerCpuArray<V>, MapTypeError> {
+    fn from_map(map: &MapHandle) -> Result<PerCpuArray<V>, MapTypeError> {
         check_kind(map, &[MapKind::PercpuArray])?;
         check_key::<u32>(map)?;
         check_value::<V>(map)?;
         Ok(PerCpuArray {
-            map: Arc::clone(map),
+            map: map.clone(),
             types: PhantomData,
         })
     }
@@ -258,7 +257,7 @@ impl<V: Value> PerCpuArray<V> {
     /// Replaces the values at an index, one for each slot.
     ///
     /// # Errors
-    /// [`MapError::IndexTooLarge`], and as [`Map::update`]; [`MapError::ValueSize`] if there are more or fewer than slots.
+    /// [`MapError::IndexTooLarge`], and as [`Map::update`](crate::Map::update); [`MapError::ValueSize`] if there are more or fewer than slots.
     pub fn set(&self, index: u32, values: &PerCpuValues<V>) -> Result<(), MapError> {
         self.map.update(&index.to_ne_bytes(), &values.write(), UpdateFlags::ANY)
     }
@@ -266,7 +265,7 @@ impl<V: Value> PerCpuArray<V> {
     /// Replaces the value at an index for one slot.
     ///
     /// # Errors
-    /// [`MapError::NoSlot`], [`MapError::IndexTooLarge`], and as [`Map::update`].
+    /// [`MapError::NoSlot`], [`MapError::IndexTooLarge`], and as [`Map::update`](crate::Map::update).
     pub fn set_slot(&self, index: u32, slot: u32, value: &V) -> Result<(), MapError> {
         self.map
             .update(&index.to_ne_bytes(), bytemuck::bytes_of(value), UpdateFlags::slot(slot))
@@ -280,7 +279,7 @@ impl<V: Value> PerCpuArray<V> {
 
     /// The map without its type.
     #[must_use]
-    pub fn map(&self) -> &Arc<Map> {
+    pub fn map(&self) -> &MapHandle {
         &self.map
     }
 }
