@@ -176,7 +176,6 @@ impl<'a> RunEnv<'a> {
 
     /// The frame of the packet that the program was given, if it is of a kind that gets packets. Helpers move and redirect the
     /// packet by it.
-    #[expect(dead_code, reason = "asked by the helpers of packets, which are being written")]
     pub(crate) fn packet_frame(&mut self) -> Option<PacketFrame<'_>> {
         let kind = self.program().program_type().kind();
         let context = self.context.cast_mut();

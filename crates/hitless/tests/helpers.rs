@@ -11,6 +11,8 @@ mod oracle;
 
 #[path = "helpers/format.rs"]
 mod format;
+#[path = "helpers/packet.rs"]
+mod packet;
 #[path = "helpers/task.rs"]
 mod task;
 #[path = "helpers/text.rs"]

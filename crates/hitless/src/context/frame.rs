@@ -45,41 +45,6 @@ impl<'a> PacketFrame<'a> {
         }
     }
 
-    /// Where the metadata begins; it ends where the packet begins.
-    pub(crate) fn data_meta(&self) -> u64 {
-        match self {
-            PacketFrame::Xdp(frame) => frame.data_meta,
-            PacketFrame::Skb(frame) => frame.data_meta,
-        }
-    }
-
-    /// The room that the packet may be moved in: start and end.
-    pub(crate) fn room(&self) -> (u64, u64) {
-        match self {
-            PacketFrame::Xdp(frame) => (frame.room_start, frame.room_end),
-            PacketFrame::Skb(frame) => (frame.room_start, frame.room_end),
-        }
-    }
-
-    /// Moves the bounds of metadata and packet; false, and nothing is moved, if they are not in ascending order within the room.
-    #[must_use]
-    pub(crate) fn set_bounds(&mut self, data_meta: u64, data: u64, data_end: u64) -> bool {
-        let (start, end) = self.room();
-        if !(start <= data_meta && data_meta <= data && data <= data_end && data_end <= end) {
-            return false;
-        }
-        match self {
-            PacketFrame::Xdp(frame) => {
-                (frame.data_meta, frame.data, frame.data_end) = (data_meta, data, data_end);
-            }
-            PacketFrame::Skb(frame) => {
-                (frame.data_meta, frame.data, frame.data_end) = (data_meta, data, data_end);
-                frame.fields.len = (data_end - data) as u32;
-            }
-        }
-        true
-    }
-
     /// Says where the packet is to go if the verdict is to redirect it.
     pub(crate) fn set_redirect(&mut self, target: Redirect) {
         match self {

@@ -101,6 +101,27 @@ pub struct SkbFrame {
     pub(crate) room_end: u64,
     /// Where the last program that redirected the packet wants it.
     pub(crate) redirect: Option<Redirect>,
+    /// Bytes before the network header.
+    pub(crate) mac_len: u32,
+    /// Whether a program has put the packet into another one in this run.
+    pub(crate) encapsulated: bool,
+}
+
+/// Bytes before the network header of a packet that begins with the link-layer header.
+const LINK_LAYER: u32 = 14;
+
+impl SkbFrame {
+    /// Moves the start of the packet; its metadata is lost.
+    pub(crate) fn move_start(&mut self, data: u64) {
+        (self.data_meta, self.data) = (data, data);
+        self.fields.len = (self.data_end - data) as u32;
+    }
+
+    /// Moves the end of the packet.
+    pub(crate) fn move_end(&mut self, end: u64) {
+        self.data_end = end;
+        self.fields.len = (end - self.data) as u32;
+    }
 }
 
 impl<'a> SkBuff<'a> {
@@ -128,7 +149,7 @@ impl<'a> SkBuff<'a> {
     }
 
     #[inline]
-    fn with_frame<R>(&mut self, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
+    fn with_frame<R>(&mut self, mac_len: u32, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
         let lent = self.buf.lend();
         let frame = &mut self.frame;
         frame.data = lent.data;
@@ -137,6 +158,8 @@ impl<'a> SkBuff<'a> {
         frame.room_start = lent.room_start;
         frame.room_end = lent.room_end;
         frame.redirect = None;
+        frame.mac_len = mac_len;
+        frame.encapsulated = false;
         frame.fields.len = (lent.data_end - lent.data) as u32;
         let result = run(frame);
         self.buf.take_back(&PacketBounds {
@@ -169,6 +192,8 @@ impl<'a> From<PacketBuf<'a>> for SkBuff<'a> {
                 room_start: 0,
                 room_end: 0,
                 redirect: None,
+                mac_len: 0,
+                encapsulated: false,
             },
         }
     }
@@ -269,7 +294,7 @@ unsafe impl Context for SocketFilter {
 
     #[inline]
     fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
-        packet.with_frame(run)
+        packet.with_frame(LINK_LAYER, run)
     }
 
     fn initial() -> u32 {
@@ -293,7 +318,7 @@ unsafe impl Context for Tc {
 
     #[inline]
     fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
-        packet.with_frame(run)
+        packet.with_frame(LINK_LAYER, run)
     }
 
     fn initial() -> TcAction {
@@ -323,7 +348,7 @@ unsafe impl Context for CgroupIngress {
 
     #[inline]
     fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
-        packet.with_frame(run)
+        packet.with_frame(0, run)
     }
 
     fn initial() -> CgroupVerdict {
@@ -346,7 +371,7 @@ unsafe impl Context for CgroupEgress {
 
     #[inline]
     fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
-        packet.with_frame(run)
+        packet.with_frame(0, run)
     }
 
     fn initial() -> CgroupVerdict {

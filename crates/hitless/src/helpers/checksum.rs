@@ -69,6 +69,25 @@ pub(super) fn diff(from: SharedBytes<'_>, to: SharedBytes<'_>, seed: u32) -> u16
     })
 }
 
+/// The field of a checksum, after the sum of what it covers has changed by a difference.
+pub(super) fn replaced(field: u16, diff: u32) -> u16 {
+    !fold(add(diff, !u32::from(field)))
+}
+
+/// The field after 32 bits of what it covers have changed.
+pub(super) fn replaced_u32(field: u16, from: u32, to: u32) -> u16 {
+    !fold(add(sub(!u32::from(field), from), to))
+}
+
+/// The field after 16 bits of what it covers have changed.
+pub(super) fn replaced_u16(field: u16, from: u16, to: u16) -> u16 {
+    let add = |a: u16, b: u16| {
+        let (sum, carry) = a.overflowing_add(b);
+        sum + u16::from(carry)
+    };
+    !add(add(!field, !from), to)
+}
+
 #[cfg(all(test, not(hitless_model)))]
 mod tests {
     use super::*;
@@ -107,5 +126,18 @@ mod tests {
         assert_eq!(diff(&[], &new, 5), fold(of(&new, 5)));
         assert_eq!(diff(&old, &[], seed), 0);
         assert_eq!(diff(&[], &[], 0x0001_0002), 3);
+    }
+
+    #[test]
+    fn a_field_follows_what_it_covers() {
+        let mut header = [0x45, 0, 0, 60, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let field = !fold(of(&header, 0));
+        let (old, new) = ([64, 6, 0, 0], [63, 6, 0, 0]);
+        let [from, to] = [old, new].map(u32::from_ne_bytes);
+        header[8..12].copy_from_slice(&new);
+        let expected = !fold(of(&header, 0));
+        assert_eq!(replaced(field, diff(&old, &new, 0).into()), expected);
+        assert_eq!(replaced_u32(field, from, to), expected);
+        assert_eq!(replaced_u16(field, from as u16, to as u16), expected);
     }
 }

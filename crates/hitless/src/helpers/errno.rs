@@ -4,10 +4,20 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Errno(i32);
 
+impl Errno {
+    pub(super) const fn new(number: i32) -> Errno {
+        Errno(number)
+    }
+}
+
 pub(super) const E2BIG: Errno = Errno(libc::E2BIG);
+pub(super) const EACCES: Errno = Errno(libc::EACCES);
+pub(super) const EALREADY: Errno = Errno(libc::EALREADY);
 pub(super) const EFAULT: Errno = Errno(libc::EFAULT);
 pub(super) const EINVAL: Errno = Errno(libc::EINVAL);
+pub(super) const ENOMEM: Errno = Errno(libc::ENOMEM);
 pub(super) const ENOSPC: Errno = Errno(libc::ENOSPC);
+pub(super) const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
 pub(super) const ERANGE: Errno = Errno(libc::ERANGE);
 
 /// What a helper returns: a number that is not negative, or an error's.

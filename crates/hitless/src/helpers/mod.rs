@@ -13,6 +13,7 @@ mod lock;
 mod maps;
 mod memory;
 mod number;
+mod packet;
 mod print;
 mod probe;
 mod random;
@@ -75,6 +76,12 @@ const LISTS: &[&[Helper]] = &[
     text::HELPERS,
     print::HELPERS,
     checksum::HELPERS,
+    packet::LISTS[0],
+    packet::LISTS[1],
+    packet::LISTS[2],
+    packet::LISTS[3],
+    packet::LISTS[4],
+    packet::LISTS[5],
 ];
 
 /// The numbers of the helpers that the runtime has. A program that calls another one is refused at load, by its name.

@@ -32,6 +32,13 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// What hashes of flows depend on.
+    pub(super) fn flow_keys(&self) -> &RandomState {
+        &self.addresses
+    }
+}
+
 impl Hide for Shared {
     fn hide(&self, address: u64) -> u32 {
         self.addresses.hash_one(address) as u32

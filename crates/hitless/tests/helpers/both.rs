@@ -3,12 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hitless::context::{Context, PacketBuf, SkBuff, Tc, TcAction};
 use hitless::{Collection, Engine, Options, Packet, Runtime, Xdp};
 use hitless_btf::Type;
 use hitless_object::ObjectSpec;
 
 use crate::common::committed;
 use crate::oracle::Oracle;
+
+/// What the kernel has before and behind packets that XDP programs are tested with: of a page, but for what it keeps there itself.
+const XDP_HEADROOM: usize = 256 - 40;
+const XDP_ROOM: usize = 4096 - 256 - 320;
+
+/// Size of `struct __sk_buff`, and where its scratch space is.
+const SK_BUFF: usize = 192;
+const CB: usize = 48;
 
 /// An object that was loaded here, for each engine.
 pub struct Here {
@@ -40,22 +49,45 @@ impl Here {
         Here { runtime, object, spec }
     }
 
-    /// Runs an XDP program on a packet.
+    /// Runs an XDP program on a packet, with as much room around it as in the kernel.
     pub fn run(&self, program: &str, packet: &[u8]) -> Result {
-        let hook = self.runtime.hook::<Xdp>("xdp");
-        let program = self.object.program(program).expect("such a program");
-        let link = self.runtime.attach(&hook, program).expect("it attaches");
-        let mut bytes = packet.to_vec();
-        let action = hook.run(&mut Packet::new(&mut bytes)).expect("it runs");
-        link.detach().expect("it detaches");
-        let data = self
-            .object
-            .map(".bss")
-            .map(|map| map.lookup(&[0; 4]).expect("it is read"));
-        self.result(action as u32, bytes, data.flatten())
+        let room = PacketBuf::copy_of(packet, XDP_HEADROOM, XDP_ROOM - packet.len());
+        let mut packet = Packet::from(room);
+        let action = self.run_at::<Xdp>(program, &mut packet);
+        // The kernel hands out the metadata, too.
+        let bytes = [packet.buf.metadata(), packet.buf.data()].concat();
+        self.result(action as u32, bytes)
     }
 
-    fn result(&self, value: u32, packet: Vec<u8>, data: Option<Vec<u8>>) -> Result {
+    /// Runs a program of traffic control on a packet. Scratch space says what it is to do.
+    pub fn run_tc(&self, program: &str, packet: &[u8], scratch: [u32; 5]) -> Result {
+        let mut skb = SkBuff::from(PacketBuf::copy_of(packet, 1 << 15, 1 << 15));
+        let fields = skb.fields_mut();
+        fields.cb = scratch;
+        fields.protocol = u16::from_ne_bytes([packet[12], packet[13]]).into();
+        let value = match self.run_at::<Tc>(program, &mut skb) {
+            TcAction::Ok => 0,
+            other => panic!("{other:?}"),
+        };
+        self.result(value, skb.buf.data().to_vec())
+    }
+
+    fn run_at<C: Context>(&self, program: &str, input: &mut C::Input<'_>) -> C::Verdict {
+        let hook = self.runtime.hook::<C>("test");
+        let program = self.object.program(program).expect("such a program");
+        let link = self.runtime.attach(&hook, program).expect("it attaches");
+        let verdict = hook.run(input).expect("it runs");
+        link.detach().expect("it detaches");
+        verdict
+    }
+
+    fn result(&self, value: u32, packet: Vec<u8>) -> Result {
+        let data = self.object.map(".bss");
+        let data = data.map(|map| map.lookup(&[0; 4]).expect("it is read"));
+        self.result_of(value, packet, data.flatten())
+    }
+
+    fn result_of(&self, value: u32, packet: Vec<u8>, data: Option<Vec<u8>>) -> Result {
         Result {
             value,
             packet,
@@ -96,27 +128,53 @@ impl Both {
 
     /// Runs a program on a packet everywhere. Returns what it came to here, by each engine, and what in the kernel.
     pub fn run(&mut self, program: &str, packet: &[u8]) -> ([Result; 2], Result) {
-        let outcome = self.there.run(program, packet, &[]);
-        assert_eq!(outcome.errno, 0, "{program} does not run in the kernel");
-        let data = self.there.lookup(".bss", &[0; 4]);
-        let there = self.here[0].result(outcome.result, outcome.data, data);
+        let there = self.run_there(program, packet, &[]);
         let here = self.here.each_ref().map(|here| here.run(program, packet));
         (here, there)
+    }
+
+    fn run_there(&mut self, program: &str, packet: &[u8], context: &[u8]) -> Result {
+        let outcome = self.there.run(program, packet, context);
+        assert_eq!(outcome.errno, 0, "{program} does not run in the kernel");
+        let data = self.there.lookup(".bss", &[0; 4]);
+        self.here[0].result_of(outcome.result, outcome.data, data)
     }
 
     /// Runs a program on a packet everywhere; it must come to the same. Returns what that is.
     pub fn agree(&mut self, program: &str, packet: &[u8]) -> Result {
         let (here, there) = self.run(program, packet);
-        for (here, engine) in here.iter().zip(["compiled", "interpreted"]) {
-            let by = format!("{program}, {engine}, on {}", packet.escape_ascii());
-            assert_eq!((here.value, here.answers()), (there.value, there.answers()), "{by}");
-            for name in there.variables.keys() {
-                let [here, there] = [here, &there].map(|result| result.bytes(name).escape_ascii().to_string());
-                assert_eq!(here, there, "{name}: {by}");
-            }
-            assert_eq!(here.packet, there.packet, "{by}");
-        }
+        compare(&format!("{program} on {}", packet.escape_ascii()), &here, &there);
         there
+    }
+
+    /// The same of a program of traffic control.
+    pub fn agree_tc(&mut self, program: &str, packet: &[u8], scratch: [u32; 5]) -> Result {
+        let mut context = [0; SK_BUFF];
+        for (to, word) in context[CB..].chunks_mut(4).zip(scratch) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        let there = self.run_there(program, packet, &context);
+        let here = self.here.each_ref().map(|here| here.run_tc(program, packet, scratch));
+        compare(
+            &format!("{program} {scratch:x?} on {}", packet.escape_ascii()),
+            &here,
+            &there,
+        );
+        there
+    }
+}
+
+/// Every byte that a program leaves is the same.
+fn compare(what: &str, here: &[Result], there: &Result) {
+    for (here, engine) in here.iter().zip(["compiled", "interpreted"]) {
+        let by = format!("{engine}: {what}");
+        assert_eq!((here.value, here.answers()), (there.value, there.answers()), "{by}");
+        for name in there.variables.keys() {
+            let [here, there] = [here, there].map(|result| result.bytes(name).escape_ascii().to_string());
+            assert_eq!(here, there, "{name}: {by}");
+        }
+        let [here, there] = [here, there].map(|result| result.packet.escape_ascii().to_string());
+        assert_eq!(here, there, "{by}");
     }
 }
 
