@@ -12,7 +12,7 @@ use hitless::{Hook, Packet, Program, Runtime, XdpAction};
 use hitless_benches::table::figure;
 use hitless_benches::{Calibration, Table, budget, input};
 use hitless_jit::native::Compiler;
-use hitless_jit::{Callee, Engine, HelperCall, LowerInput, Resolve, Services, Variant, lower};
+use hitless_jit::{CallSite, Callee, Engine, LowerInput, Resolve, Services, Variant, lower};
 use hitless_verifier::tables::program_types;
 
 use host::Host;
@@ -168,7 +168,7 @@ fn work(runtime: &Runtime, spec: &hitless_object::ObjectSpec, name: &'static str
 struct NoHelpers;
 
 impl Resolve for NoHelpers {
-    fn helper(&self, _: &HelperCall<'_>) -> Option<Callee> {
+    fn helper(&self, _: &CallSite<'_>) -> Option<Callee> {
         None
     }
 }

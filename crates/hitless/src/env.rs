@@ -2,10 +2,11 @@
 
 use std::ptr;
 
-use hitless_jit::{Env, Function, Services, Trap, Vm};
+use hitless_jit::{Env, Function, ProbeFn, Services, Trap, Vm};
 use hitless_verifier::Region;
 
 use crate::context::PacketFrame;
+use crate::fault;
 use crate::helpers::{Shared, broken};
 use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
 use crate::program::Program;
@@ -149,6 +150,15 @@ impl<'a> RunEnv<'a> {
         self.program().function(func, self.is_traced())
     }
 
+    /// Goes on with another program, of the same type, if the run may make one more tail call: what `bpf_tail_call()` returns
+    /// (see [`hitless_jit::Resolve`]).
+    #[expect(dead_code, reason = "asked by `bpf_tail_call()`, as soon as there are prog arrays")]
+    pub(crate) fn tail_call(&mut self, program: &Program, context: u64) -> u64 {
+        let (entry, traced) = program.entry();
+        let owner = [ptr::from_ref(program).expose_provenance(), traced.into()];
+        self.vm.tail_call(entry, context, owner)
+    }
+
     /// For the engine that runs the program.
     #[inline]
     pub(crate) fn vm(&mut self) -> *mut Vm {
@@ -217,6 +227,9 @@ impl<'a> RunEnv<'a> {
         Ok(())
     }
 
+    /// Where the run is, for compiled code that calls a map's functions.
+    pub(crate) const RUN: u32 = std::mem::offset_of!(RunEnv<'static>, run) as u32;
+
     fn run_pending(&mut self) {
         if let Some((stripe, map, change)) = self.pending.take() {
             let event = match &change {
@@ -233,6 +246,21 @@ impl<'a> RunEnv<'a> {
 
 // SAFETY: the type is `repr(C)`, and a `Vm` is its first field.
 unsafe impl Env for RunEnv<'_> {
+    const PROBES: [ProbeFn; 4] = fault::LOADS;
+
+    /// Offsets below zero, which in the kernel count from other headers, find nothing.
+    fn load_packet(&mut self, off: i32, size: u32) -> Option<u32> {
+        let (start, end) = self.packet_frame()?.data();
+        let off = u64::try_from(off).ok()?;
+        if off + u64::from(size) > end - start {
+            return None;
+        }
+        let mut bytes = [0; 4];
+        // SAFETY: these bytes lie in the packet, which is the run's.
+        unsafe { SharedBytes::from_raw(start + off, size as usize) }.read(&mut bytes[..size as usize]);
+        Some(u32::from_be_bytes(bytes) >> (32 - 8 * size))
+    }
+
     fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool {
         match region {
             Region::Packet => {

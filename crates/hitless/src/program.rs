@@ -13,13 +13,14 @@ use hitless_jit::{
 use hitless_verifier::{ContextFacts, ContextFieldKind, Verified, tables};
 
 use crate::env::{Reach, RunEnv, SERVICES};
-use crate::helpers::{Resolver, Shared};
+use crate::helpers::Shared;
 use crate::link::AttachError;
 use crate::map::Map;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::Padded;
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::program_type::ProgramType;
+use crate::resolve::Resolver;
 use crate::run::Run;
 use crate::trace::{Event, TraceState};
 
@@ -265,6 +266,12 @@ impl Program {
         }
     }
 
+    /// How the variant that runs now is begun, and whether it is the traced one.
+    pub(crate) fn entry(&self) -> (Entry, bool) {
+        let (compiled, traced) = self.current();
+        (compiled.entry, traced)
+    }
+
     /// Executes the program on a context.
     ///
     /// # Safety
@@ -432,7 +439,7 @@ fn compile(
         context,
         maps: &addresses,
         variant,
-        resolve: &Resolver,
+        resolve: &Resolver { maps },
         services: SERVICES,
     })?);
     let code = engine.compile(Arc::clone(&image))?;

@@ -141,6 +141,7 @@ impl Runtime {
     /// Makes a runtime.
     #[must_use]
     pub fn new(options: Options) -> Runtime {
+        crate::fault::install();
         use std::sync::atomic::{AtomicU64, Ordering};
         static RUNTIMES: AtomicU64 = AtomicU64::new(0);
         let id = RUNTIMES.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use hitless_isa::disasm::{self, HelperNames};
-use hitless_isa::{CallTarget, Instruction, Reg};
+use hitless_isa::{CallTarget, Instruction, Reg, Size};
 use hitless_verifier::{ContextFacts, Facts, Verified};
 
 use crate::{Callee, DispatchFn, Resolve, Services};
@@ -23,12 +23,41 @@ pub enum Op {
     /// An instruction of the program. Jump and call offsets count operations of the image, relative to the next one;
     /// wide immediates take one operation and hold final addresses ([`hitless_isa::Imm64::Value`]).
     Insn(Instruction),
-    /// A call of a BPF helper.
-    Helper {
-        /// Its number.
-        id: u32,
-        /// The function that it became.
-        callee: Callee,
+    /// A call of a BPF helper or of a kernel function.
+    Call {
+        /// Which.
+        target: CallTarget,
+        /// What it became: an index into [`Image::callees`].
+        callee: usize,
+    },
+    /// `bpf_tail_call()`.
+    TailCall {
+        /// The function that finds the program, an index into [`Image::callees`].
+        callee: usize,
+    },
+    /// A load from an object, of which nothing proves that it is there: yields 0 if it cannot be read.
+    Probe {
+        /// How much is loaded.
+        size: Size,
+        /// Whether it is sign-extended.
+        signed: bool,
+        /// The register that it is loaded into.
+        dst: Reg,
+        /// Address register.
+        base: Reg,
+        /// Offset in bytes.
+        off: i16,
+    },
+    /// Legacy packet access, into `r0`: ends the subprogram, with 0, if the packet is not that long.
+    LoadPacket {
+        /// How much is loaded.
+        size: Size,
+        /// The register that is added to the offset, if any.
+        index: Option<Reg>,
+        /// Offset in bytes.
+        off: i32,
+        /// Whether what was written through pointers is to be traced before it ends.
+        flush: bool,
     },
     /// The address of a subprogram, for a helper to call back.
     Function {
@@ -94,6 +123,8 @@ pub struct Image {
     pub frames: Vec<Frame>,
     /// Where the runtime keeps each context field.
     pub fields: Vec<HostField>,
+    /// What is called.
+    pub callees: Vec<Callee>,
     /// The functions of the environment.
     pub services: Services,
     /// What calls a helper whose number is in a register.
@@ -129,8 +160,30 @@ impl Image {
         for (index, (op, pc)) in self.ops.iter().zip(&self.pcs).enumerate() {
             let text = match op {
                 Op::Insn(instruction) => disasm::text(instruction, helper_name).to_string(),
-                Op::Helper { id, .. } => {
-                    disasm::text(&Instruction::Call(CallTarget::Helper(*id)), helper_name).to_string()
+                Op::Call { target, .. } => disasm::text(&Instruction::Call(*target), helper_name).to_string(),
+                Op::TailCall { .. } => {
+                    let target = CallTarget::Helper(hitless_verifier::tables::helpers::TAIL_CALL);
+                    disasm::text(&Instruction::Call(target), helper_name).to_string()
+                }
+                &Op::Probe {
+                    size,
+                    signed,
+                    dst,
+                    base,
+                    off,
+                } => {
+                    let load = Instruction::Load {
+                        size,
+                        signed,
+                        dst,
+                        base,
+                        off,
+                    };
+                    format!("{} or 0", disasm::text(&load, helper_name))
+                }
+                &Op::LoadPacket { size, index, off, .. } => {
+                    let imm = off;
+                    disasm::text(&Instruction::LoadPacket { size, index, imm }, helper_name).to_string()
                 }
                 Op::Function { dst, frame } => format!("{dst} = function {frame}"),
                 Op::TraceUpdate => "call bpf_map_trace_update_elem".to_owned(),
@@ -159,12 +212,14 @@ pub enum LowerError {
         /// How many maps there are.
         count: usize,
     },
-    /// A call of a helper that the runtime does not have.
-    #[error("insn {pc}: there is no helper {id}")]
-    NoSuchHelper {
+    /// A call of a helper or kernel function that the runtime does not have.
+    #[error("insn {pc}: there is no {what} {id}")]
+    NoSuchFunction {
         /// Slot of the call.
         pc: usize,
-        /// The helper's number.
+        /// What it would be.
+        what: &'static str,
+        /// Its number.
         id: u32,
     },
     /// An instruction that has no lowered form.

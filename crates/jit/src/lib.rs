@@ -8,15 +8,17 @@
 //! There are two. [`native::Compiler`] makes native code, which checks nothing. The checked [`interp::Interpreter`] tests
 //! every memory access against what the verifier promised, and so is the oracle for the other.
 
+mod callee;
 mod image;
 pub mod interp;
 mod lower;
 pub mod native;
 mod runtime;
 
+pub use callee::{Arg, CallSite, Callee, DispatchFn, HelperFn, Inline, Resolve};
 pub use image::{Frame, HostField, Image, LowerError, LowerInput, MapAddresses, Op, Variant};
 pub use lower::lower;
-pub use runtime::{Callee, DispatchFn, Entry, Env, HelperCall, HelperFn, Resolve, Services, Vm, defect};
+pub use runtime::{Entry, Env, ProbeFn, Services, Vm, defect};
 
 use std::sync::Arc;
 

@@ -7,22 +7,11 @@
 //!
 //! The plain variant takes the same way with the insertions left out; nothing of tracing is in it.
 
-use hitless_isa::{CallTarget, DecodeError, Imm64, Instruction, Reg, Size, decode};
-use hitless_verifier::{InsnFacts, Region};
+use hitless_isa::{CallTarget, DecodeError, Imm64, Instruction, Size, decode};
+use hitless_verifier::{ArgType, InsnFacts, Region, tables::helpers};
 
-use crate::{Frame, HelperCall, HostField, Image, LowerError, LowerInput, Op, Variant};
-
-/// `bpf_map_update_elem()`, followed by a call of its tracers.
-const MAP_UPDATE_ELEM: u32 = 2;
-/// `bpf_map_delete_elem()`, followed by a call of its tracers.
-const MAP_DELETE_ELEM: u32 = 3;
-/// `bpf_spin_lock()`: writes the map value that it is given, but not data.
-const SPIN_LOCK: u32 = 93;
-/// `bpf_spin_unlock()`: likewise.
-const SPIN_UNLOCK: u32 = 94;
-
-/// The registers that helpers take their arguments in.
-const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+use crate::callee::{ARGUMENTS, CallSite, Callee};
+use crate::{Frame, HostField, Image, LowerError, LowerInput, Op, Variant};
 
 /// Lowers one variant of a verified program.
 ///
@@ -33,11 +22,18 @@ pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
         input,
         ops: Vec::new(),
         pcs: Vec::new(),
+        callees: Vec::new(),
         first: Vec::new(),
     };
     lowering.emit_all()?;
     lowering.retarget_all()?;
-    let Lowering { ops, pcs, first, .. } = lowering;
+    let Lowering {
+        ops,
+        pcs,
+        callees,
+        first,
+        ..
+    } = lowering;
     let mut frames = Vec::with_capacity(input.verified.subprogs.len());
     for subprog in &input.verified.subprogs {
         let Some(&Some(op)) = first.get(subprog.start) else {
@@ -63,6 +59,7 @@ pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
         facts: input.verified.facts.clone(),
         frames,
         fields,
+        callees,
         services: input.services,
         dispatch: input.resolve.dispatch(),
     })
@@ -72,6 +69,7 @@ struct Lowering<'a> {
     input: LowerInput<'a>,
     ops: Vec<Op>,
     pcs: Vec<usize>,
+    callees: Vec<Callee>,
     /// The first operation of the instruction at each slot; `None` inside of wide immediates.
     first: Vec<Option<usize>>,
 }
@@ -112,8 +110,8 @@ impl Lowering<'_> {
         self.trace_before(pc, facts, &instruction);
         self.push(pc, op);
         match instruction {
-            Instruction::Call(CallTarget::Helper(MAP_UPDATE_ELEM)) => self.push(pc, Op::TraceUpdate),
-            Instruction::Call(CallTarget::Helper(MAP_DELETE_ELEM)) => self.push(pc, Op::TraceDelete),
+            Instruction::Call(CallTarget::Helper(helpers::MAP_UPDATE_ELEM)) => self.push(pc, Op::TraceUpdate),
+            Instruction::Call(CallTarget::Helper(helpers::MAP_DELETE_ELEM)) => self.push(pc, Op::TraceDelete),
             _ => {}
         }
         Ok(())
@@ -135,7 +133,8 @@ impl Lowering<'_> {
             {
                 self.push(pc, Op::RegisterPointer { base, off });
             }
-            Instruction::Call(CallTarget::Helper(SPIN_LOCK | SPIN_UNLOCK)) => {}
+            Instruction::Call(CallTarget::Helper(helpers::SPIN_LOCK | helpers::SPIN_UNLOCK)) => {}
+            Instruction::Call(CallTarget::Helper(helpers::TAIL_CALL)) => self.push(pc, Op::FlushPointers),
             Instruction::Call(CallTarget::Helper(_)) => {
                 for (base, memory) in ARGUMENTS.into_iter().zip(&facts.memory) {
                     if memory.is_some_and(|memory| memory.write && memory.regions.iter().any(in_map)) {
@@ -157,14 +156,49 @@ impl Lowering<'_> {
     }
 
     /// Replaces what only the runtime knows: addresses of maps and functions, places of context fields.
-    fn resolve(&self, pc: usize, facts: &InsnFacts<'_>, instruction: Instruction) -> Result<Op, LowerError> {
+    fn resolve(&mut self, pc: usize, facts: &InsnFacts<'_>, instruction: Instruction) -> Result<Op, LowerError> {
         let unsupported = |what| Err(LowerError::Unsupported { pc, what });
         let resolved = match instruction {
-            Instruction::Call(CallTarget::Helper(id)) => {
-                let call = HelperCall { pc, id, facts: *facts };
-                let callee = self.input.resolve.helper(&call);
-                let callee = callee.ok_or(LowerError::NoSuchHelper { pc, id })?;
-                return Ok(Op::Helper { id, callee });
+            Instruction::Call(target @ CallTarget::Helper(id)) => {
+                let site = self.site(pc, id, facts);
+                let callee = self.input.resolve.helper(&site);
+                let callee = callee.ok_or(LowerError::NoSuchFunction { pc, what: "helper", id })?;
+                let callee = self.add_callee(callee.takes(helper_args(id)));
+                return Ok(match id {
+                    helpers::TAIL_CALL => Op::TailCall { callee },
+                    _ => Op::Call { target, callee },
+                });
+            }
+            Instruction::Call(target @ CallTarget::Kfunc { id, .. }) => {
+                let id = id.cast_unsigned();
+                let callee = self.input.resolve.kfunc(&self.site(pc, id, facts));
+                let what = "kernel function";
+                let callee = callee.ok_or(LowerError::NoSuchFunction { pc, what, id })?;
+                let callee = self.add_callee(callee);
+                return Ok(Op::Call { target, callee });
+            }
+            Instruction::LoadPacket { size, index, imm } => {
+                return Ok(Op::LoadPacket {
+                    size,
+                    index,
+                    off: imm,
+                    flush: self.input.variant == Variant::Traced && self.in_main(pc),
+                });
+            }
+            Instruction::Load {
+                size,
+                signed,
+                dst,
+                base,
+                off,
+            } if facts.access.contains(&Region::Object) => {
+                return Ok(Op::Probe {
+                    size,
+                    signed,
+                    dst,
+                    base,
+                    off,
+                });
             }
             Instruction::LoadImm64 {
                 dst,
@@ -195,8 +229,6 @@ impl Lowering<'_> {
                 }
             }
             Instruction::AddrSpaceCast { .. } => return unsupported("a cast between address spaces"),
-            Instruction::LoadPacket { .. } => return unsupported("legacy packet access"),
-            Instruction::Call(CallTarget::Kfunc { .. }) => return unsupported("a kfunc call"),
             Instruction::Load {
                 size,
                 signed,
@@ -244,6 +276,20 @@ impl Lowering<'_> {
             _ => instruction,
         };
         Ok(Op::Insn(resolved))
+    }
+
+    fn site<'f>(&self, pc: usize, id: u32, facts: &InsnFacts<'f>) -> CallSite<'f> {
+        CallSite {
+            pc,
+            id,
+            facts: *facts,
+            variant: self.input.variant,
+        }
+    }
+
+    fn add_callee(&mut self, callee: Callee) -> usize {
+        self.callees.push(callee);
+        self.callees.len() - 1
     }
 
     fn map(&self, pc: usize, index: u32) -> Result<crate::MapAddresses, LowerError> {
@@ -308,6 +354,18 @@ impl Lowering<'_> {
         }
         Ok(())
     }
+}
+
+/// How many of `r1` to `r5` a helper takes.
+fn helper_args(id: u32) -> usize {
+    // What its format asks for is in the registers that the prototype leaves out.
+    if id == helpers::TRACE_PRINTK {
+        return ARGUMENTS.len();
+    }
+    let Some(proto) = helpers::by_id(id) else {
+        return ARGUMENTS.len();
+    };
+    proto.args.iter().take_while(|arg| **arg != ArgType::None).count()
 }
 
 /// The offset, in operations, from the operation at `index` to the instruction `off` slots behind the one at `pc`.

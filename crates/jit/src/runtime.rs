@@ -5,67 +5,32 @@
 //! decided when a program is lowered ([`Resolve`], [`Services`]), so a call at run time is a call and nothing else.
 
 use std::ffi::c_void;
+use std::mem::{MaybeUninit, offset_of};
 use std::ptr;
 
-use hitless_verifier::{InsnFacts, Region};
+use hitless_verifier::Region;
 
 use crate::{MAX_LOOPS, Trap, interp};
 
-/// A BPF helper: the environment, then `r1` to `r5`; returns `r0`.
-pub type HelperFn = unsafe extern "C" fn(env: *mut c_void, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64;
-
-/// Calls a helper whose number is known only when the call happens: the environment, the number, `r1` to `r5`.
-pub type DispatchFn =
-    unsafe extern "C" fn(env: *mut c_void, id: u64, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64;
-
-/// What a call of a helper becomes.
-#[derive(Clone, Copy, Debug)]
-pub struct Callee {
-    /// The function.
-    pub function: HelperFn,
-    /// What it is given in place of `r1`, if that is known at load: a function that belongs to one kind of map takes that
-    /// kind's state there, not the map.
-    pub r1: Option<u64>,
-}
-
-impl PartialEq for Callee {
-    fn eq(&self, other: &Callee) -> bool {
-        ptr::fn_addr_eq(self.function, other.function) && self.r1 == other.r1
-    }
-}
-
-impl Eq for Callee {}
-
-/// A call of a helper in a program.
-#[derive(Clone, Copy, Debug)]
-pub struct HelperCall<'a> {
-    /// Slot of the call.
-    pub pc: usize,
-    /// The helper's number.
-    pub id: u32,
-    /// What was proved of the call.
-    pub facts: InsnFacts<'a>,
-}
-
-/// Finds functions for the calls of a program.
-pub trait Resolve: std::fmt::Debug {
-    /// The function for a call of a helper, or `None` if the runtime does not have it.
-    fn helper(&self, call: &HelperCall<'_>) -> Option<Callee>;
-
-    /// The function for calls by number (`callx`), which no verified program makes.
-    fn dispatch(&self) -> Option<DispatchFn> {
-        None
-    }
-}
+/// Loads bytes at an address that may be anything, zero-extended; 0 if they cannot be read.
+pub type ProbeFn = unsafe extern "C" fn(addr: u64) -> u64;
 
 /// An environment: what the runtime keeps of a run, and what it does for code while it runs.
 ///
 /// # Safety
 /// The type is `#[repr(C)]` and begins with a [`Vm`].
 pub unsafe trait Env {
+    /// Load one, two, four and eight bytes of objects, of which nothing proves that they are there. No address may end the
+    /// process.
+    const PROBES: [ProbeFn; 4];
+
     /// Whether `len` bytes at `addr` lie wholly inside one object of the region (one map value, the packet, the memory
     /// behind a context field). Asked by the interpreter for every region but the stack and the context, which it knows.
     fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool;
+
+    /// Legacy packet access: `size` bytes (1, 2 or 4) at an offset of the packet, in the host's byte order; `None` if the packet
+    /// is not that long.
+    fn load_packet(&mut self, off: i32, size: u32) -> Option<u32>;
 
     /// `bpf_map_trace_update_elem()`: runs the tracers for the update helper that the traced variant has just called.
     fn trace_update(&mut self);
@@ -83,6 +48,8 @@ pub unsafe trait Env {
 /// The functions of an [`Env`], by address. An image that was lowered with them runs with environments of that type only.
 #[derive(Clone, Copy, Debug)]
 pub struct Services {
+    pub(crate) probes: [ProbeFn; 4],
+    pub(crate) load_packet: unsafe extern "C" fn(*mut c_void, off: u64, size: u64) -> u64,
     pub(crate) contains: unsafe extern "C" fn(*const c_void, &Region, u64, usize, bool) -> bool,
     pub(crate) trace_update: unsafe extern "C" fn(*mut c_void),
     pub(crate) trace_delete: unsafe extern "C" fn(*mut c_void),
@@ -98,6 +65,12 @@ struct NoEnv {
 
 // SAFETY: the type is `repr(C)`, and a `Vm` is its first field.
 unsafe impl Env for NoEnv {
+    const PROBES: [ProbeFn; 4] = [no_probe; 4];
+
+    fn load_packet(&mut self, _: i32, _: u32) -> Option<u32> {
+        None
+    }
+
     fn contains(&self, _: Region, _: u64, _: usize, _: bool) -> bool {
         false
     }
@@ -111,6 +84,10 @@ unsafe impl Env for NoEnv {
     fn flush_pointers(&mut self) {}
 }
 
+unsafe extern "C" fn no_probe(_: u64) -> u64 {
+    0
+}
+
 impl Services {
     /// For images that are compiled, but not run, or that are run with nothing but a [`Vm`] and do not trace.
     pub const NONE: Services = Services::of::<NoEnv>();
@@ -119,6 +96,8 @@ impl Services {
     #[must_use]
     pub const fn of<E: Env>() -> Services {
         Services {
+            probes: E::PROBES,
+            load_packet: load_packet::<E>,
             contains: contains::<E>,
             trace_update: trace_update::<E>,
             trace_delete: trace_delete::<E>,
@@ -142,6 +121,15 @@ unsafe extern "C" fn contains<E: Env>(env: *const c_void, region: &Region, addr:
     unsafe { &*env.cast::<E>() }.contains(*region, addr, len, write)
 }
 
+/// What `load_packet` returns if there is nothing.
+pub(crate) const NO_PACKET: u64 = u64::MAX;
+
+unsafe extern "C" fn load_packet<E: Env>(env: *mut c_void, off: u64, size: u64) -> u64 {
+    // SAFETY: as in `contains`.
+    let loaded = unsafe { &mut *env.cast::<E>() }.load_packet(off as i32, size as u32);
+    loaded.map_or(NO_PACKET, u64::from)
+}
+
 unsafe extern "C" fn trace_update<E: Env>(env: *mut c_void) {
     // SAFETY: as in `contains`.
     unsafe { &mut *env.cast::<E>() }.trace_update();
@@ -162,6 +150,9 @@ unsafe extern "C" fn flush_pointers<E: Env>(env: *mut c_void) {
     unsafe { &mut *env.cast::<E>() }.flush_pointers();
 }
 
+/// How many tail calls a run may make (the kernel's `MAX_TAIL_CALL_CNT`).
+const MAX_TAIL_CALLS: u32 = 33;
+
 /// The part of an environment that engines use.
 #[derive(Debug)]
 #[repr(C)]
@@ -173,18 +164,38 @@ pub struct Vm {
     /// The run's slot: this world's CPU.
     pub(crate) slot: u32,
     /// What runs: the runtime's own words, which change with a tail call.
-    owner: [usize; 2],
+    pub(crate) owner: [usize; 2],
+    /// 1 if the program has ended with a tail call, of `next`.
+    pub(crate) pending: u64,
+    /// How many tail calls the run has made.
+    tail_calls: u32,
+    /// What to go on with.
+    pub(crate) next: MaybeUninit<Next>,
     /// The innermost interpreter of the run; null in native code.
     pub(crate) machine: *const c_void,
     /// The check that failed. Only the interpreter has some.
     pub(crate) trap: Option<Trap>,
 }
 
+/// The program that a tail call goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Next {
+    pub(crate) entry: Entry,
+    pub(crate) ctx: u64,
+    pub(crate) owner: [usize; 2],
+}
+
 impl Vm {
     /// Where `zero` is.
-    pub(crate) const ZERO: i32 = std::mem::offset_of!(Vm, zero) as i32;
+    pub(crate) const ZERO: i32 = offset_of!(Vm, zero) as i32;
     /// Where `turns` is.
-    pub(crate) const TURNS: i32 = std::mem::offset_of!(Vm, turns) as i32;
+    pub(crate) const TURNS: i32 = offset_of!(Vm, turns) as i32;
+    /// Where `slot` is.
+    pub(crate) const SLOT: i32 = offset_of!(Vm, slot) as i32;
+    /// Where the first word of `owner` is.
+    pub(crate) const OWNER: i32 = offset_of!(Vm, owner) as i32;
+    /// Where `pending` is.
+    pub(crate) const PENDING: i32 = offset_of!(Vm, pending) as i32;
 
     /// For a run on this slot. `owner` means nothing to engines.
     #[inline]
@@ -195,9 +206,31 @@ impl Vm {
             turns: MAX_LOOPS,
             slot,
             owner,
+            pending: 0,
+            tail_calls: 0,
+            next: MaybeUninit::uninit(),
             machine: ptr::null(),
             trap: None,
         }
+    }
+
+    /// Makes a tail call, unless the run has made 33: the calling program ends, and the one with this entry goes on with the
+    /// same context. `owner` becomes its [`Vm::owner`]. Returns 1, or 0 if the program goes on.
+    pub fn tail_call(&mut self, entry: Entry, ctx: u64, owner: [usize; 2]) -> u64 {
+        if self.tail_calls == MAX_TAIL_CALLS {
+            return 0;
+        }
+        self.tail_calls += 1;
+        self.pending = 1;
+        self.next.write(Next { entry, ctx, owner });
+        1
+    }
+
+    /// What the latest tail call goes to, taken off.
+    pub(crate) fn take_next(&mut self) -> Next {
+        self.pending = 0;
+        // SAFETY: asked only after a tail call, which has written it.
+        unsafe { self.next.assume_init() }
     }
 
     /// The number of the run's slot.
@@ -248,13 +281,17 @@ impl Vm {
 
 /// How a program is begun: a function, and what it is passed besides the environment and the context.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
 pub struct Entry {
-    pub(crate) call: unsafe extern "C" fn(vm: *mut Vm, ctx: u64, state: *const c_void) -> u64,
+    /// Runs the program, and those that it ends with tail calls of.
+    pub(crate) call: EntryFn,
+    /// Runs the program alone: a tail call is left pending.
+    pub(crate) body: EntryFn,
     pub(crate) state: *const c_void,
 }
 
-// SAFETY: both are addresses of code and of data that does not change; what they are for is said by `Code`.
+pub(crate) type EntryFn = unsafe extern "C" fn(vm: *mut Vm, ctx: u64, state: *const c_void) -> u64;
+
+// SAFETY: these are addresses of code and of data that does not change; what they are for is said by `Code`.
 unsafe impl Send for Entry {}
 // SAFETY: as above.
 unsafe impl Sync for Entry {}

@@ -198,7 +198,7 @@ fn what_is_registered() {
          12: exit ; insn 7",
     );
     let plain = lower_as(&verified, Variant::Plain).unwrap();
-    assert!(plain.ops.iter().all(|op| matches!(op, Op::Insn(_) | Op::Helper { .. })));
+    assert!(plain.ops.iter().all(|op| matches!(op, Op::Insn(_) | Op::Call { .. })));
     assert_eq!(plain.ops.len(), verified.insns.len());
 }
 
@@ -247,8 +247,7 @@ fn maps_get_their_addresses() {
     let error_of = lower_as(&verified, Variant::Plain).unwrap_err().to_string();
     assert!(error_of.contains("other than a subprogram"));
     assert!(error("call unknown#99\n exit").contains("no helper 99"));
-    assert!(error("call kernel-function#7\n exit").contains("kfunc"));
-    assert!(error("r0 = *(u8 *)skb[0]\n exit").contains("packet"));
+    assert!(error("call kernel-function#7\n exit").contains("no kernel function 7"));
 }
 
 #[test]

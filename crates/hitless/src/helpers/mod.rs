@@ -28,7 +28,7 @@ use std::ffi::c_void;
 use std::mem;
 use std::sync::LazyLock;
 
-use hitless_jit::{Callee, HelperCall, HelperFn, Resolve};
+use hitless_jit::{Callee, HelperFn};
 use hitless_verifier::tables::helpers;
 
 use crate::env::RunEnv;
@@ -92,15 +92,9 @@ fn by_id(id: u32) -> Option<Helper> {
     LISTS.iter().copied().flatten().find(|helper| helper.id == id).copied()
 }
 
-/// Finds the functions for the calls of a program.
-#[derive(Debug)]
-pub(crate) struct Resolver;
-
-impl Resolve for Resolver {
-    fn helper(&self, call: &HelperCall<'_>) -> Option<Callee> {
-        let function = by_id(call.id)?.function();
-        Some(Callee { function, r1: None })
-    }
+/// The helper with this number, as something to be called.
+pub(crate) fn callee(id: u32) -> Option<Callee> {
+    by_id(id).map(|helper| Callee::helper(helper.function()))
 }
 
 /// Ends the process: a helper was given what the verifier excludes.

@@ -1,8 +1,7 @@
-//! Reads from addresses that may be anything.
-//!
-//! The kernel does the copy (`process_vm_readv(2)` on ourselves), so a bad address is an error, not a signal.
+//! Reads from addresses that may be anything: a bad address is an error, not a signal (`fault`).
 
 use super::errno::{EFAULT, Errno};
+use crate::fault;
 use crate::region::SharedBytes;
 
 /// Strings are read in pieces that end at multiples of this, so that no piece lies in two pages.
@@ -13,23 +12,15 @@ const PIECE: usize = 64;
 /// # Safety
 /// `to` is writable.
 pub(super) unsafe fn copy(from: u64, to: SharedBytes<'_>) -> Result<(), Errno> {
-    if to.len() == 0 {
-        return Ok(());
+    // What is tested here has no runtime.
+    #[cfg(test)]
+    fault::install();
+    // SAFETY: the destination is writable by the caller's word.
+    if unsafe { fault::copy(to.address(), from, to.len()) } {
+        Ok(())
+    } else {
+        Err(EFAULT)
     }
-    let local = libc::iovec {
-        iov_base: to.address() as *mut libc::c_void,
-        iov_len: to.len(),
-    };
-    let remote = libc::iovec {
-        iov_base: from as *mut libc::c_void,
-        iov_len: to.len(),
-    };
-    // SAFETY: the destination is writable by the caller's word; the kernel checks the source.
-    let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
-    if usize::try_from(copied) == Ok(to.len()) {
-        return Ok(());
-    }
-    Err(EFAULT)
 }
 
 /// Fills `to` from an address. If that fails, what `to` holds is not specified.

@@ -9,7 +9,9 @@ use super::alu::{alu32, alu64, end, extend, holds, truncate};
 use super::function_index;
 use super::memory::{self, FRAME_SIZE, MAX_FRAMES, Stack};
 use super::step::{Access, Place, Program, Step};
-use crate::{Callee, Code, DispatchFn, Entry, Function, MAX_LOOPS, Trap, Vm};
+use crate::callee::{ARGUMENTS, MAX_ARGS};
+use crate::runtime::NO_PACKET;
+use crate::{Arg, Code, DispatchFn, Entry, Function, MAX_LOOPS, Trap, Vm};
 
 /// A program compiled for the interpreter.
 pub(super) struct Interpreted {
@@ -21,6 +23,7 @@ impl Code for Interpreted {
     fn entry(&self) -> Entry {
         Entry {
             call: begin,
+            body: begin,
             state: ptr::from_ref(self).cast(),
         }
     }
@@ -105,15 +108,14 @@ impl Registers {
 
 /// What a call saves.
 #[derive(Clone, Copy, Default)]
-struct Caller {
-    /// Where it goes on.
+struct Caller<'a> {
+    /// Where it goes on, in which program.
     step: usize,
+    program: Option<&'a Program>,
+    owner: [usize; 2],
     /// Its r6 to r9.
     saved: [u64; 4],
 }
-
-/// The registers of arguments.
-const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
 
 const SAVED: [Reg; 4] = [Reg::R6, Reg::R7, Reg::R8, Reg::R9];
 
@@ -128,7 +130,7 @@ struct Machine<'a> {
     stack_end: u64,
     /// Beginning of the innermost frame.
     stack_start: u64,
-    callers: [Caller; MAX_FRAMES - 1],
+    callers: [Caller<'a>; MAX_FRAMES - 1],
     /// The frame that this machine began with: more than 0 in a function that a helper calls back.
     base: usize,
     /// The frame in use: how many callers are waiting, in this machine and in those around it.
@@ -142,7 +144,7 @@ struct Machine<'a> {
     loops: u32,
 }
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
     /// Runs from a step on until the frame that it begins with is left. What fails is left in the [`Vm`].
     ///
     /// # Safety
@@ -154,12 +156,12 @@ impl Machine<'_> {
         self.enter_frame();
         // SAFETY: the environment is there, as the caller promises. What is behind the pointer goes to whoever was there
         // before when this machine is done.
-        let outer = unsafe { (*self.vm).machine };
+        let (outer, owner) = unsafe { ((*self.vm).machine, (*self.vm).owner) };
         self.publish();
         let result = self.steps(first as usize);
         // SAFETY: as above.
         let vm = unsafe { &mut *self.vm };
-        vm.machine = outer;
+        (vm.machine, vm.owner) = (outer, owner);
         result.unwrap_or_else(|trap| {
             vm.trap = Some(trap);
             1
@@ -204,7 +206,7 @@ impl Machine<'_> {
     }
 
     fn steps(&mut self, first: usize) -> Result<u64, Trap> {
-        let program = self.program;
+        let mut program = self.program;
         let mut next = first;
         loop {
             let at = next;
@@ -294,16 +296,66 @@ impl Machine<'_> {
                         None => next = target as usize,
                     }
                 }
-                Step::Helper { callee } => self.helper(at, callee)?,
+                Step::CallFunction { callee } => self.function(at, callee)?,
+                Step::TailCall { callee } => {
+                    self.function(at, callee)?;
+                    if self.go_on() {
+                        program = self.program;
+                        next = 0;
+                    }
+                }
+                Step::Probe {
+                    size,
+                    signed,
+                    dst,
+                    base,
+                    off,
+                } => {
+                    let addr = self.regs.get(base).wrapping_add_signed(off.into());
+                    // SAFETY: takes any address.
+                    let value = unsafe { (program.services.probes[size.bytes().trailing_zeros() as usize])(addr) };
+                    let bits = 8 * size.bytes() as u8;
+                    self.regs
+                        .set(dst, if signed { extend(Width::W64, bits, value) } else { value });
+                }
+                Step::LoadPacket {
+                    size,
+                    index,
+                    off,
+                    flush,
+                } => {
+                    let off = index
+                        .map_or(0, |index| self.regs.get(index) as u32)
+                        .wrapping_add_signed(off);
+                    let size = size.bytes() as u64;
+                    // SAFETY: the function is that of the environment's type, which is not borrowed here.
+                    let loaded = unsafe { (program.services.load_packet)(self.vm.cast(), off.into(), size) };
+                    self.regs.set(Reg::R0, loaded);
+                    if loaded == NO_PACKET {
+                        self.regs.set(Reg::R0, 0);
+                        if flush {
+                            // SAFETY: as above.
+                            unsafe { (program.services.flush_pointers)(self.vm.cast()) };
+                        }
+                        match self.leave_frame() {
+                            Some(step) => next = step,
+                            None => return Ok(0),
+                        }
+                        program = self.program;
+                    }
+                }
                 Step::HelperInRegister { function, reg } => self.dispatch(at, function, reg)?,
                 Step::Call { target } => {
                     self.call(at, next)?;
                     next = target as usize;
                 }
-                Step::Exit => match self.leave_frame() {
-                    Some(step) => next = step,
-                    None => return Ok(self.regs.get(Reg::R0)),
-                },
+                Step::Exit => {
+                    match self.leave_frame() {
+                        Some(step) => next = step,
+                        None => return Ok(self.regs.get(Reg::R0)),
+                    }
+                    program = self.program;
+                }
                 // SAFETY: the function is that of the environment's type, which is not borrowed here.
                 Step::TraceUpdate => unsafe { (program.services.trace_update)(self.vm.cast()) },
                 // SAFETY: as above.
@@ -320,6 +372,7 @@ impl Machine<'_> {
         }
     }
 
+    /// Makes the frame at this depth, empty.
     fn enter_frame(&mut self) {
         let end = self.stack.enter(self.depth);
         self.stack_start = end - FRAME_SIZE as u64;
@@ -334,6 +387,9 @@ impl Machine<'_> {
         };
         *caller = Caller {
             step: next,
+            program: Some(self.program),
+            // SAFETY: the environment is there while `run` lasts, and is not borrowed here.
+            owner: unsafe { (*self.vm).owner },
             saved: SAVED.map(|reg| self.regs.get(reg)),
         };
         self.depth += 1;
@@ -348,6 +404,11 @@ impl Machine<'_> {
         }
         self.depth -= 1;
         let caller = self.callers[self.depth];
+        if let Some(program) = caller.program {
+            self.program = program;
+            // SAFETY: the environment is there while `run` lasts, and is not borrowed here.
+            unsafe { (*self.vm).owner = caller.owner };
+        }
         for (reg, value) in SAVED.into_iter().zip(caller.saved) {
             self.regs.set(reg, value);
         }
@@ -356,13 +417,41 @@ impl Machine<'_> {
         Some(caller.step)
     }
 
-    fn helper(&mut self, at: usize, callee: Callee) -> Result<(), Trap> {
-        let [r1, r2, r3, r4, r5] = ARGUMENTS.map(|reg| self.regs.get(reg));
+    fn function(&mut self, at: usize, callee: u32) -> Result<(), Trap> {
         let vm = self.before_call(at);
-        // SAFETY: the function is one that takes the environment and what the verifier has found in the registers; nothing
+        let callee = &self.program.callees[callee as usize];
+        let mut args = [0; MAX_ARGS];
+        for (value, arg) in args.iter_mut().zip(&callee.args) {
+            *value = match *arg {
+                Arg::Env => vm.expose_provenance() as u64,
+                // SAFETY: the runtime has said that its environment has a word there.
+                Arg::EnvWord(off) => unsafe { vm.byte_add(off as usize).cast::<u64>().read() },
+                Arg::Const(value) => value,
+                Arg::Reg(reg) => self.regs.get(reg),
+            };
+        }
+        let [a, b, c, d, e, f] = args;
+        // SAFETY: the function is one that takes these arguments and what the verifier has found in the registers; nothing
         // of this machine is used before it returns, except by functions that it calls back.
-        let result = unsafe { (callee.function)(vm, callee.r1.unwrap_or(r1), r2, r3, r4, r5) };
+        let result = unsafe { (callee.function)(a, b, c, d, e, f) };
         self.after_call(result)
+    }
+
+    /// Goes on with the program of a tail call, if one was made, in the frame of the one that made it.
+    fn go_on(&mut self) -> bool {
+        // SAFETY: the environment is there while `run` lasts, and is not borrowed here.
+        let vm = unsafe { &mut *self.vm };
+        if vm.pending == 0 {
+            return false;
+        }
+        let next = vm.take_next();
+        vm.owner = next.owner;
+        // SAFETY: the entry is that of a program compiled by this engine: a runtime has one. It lives as long as the run, as
+        // the caller of `Vm::tail_call` has seen to.
+        self.program = unsafe { &(*next.entry.state.cast::<Interpreted>()).program };
+        self.regs.set(Reg::R1, next.ctx);
+        self.enter_frame();
+        true
     }
 
     fn dispatch(&mut self, at: usize, function: DispatchFn, reg: Reg) -> Result<(), Trap> {

@@ -17,6 +17,8 @@ pub(super) struct Program {
     pub(super) accesses: Box<[Access]>,
     /// The first step of each subprogram.
     pub(super) functions: Box<[u32]>,
+    /// What is called.
+    pub(super) callees: Box<[Callee]>,
     /// The functions of the environment.
     pub(super) services: Services,
 }
@@ -149,8 +151,24 @@ pub(super) enum Step {
     MayGoto {
         target: u32,
     },
-    Helper {
-        callee: Callee,
+    CallFunction {
+        callee: u32,
+    },
+    TailCall {
+        callee: u32,
+    },
+    Probe {
+        size: Size,
+        signed: bool,
+        dst: Reg,
+        base: Reg,
+        off: i16,
+    },
+    LoadPacket {
+        size: Size,
+        index: Option<Reg>,
+        off: i32,
+        flush: bool,
     },
     HelperInRegister {
         function: DispatchFn,
@@ -198,6 +216,7 @@ pub(super) fn compile(image: &Image) -> Result<Program, String> {
         pcs: pcs.into(),
         accesses: compiler.accesses.into(),
         functions: image.frames.iter().map(|frame| frame.first as u32).collect(),
+        callees: image.callees.as_slice().into(),
         services: image.services,
     })
 }
@@ -211,7 +230,36 @@ impl Compiler<'_> {
     fn step(&mut self, index: usize, op: &Op) -> Result<Step, String> {
         let instruction = match *op {
             Op::Insn(instruction) => instruction,
-            Op::Helper { callee, .. } => return Ok(Step::Helper { callee }),
+            Op::Call { callee, .. } => return Ok(Step::CallFunction { callee: callee as u32 }),
+            Op::TailCall { callee } => return Ok(Step::TailCall { callee: callee as u32 }),
+            Op::Probe {
+                size,
+                signed,
+                dst,
+                base,
+                off,
+            } => {
+                return Ok(Step::Probe {
+                    size,
+                    signed,
+                    dst,
+                    base,
+                    off,
+                });
+            }
+            Op::LoadPacket {
+                size,
+                index,
+                off,
+                flush,
+            } => {
+                return Ok(Step::LoadPacket {
+                    size,
+                    index,
+                    off,
+                    flush,
+                });
+            }
             Op::Function { dst, frame } => {
                 return Ok(Step::Set {
                     dst,
@@ -280,7 +328,7 @@ impl Compiler<'_> {
                 src,
                 place: self.place(index, base, off)?,
             },
-            Instruction::LoadPacket { .. } => return Err("legacy packet access has no lowered form".to_owned()),
+            Instruction::LoadPacket { .. } => return Err("legacy packet access was not lowered".to_owned()),
             Instruction::Jump {
                 width,
                 cond,

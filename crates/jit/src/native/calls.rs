@@ -3,7 +3,14 @@
 //! Compiled code trusts its arguments to be what the verifier proved. Where the runtime finds that they are not, nothing
 //! can be trusted any more, and the process ends with a message.
 
-use crate::{DispatchFn, HelperFn, Services, Trap, defect};
+use std::ffi::c_void;
+use std::mem;
+
+use hitless_isa::Size;
+
+use crate::callee::AnyFn;
+use crate::runtime::EntryFn;
+use crate::{DispatchFn, Services, Trap, Vm, defect};
 
 /// A function to be called: its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,9 +26,28 @@ const fn entry(address: usize, args: usize, returns: bool) -> EntryPoint {
     EntryPoint { address, args, returns }
 }
 
-/// A BPF helper, of whose arguments only the first ones matter: `(env, r1, ...)`.
-pub(super) fn helper(function: HelperFn, args: usize) -> EntryPoint {
+/// A function that a program calls, of whose arguments only the first ones matter.
+pub(super) fn function(function: AnyFn, args: usize) -> EntryPoint {
     entry(function as usize, args, true)
+}
+
+/// Loads an object's bytes: `(address)`.
+pub(super) fn probe(services: &Services, size: Size) -> EntryPoint {
+    entry(
+        services.probes[size.bytes().trailing_zeros() as usize] as usize,
+        1,
+        true,
+    )
+}
+
+/// Loads bytes of the packet: `(env, offset, size)`.
+pub(super) fn load_packet(services: &Services) -> EntryPoint {
+    entry(services.load_packet as usize, 3, true)
+}
+
+/// Runs what the latest tail call goes to: `(env)`.
+pub(super) fn go_on() -> EntryPoint {
+    entry(go_on_with_next as *const () as usize, 1, true)
 }
 
 /// Calls a helper by number: `(env, id, r1, r2, r3, r4, r5)`.
@@ -56,4 +82,41 @@ pub(super) fn unreachable() -> EntryPoint {
 
 extern "C" fn reached(pc: u64) {
     defect(&Trap::Unreachable { pc: pc as usize })
+}
+
+/// Runs the program that the latest tail call goes to, and those that it ends with tail calls of, one after the other.
+///
+/// # Safety
+/// `vm` is that of a run of native code, in which a tail call is pending.
+pub(super) unsafe extern "C" fn go_on_with_next(vm: *mut Vm) -> u64 {
+    loop {
+        // SAFETY: the environment is there, and nothing uses it while no code runs.
+        let next = unsafe { (*vm).take_next() };
+        // SAFETY: as above.
+        unsafe { (*vm).owner = next.owner };
+        // SAFETY: the entry is that of a program for the same sort of context, which `Vm::tail_call` was given; its code lives
+        // as long as the run.
+        let result = unsafe { (next.entry.body)(vm, next.ctx, next.entry.state) };
+        // SAFETY: as above.
+        if unsafe { (*vm).pending } == 0 {
+            return result;
+        }
+    }
+}
+
+/// Runs a program that may end with a tail call. `state` is the address of its code.
+///
+/// # Safety
+/// As for [`Entry::run`](crate::Entry::run), of the entry of that code.
+pub(super) unsafe extern "C" fn begin(vm: *mut Vm, ctx: u64, state: *const c_void) -> u64 {
+    // SAFETY: that is what `NativeCode::entry` has put there.
+    let body = unsafe { mem::transmute::<*const c_void, EntryFn>(state) };
+    // SAFETY: as for this function.
+    let result = unsafe { body(vm, ctx, state) };
+    // SAFETY: the environment is there.
+    if unsafe { (*vm).pending } == 0 {
+        return result;
+    }
+    // SAFETY: a tail call is pending.
+    unsafe { go_on_with_next(vm) }
 }

@@ -7,7 +7,8 @@ use std::ptr;
 use cranelift_codegen::binemit::Reloc;
 use memmap2::{Mmap, MmapMut};
 
-use super::codegen;
+use super::{calls, codegen};
+use crate::runtime::EntryFn;
 use crate::{Code, Entry, Function, Vm};
 
 /// Where functions begin.
@@ -18,6 +19,8 @@ pub(super) struct NativeCode {
     pages: Mmap,
     /// Where each subprogram begins.
     starts: Box<[usize]>,
+    /// Whether the main program may end with a tail call.
+    tail_calls: bool,
 }
 
 /// Why code could not be made executable.
@@ -57,6 +60,7 @@ impl NativeCode {
         Ok(NativeCode {
             pages: pages.make_exec()?,
             starts: starts.into(),
+            tail_calls: functions.first().is_some_and(|main| main.tail_calls),
         })
     }
 }
@@ -95,14 +99,13 @@ pub(crate) unsafe fn callback(vm: *mut Vm, func: u64, args: [u64; 5]) -> u64 {
 
 impl Code for NativeCode {
     fn entry(&self) -> Entry {
-        type Main = unsafe extern "C" fn(vm: *mut Vm, ctx: u64, state: *const c_void) -> u64;
-        Entry {
-            // SAFETY: the pages begin with the function compiled from the main program. It has this calling convention, takes
-            // the first two of these arguments in registers, and has no use for the third. The pages are executable and
-            // stay so while `self` lives, as whoever runs the entry promises.
-            call: unsafe { mem::transmute::<*const u8, Main>(self.pages.as_ptr()) },
-            state: ptr::null(),
-        }
+        let state = self.pages.as_ptr().cast::<c_void>();
+        // SAFETY: the pages begin with the function compiled from the main program. It has this calling convention, takes the
+        // first two of these arguments in registers, and has no use for the third. The pages are executable and stay so while
+        // `self` lives, as whoever runs the entry promises.
+        let body = unsafe { mem::transmute::<*const c_void, EntryFn>(state) };
+        let call = if self.tail_calls { calls::begin } else { body };
+        Entry { call, body, state }
     }
 
     fn function(&self, func: u64) -> Option<Function> {

@@ -9,10 +9,10 @@ use hitless_isa::{CallTarget, Imm64, Insn, Instruction, asm, decode};
 use hitless_jit::interp::Interpreter;
 use hitless_jit::native::Compiler;
 use hitless_jit::{
-    Callee, Code, DispatchFn, Engine, Env, HelperCall, HelperFn, Image, LowerInput, Resolve, Services, Trap, Variant,
-    Vm, lower,
+    CallSite, Callee, Code, DispatchFn, Engine, Entry, Env, HelperFn, Image, Inline, LowerInput, ProbeFn, Resolve,
+    Services, Trap, Variant, Vm, lower,
 };
-use hitless_verifier::{ContextFacts, Facts, Region, Stats, Subprog, Verified};
+use hitless_verifier::{ContextFacts, Facts, Region, Stats, Subprog, Verified, tables::helpers};
 
 /// Memory that the environment vouches for.
 pub(crate) const MEMORY: Region = Region::ContextMemory { field: 0 };
@@ -125,6 +125,9 @@ macro_rules! numbered {
         match $id {
             $($number => Some(numbered::<$number> as HelperFn),)*
             Helpers::CALLS_BACK => Some(call_back as HelperFn),
+            helpers::LOOP => Some(bpf_loop as HelperFn),
+            helpers::TAIL_CALL => Some(tail_call as HelperFn),
+            helpers::GET_SMP_PROCESSOR_ID => Some(slot as HelperFn),
             _ => None,
         }
     };
@@ -135,9 +138,17 @@ fn by_id(id: u32) -> Option<HelperFn> {
 }
 
 impl Resolve for Helpers {
-    fn helper(&self, call: &HelperCall<'_>) -> Option<Callee> {
-        let function = by_id(call.id)?;
-        Some(Callee { function, r1: None })
+    fn helper(&self, call: &CallSite<'_>) -> Option<Callee> {
+        let callee = Callee::helper(by_id(call.id)?);
+        Some(match call.id {
+            helpers::LOOP => callee.inlined(Inline::Loop),
+            helpers::GET_SMP_PROCESSOR_ID => callee.inlined(Inline::Slot),
+            _ => callee,
+        })
+    }
+
+    fn kfunc(&self, call: &CallSite<'_>) -> Option<Callee> {
+        self.helper(call)
     }
 
     fn dispatch(&self) -> Option<DispatchFn> {
@@ -160,6 +171,38 @@ unsafe extern "C" fn call_back(env: *mut c_void, func: u64, context: u64, count:
     (0..count).map(turn).fold(0, u64::wrapping_add)
 }
 
+unsafe extern "C" fn bpf_loop(env: *mut c_void, count: u64, func: u64, context: u64, flags: u64, _: u64) -> u64 {
+    if flags != 0 {
+        return -22i64 as u64;
+    }
+    if count as u32 > 1 << 23 {
+        return -7i64 as u64;
+    }
+    for turn in 0..u64::from(count as u32) {
+        // SAFETY: the tests' programs pass functions of two arguments.
+        if unsafe { Vm::callback(env.cast(), func, [turn, context, 0, 0, 0]) } != 0 {
+            return turn + 1;
+        }
+    }
+    u64::from(count as u32)
+}
+
+unsafe extern "C" fn tail_call(env: *mut c_void, ctx: u64, _: u64, index: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: engines pass the environment that they run with.
+    let env = unsafe { &mut *env.cast::<Environment>() };
+    env.notes.push(format!("tail call {index} of {:?}", env.vm.owner()));
+    env.frames.push(&raw const index as usize);
+    match env.programs.get(index as usize) {
+        Some(program) => env.vm.tail_call(*program, ctx, [index as usize; 2]),
+        None => 0,
+    }
+}
+
+unsafe extern "C" fn slot(env: *mut c_void, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: engines pass the environment that they run with.
+    u64::from(unsafe { &*env.cast::<Environment>() }.vm.slot())
+}
+
 unsafe extern "C" fn dispatch(env: *mut c_void, id: u64, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
     let function = by_id(id as u32).expect("a helper of the tests");
     // SAFETY: as for this function.
@@ -174,6 +217,10 @@ pub(crate) struct Environment {
     pub(crate) len: usize,
     pub(crate) read_only: bool,
     pub(crate) notes: Vec<String>,
+    /// Where on the stack tail calls were made.
+    pub(crate) frames: Vec<usize>,
+    /// What tail calls go to.
+    pub(crate) programs: Vec<Entry>,
 }
 
 impl Default for Environment {
@@ -184,6 +231,8 @@ impl Default for Environment {
             len: 0,
             read_only: false,
             notes: Vec::new(),
+            frames: Vec::new(),
+            programs: Vec::new(),
         }
     }
 }
@@ -206,6 +255,19 @@ impl Environment {
 
 // SAFETY: the type is `repr(C)`, and a `Vm` is its first field.
 unsafe impl Env for Environment {
+    const PROBES: [ProbeFn; 4] = [probe::<1>, probe::<2>, probe::<4>, probe::<8>];
+
+    /// The packet is the memory.
+    fn load_packet(&mut self, off: i32, size: u32) -> Option<u32> {
+        let end = usize::try_from(off).ok()?.checked_add(size as usize)?;
+        if end > self.len {
+            return None;
+        }
+        // SAFETY: memory that the environment vouches for, which no program writes meanwhile.
+        let at = |i| unsafe { *std::ptr::with_exposed_provenance::<u8>(self.start as usize + i) };
+        Some((end - size as usize..end).fold(0, |value, i| value << 8 | u32::from(at(i))))
+    }
+
     fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool {
         let off = addr.wrapping_sub(self.start);
         let inside = off.checked_add(len as u64).is_some_and(|end| end <= self.len as u64);
@@ -230,10 +292,18 @@ unsafe impl Env for Environment {
     }
 }
 
+/// What there is at an even address: its bytes count up; at others there is nothing.
+unsafe extern "C" fn probe<const LEN: u64>(addr: u64) -> u64 {
+    match addr % 2 {
+        0 => (0..LEN).fold(0, |value, i| value | ((addr + i) & 0xff) << (8 * i)),
+        _ => 0,
+    }
+}
+
 /// Runs code with the environment's memory as the context.
 pub(crate) fn run(code: &dyn Code, env: &mut Environment) -> Result<u64, Trap> {
     let ctx = std::ptr::with_exposed_provenance_mut(env.start as usize);
-    env.vm = Vm::new(0, [0; 2]);
+    env.vm = Vm::new(3, [0; 2]);
     // SAFETY: the environment vouches only for memory that its maker leaves alone, and the context is that memory.
     let result = unsafe { code.entry().run(std::ptr::from_mut(env).cast(), ctx) };
     env.vm.take_trap().map_or(Ok(result), Err)

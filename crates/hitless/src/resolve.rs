@@ -1,0 +1,72 @@
+//! What calls of helpers become in a program, by what is known of it when it is loaded.
+//!
+//! Every helper is a function that is called by its address (`helpers`). Where the map is known, that of the map is called in
+//! its place, with what the map keeps ([`MapCalls`](crate::map::MapCalls)); where it is an array, looking up is arithmetic. Changes of
+//! maps are specialised in the plain variant only: in the traced one, they go through the map, which knows of tracing.
+
+use std::sync::Arc;
+
+use hitless_isa::Reg;
+use hitless_jit::{Arg, CallSite, Callee, Inline, Resolve, Variant};
+use hitless_verifier::tables::helpers;
+
+use crate::env::RunEnv;
+use crate::map::Map;
+
+/// Finds the functions for the calls of a program.
+#[derive(Debug)]
+pub(crate) struct Resolver<'a> {
+    /// The maps of the program, in the order of the verifier's table.
+    pub(crate) maps: &'a [Arc<Map>],
+}
+
+impl Resolve for Resolver<'_> {
+    fn helper(&self, call: &CallSite<'_>) -> Option<Callee> {
+        let callee = crate::helpers::callee(call.id)?;
+        let map = call.facts.map.and_then(|index| self.maps.get(index as usize));
+        Some(match (call.id, map) {
+            (helpers::GET_SMP_PROCESSOR_ID, _) => callee.inlined(Inline::Slot),
+            (helpers::LOOP, _) => callee.inlined(Inline::Loop),
+            (helpers::MAP_LOOKUP_ELEM, Some(map)) => look_up(map, call),
+            (helpers::MAP_UPDATE_ELEM, Some(map)) if call.variant == Variant::Plain => {
+                let calls = map.calls();
+                let args = [Reg::R2, Reg::R3, Reg::R4].map(Arg::Reg);
+                // SAFETY: the function takes the map's state, the run, key, value and flags.
+                unsafe { of_map(calls.update as *const (), calls.state, &args) }
+            }
+            (helpers::MAP_DELETE_ELEM, Some(map)) if call.variant == Variant::Plain => {
+                let calls = map.calls();
+                // SAFETY: the function takes the map's state, the run and a key.
+                unsafe { of_map(calls.delete as *const (), calls.state, &[Arg::Reg(Reg::R2)]) }
+            }
+            _ => callee,
+        })
+    }
+}
+
+fn look_up(map: &Map, call: &CallSite<'_>) -> Callee {
+    let calls = map.calls();
+    // SAFETY: the function takes the map's state, the run and a key.
+    let callee = unsafe { of_map(calls.lookup as *const (), calls.state, &[Arg::Reg(Reg::R2)]) };
+    let Some(array) = map.ops().inline() else {
+        return callee;
+    };
+    callee.inlined(Inline::Element {
+        base: array.base,
+        stride: array.stride,
+        len: array.max_entries,
+        slot_stride: array.slot_stride,
+        index: call.facts.index,
+    })
+}
+
+/// A function of a map.
+///
+/// # Safety
+/// It takes the map's state, the run and these arguments.
+unsafe fn of_map(function: *const (), state: *const (), rest: &[Arg]) -> Callee {
+    let mut args = vec![Arg::Const(state.expose_provenance() as u64), Arg::EnvWord(RunEnv::RUN)];
+    args.extend(rest);
+    // SAFETY: as for this function. The map outlives the program.
+    unsafe { Callee::function(function, &args) }
+}

@@ -1,0 +1,247 @@
+//! Calls: of the runtime, of subprograms, and what stands in place of calls.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{
+    BlockArg, ExtFuncData, ExternalName, FuncRef, InstBuilder, SigRef, UserExternalName, Value,
+};
+use hitless_isa::Reg;
+
+use super::arguments::callee;
+use super::function::Translator;
+use super::{MEMORY, signature};
+use crate::callee::ARGUMENTS;
+use crate::native::calls::{self, EntryPoint};
+use crate::{Arg, Inline, Vm};
+
+/// The most turns of `bpf_loop()`, and what it refuses with.
+const MAX_TURNS: i64 = 1 << 23;
+const E2BIG: i64 = 7;
+const EINVAL: i64 = 22;
+
+impl Translator<'_> {
+    fn signature_of(&mut self, args: usize, returns: bool) -> SigRef {
+        let form = (args, returns);
+        if let Some(&(_, known)) = self.signatures.iter().find(|known| known.0 == form) {
+            return known;
+        }
+        let signature = signature(self.program.isa, args, returns);
+        let signature = self.builder.import_signature(signature);
+        self.signatures.push((form, signature));
+        signature
+    }
+
+    /// Calls a function of the runtime; returns what it does, if anything.
+    pub(super) fn call_runtime(&mut self, entry: EntryPoint, args: &[Value]) -> Option<Value> {
+        debug_assert_eq!(args.len(), entry.args);
+        let signature = self.signature_of(entry.args, entry.returns);
+        let address = self.builder.ins().iconst(I64, entry.address as i64);
+        let call = self.builder.ins().call_indirect(signature, address, args);
+        self.builder.inst_results(call).first().copied()
+    }
+
+    /// Calls a helper or a kernel function, or does what it would.
+    pub(super) fn call_function(&mut self, callee: usize) {
+        let callee = &self.program.image.callees[callee];
+        match callee.inline {
+            Some(Inline::Slot) => {
+                let slot = self.builder.ins().uload32(MEMORY, self.vm, Vm::SLOT);
+                self.set(Reg::R0, slot);
+            }
+            Some(element @ Inline::Element { .. }) => self.element(element),
+            Some(Inline::Loop) => self.bpf_loop(),
+            None => {
+                let args: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
+                let function = calls::function(callee.function, args.len());
+                let result = self.call_runtime(function, &args);
+                self.set_result(result);
+            }
+        }
+    }
+
+    fn argument(&mut self, arg: Arg) -> Value {
+        match arg {
+            Arg::Env => self.vm,
+            Arg::EnvWord(off) => self.builder.ins().load(I64, MEMORY, self.vm, off as i32),
+            Arg::Const(value) => self.builder.ins().iconst(I64, value.cast_signed()),
+            Arg::Reg(reg) => self.get(reg),
+        }
+    }
+
+    pub(super) fn set_result(&mut self, result: Option<Value>) {
+        if let Some(result) = result {
+            self.set(Reg::R0, result);
+        }
+    }
+
+    /// The address of an element of an array, or 0.
+    fn element(&mut self, element: Inline) {
+        let Inline::Element {
+            base,
+            stride,
+            len,
+            slot_stride,
+            index,
+        } = element
+        else {
+            return;
+        };
+        let known = index.map_or(0, |index| u64::from(index) * stride);
+        let start = base.wrapping_add(known).cast_signed();
+        let mut address = self.builder.ins().iconst(I64, start);
+        if slot_stride != 0 {
+            let slot = self.builder.ins().uload32(MEMORY, self.vm, Vm::SLOT);
+            let off = self.builder.ins().imul_imm_s(slot, slot_stride.cast_signed());
+            address = self.builder.ins().iadd(address, off);
+        }
+        if index.is_some() {
+            return self.set(Reg::R0, address);
+        }
+        let key = self.get(Reg::R2);
+        let index = self.builder.ins().load(I32, MEMORY, key, 0);
+        let inside = self
+            .builder
+            .ins()
+            .icmp_imm_u(IntCC::UnsignedLessThan, index, u64::from(len) as i64);
+        let index = self.builder.ins().uextend(I64, index);
+        let off = self.builder.ins().imul_imm_s(index, stride.cast_signed());
+        let address = self.builder.ins().iadd(address, off);
+        let zero = self.builder.ins().iconst(I64, 0);
+        let result = self.builder.ins().select(inside, address, zero);
+        self.set(Reg::R0, result);
+    }
+
+    /// `bpf_loop(count, function, context, flags)`.
+    fn bpf_loop(&mut self) {
+        let function = self.functions[Reg::R2.index()];
+        let count = self.operand(hitless_isa::Operand::Reg(Reg::R1), I32);
+        let [address, context, flags] = [Reg::R2, Reg::R3, Reg::R4].map(|reg| self.get(reg));
+        let [head, turn, check, done] = [(); 4].map(|()| self.builder.create_block());
+        let result = self.builder.append_block_param(done, I64);
+        let at = self.builder.append_block_param(head, I32);
+
+        let zero = self.builder.ins().iconst(I32, 0);
+        self.refuse(flags, IntCC::NotEqual, 0, EINVAL, done);
+        let wide = self.builder.ins().uextend(I64, count);
+        self.refuse(wide, IntCC::UnsignedGreaterThan, MAX_TURNS, E2BIG, done);
+        self.builder.ins().jump(head, &[BlockArg::Value(zero)]);
+
+        self.builder.switch_to_block(head);
+        let more = self.builder.ins().icmp(IntCC::UnsignedLessThan, at, count);
+        self.builder.ins().brif(more, turn, &[], done, &[BlockArg::Value(wide)]);
+
+        self.builder.switch_to_block(turn);
+        let number = self.builder.ins().uextend(I64, at);
+        let stop = match function {
+            Some(function) => {
+                let args = [self.vm, number, context];
+                self.call_known(function, &args)
+            }
+            None => self.call_address(address, &[self.vm, number, context]),
+        };
+        let next = self.builder.ins().iadd_imm_s(at, 1);
+        self.builder
+            .ins()
+            .brif(stop, check, &[], head, &[BlockArg::Value(next)]);
+
+        self.builder.switch_to_block(check);
+        let turns = self.builder.ins().uextend(I64, next);
+        self.builder.ins().jump(done, &[BlockArg::Value(turns)]);
+
+        self.builder.switch_to_block(done);
+        self.set(Reg::R0, result);
+    }
+
+    /// Goes to `done` with a negative errno if the comparison holds, else on.
+    fn refuse(&mut self, value: Value, cc: IntCC, limit: i64, errno: i64, done: cranelift_codegen::ir::Block) {
+        let refused = self.builder.ins().icmp_imm_u(cc, value, limit);
+        let errno = self.builder.ins().iconst(I64, -errno);
+        let next = self.builder.create_block();
+        self.builder
+            .ins()
+            .brif(refused, done, &[BlockArg::Value(errno)], next, &[]);
+        self.builder.switch_to_block(next);
+    }
+
+    /// Calls a subprogram with the environment and more arguments than it may take.
+    fn call_known(&mut self, subprog: usize, args: &[Value]) -> Value {
+        let func = self.callee_ref(subprog);
+        let mut args = args.to_vec();
+        let zero = self.builder.ins().iconst(I64, 0);
+        args.resize(1 + self.program.args[subprog], zero);
+        let call = self.builder.ins().call(func, &args);
+        self.builder.inst_results(call)[0]
+    }
+
+    fn call_address(&mut self, address: Value, args: &[Value]) -> Value {
+        let signature = self.signature_of(args.len(), true);
+        let call = self.builder.ins().call_indirect(signature, address, args);
+        self.builder.inst_results(call)[0]
+    }
+
+    /// Calls a subprogram. If it has ended with a tail call, what that goes to runs now, and its result is the call's.
+    pub(super) fn call_subprog(&mut self, index: usize, off: i32) -> Result<(), String> {
+        let callee = callee(self.program.ranges, index, off)?;
+        let func = self.callee_ref(callee);
+        let mut args = vec![self.vm];
+        args.extend(ARGUMENTS[..self.program.args[callee]].iter().map(|reg| self.get(*reg)));
+        if !self.program.tail_calls[callee] {
+            let call = self.builder.ins().call(func, &args);
+            let result = self.builder.inst_results(call)[0];
+            self.set(Reg::R0, result);
+            return Ok(());
+        }
+        let owner = [Vm::OWNER, Vm::OWNER + 8].map(|off| (off, self.builder.ins().load(I64, MEMORY, self.vm, off)));
+        let call = self.builder.ins().call(func, &args);
+        let result = self.builder.inst_results(call)[0];
+        self.set(Reg::R0, result);
+        let pending = self.builder.ins().load(I64, MEMORY, self.vm, Vm::PENDING);
+        let (go_on, next) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.ins().brif(pending, go_on, &[], next, &[]);
+        self.builder.switch_to_block(go_on);
+        let result = self.call_runtime(calls::go_on(), &[self.vm]);
+        self.set_result(result);
+        for (off, word) in owner {
+            self.builder.ins().store(MEMORY, word, self.vm, off);
+        }
+        self.builder.ins().jump(next, &[]);
+        self.builder.switch_to_block(next);
+        Ok(())
+    }
+
+    /// Looks for the program to go on with. If there is one, the subprogram ends, and its caller goes on with that.
+    pub(super) fn tail_call(&mut self, callee: usize) {
+        let callee = &self.program.image.callees[callee];
+        let args: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
+        let found = self.call_runtime(calls::function(callee.function, args.len()), &args);
+        let Some(found) = found else { return };
+        let (end, next) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.ins().brif(found, end, &[], next, &[]);
+        self.builder.switch_to_block(end);
+        self.builder.ins().return_(&[found]);
+        self.builder.switch_to_block(next);
+        self.set(Reg::R0, found);
+    }
+
+    pub(super) fn callee_ref(&mut self, callee: usize) -> FuncRef {
+        if let Some(func) = self.callees[callee] {
+            return func;
+        }
+        let func = self.import(callee);
+        self.callees[callee] = Some(func);
+        func
+    }
+
+    fn import(&mut self, callee: usize) -> FuncRef {
+        let signature = signature(self.program.isa, 1 + self.program.args[callee], true);
+        let signature = self.builder.import_signature(signature);
+        let name = UserExternalName::new(0, callee as u32);
+        let name = self.builder.func.declare_imported_user_function(name);
+        self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        })
+    }
+}
