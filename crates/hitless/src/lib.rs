@@ -52,8 +52,8 @@ pub use link::{AttachError, Link};
 pub use load::{Collection, LoadError};
 pub use load_options::{KERNEL_VERSION, LoadOptions};
 pub use map::{
-    Entries, Entry, Map, MapCreateError, MapDef, MapError, MapFlags, MapHandle, PerfBuffer, PerfRecord, UpdateFlags,
-    WaitError, WaitEvent,
+    BatchCursor, BatchError, Entries, Entry, Map, MapCreateError, MapDef, MapError, MapFlags, MapHandle, PerfBuffer,
+    PerfRecord, UpdateFlags, WaitError, WaitEvent,
 };
 pub use object::{NotInObject, Object, OpenError};
 pub use program::{BuildError, Program};

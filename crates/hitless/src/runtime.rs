@@ -19,7 +19,7 @@ use crate::header::{c_header, hooks_of};
 use crate::helpers::Shared;
 use crate::hook::{Hook, Snapshot};
 use crate::link::{AttachError, Link};
-use crate::map::{Map, MapCreateError, MapDef, MapHandle, MapSource, Registered};
+use crate::map::{BatchError, Map, MapCreateError, MapDef, MapError, MapHandle, MapSource, Registered, UpdateFlags};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::program::{BuildError, Program, ProgramParts};
 use crate::program_type::ProgramType;
@@ -321,6 +321,35 @@ impl Runtime {
     /// [`SyncError::Deadlock`] from inside a run, [`SyncError::TimedOut`].
     pub fn synchronize(&self, timeout: Option<Duration>) -> Result<(), SyncError> {
         self.inner.slots.synchronize(timeout)
+    }
+
+    /// Puts maps into maps of maps, each in place of what has its key, for one grace period: when it returns, no program uses
+    /// any of the maps that were there before.
+    ///
+    /// # Errors
+    /// As [`Map::insert_map`], with how many were put in before; [`MapError::OtherRuntime`] for a map of another runtime.
+    pub fn replace_many<'a>(
+        &self,
+        replacements: impl IntoIterator<Item = (&'a Map, &'a [u8], &'a Arc<Map>)>,
+    ) -> Result<(), BatchError> {
+        let mut retired = Vec::new();
+        let mut result = Ok(());
+        for (done, (outer, key, inner)) in replacements.into_iter().enumerate() {
+            let swapped = if outer.runtime() == self.id() {
+                outer.swap_map(key, inner, UpdateFlags::ANY)
+            } else {
+                Err(MapError::OtherRuntime)
+            };
+            match swapped {
+                Ok(before) => retired.extend(before),
+                Err(source) => {
+                    result = Err(BatchError { done, source });
+                    break;
+                }
+            }
+        }
+        self.inner.slots.retire(retired);
+        result
     }
 
     /// Makes a map.

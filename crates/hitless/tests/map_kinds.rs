@@ -267,7 +267,7 @@ fn maps_of_redirects_hold_numbers() {
 fn frozen_maps_are_only_read() {
     let map = make(&Runtime::default(), def(MapKind::Array, 4, 4, 1));
     map.freeze().unwrap();
-    assert_eq!(errno(map.freeze()), libc::EBUSY);
+    assert_eq!(errno(map.freeze()), libc::EPERM);
     assert_eq!(errno(map.update(&[0; 4], &[1; 4], UpdateFlags::ANY)), libc::EPERM);
     assert_eq!(map.lookup(&[0; 4]), Ok(Some(vec![0; 4])));
 }

@@ -217,12 +217,10 @@ impl Creation<'_> {
     /// Refuses values that are too large to have one for each slot.
     pub(crate) fn check_per_cpu_value(&self) -> Result<(), MapCreateError> {
         let size = self.def.value_size;
-        self.check(
-            size <= MAX_PER_CPU_VALUE,
-            "value_size",
-            size,
-            "at most 32768 for a per-CPU map",
-        )
+        if size > MAX_PER_CPU_VALUE {
+            return Err(self.too_large(size.into()));
+        }
+        Ok(())
     }
 
     pub(crate) fn too_large(&self, element_size: u64) -> MapCreateError {

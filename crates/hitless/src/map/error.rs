@@ -146,9 +146,6 @@ pub enum MapError {
         /// What the host may do.
         only: &'static str,
     },
-    /// `-EBUSY`: the map is frozen already.
-    #[error("the map is frozen already")]
-    IsFrozen,
     /// `-EBUSY`: a signal handler interrupted this very part of the map, or a traced map in the middle of a change.
     #[error("busy: the operation would wait for the code that this signal handler interrupted")]
     Busy,
@@ -191,7 +188,7 @@ impl MapError {
             MapError::NotBytes => libc::EBADF,
             MapError::InRun => libc::EDEADLK,
             MapError::NoSlot { .. } => libc::ERANGE,
-            MapError::Busy | MapError::IsFrozen => libc::EBUSY,
+            MapError::Busy => libc::EBUSY,
             MapError::Frozen | MapError::Access { .. } => libc::EPERM,
             MapError::Migrated => libc::ESTALE,
             MapError::Forked(_) => libc::ECHILD,
@@ -222,7 +219,7 @@ pub enum MapCreateError {
         /// The type.
         kind: MapKind,
     },
-    /// `-EBADF`: a map of maps without a description of the maps in it.
+    /// `-EINVAL`: a map of maps without a description of the maps in it.
     #[error("map {name}: what the maps in it are like is not said")]
     NoTemplate {
         /// The map's name.
@@ -235,6 +232,12 @@ pub enum MapCreateError {
         name: String,
         /// The type.
         kind: MapKind,
+    },
+    /// `-ENOTSUPP`: the elements of an LRU map are there from the start.
+    #[error("map {name}: BPF_F_NO_PREALLOC is not for LRU maps, whose elements are there from the start")]
+    LruOnDemand {
+        /// The map's name.
+        name: String,
     },
     /// `-EINVAL`: flags that this type of map does not have.
     #[error("map {name}: flags {flags:?} are not supported, expected no other than {known:?}")]
@@ -266,4 +269,20 @@ pub enum MapCreateError {
         /// The reason.
         source: std::io::Error,
     },
+}
+
+impl MapCreateError {
+    /// The kernel's number for it, positive.
+    #[must_use]
+    pub const fn errno(&self) -> i32 {
+        match self {
+            MapCreateError::Invalid { .. }
+            | MapCreateError::Kind { .. }
+            | MapCreateError::Flags { .. }
+            | MapCreateError::NoTemplate { .. } => libc::EINVAL,
+            MapCreateError::Template { .. } | MapCreateError::LruOnDemand { .. } => ENOTSUPP,
+            MapCreateError::TooLarge { .. } => libc::E2BIG,
+            MapCreateError::Memory { .. } => libc::ENOMEM,
+        }
+    }
 }

@@ -416,9 +416,14 @@ impl MapOps for Hash {
     }
 
     fn delete(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError> {
+        self.take(run, key, &mut |_| ())
+    }
+
+    fn take(&self, run: &Run<'_>, key: &Key, look: &mut dyn FnMut(Elem)) -> Result<(), MapError> {
         let bucket = self.bucket_of(key);
         let guard = lock(run, self.lock_word(bucket))?;
         let (index, link) = self.find_locked(bucket, key).ok_or(MapError::NotFound)?;
+        look(Elem(index));
         link.store(self.next(index).load(Relaxed), Release);
         drop(guard);
         self.push_free(index);

@@ -120,10 +120,7 @@ impl Indexed for References<Map> {
 }
 
 impl InnerMaps for ArrayOfMaps {
-    fn insert(&self, _run: &Run<'_>, key: &Key, inner: &Arc<Map>, rule: Rule) -> Result<Inserted, MapError> {
-        if rule != Rule::Any {
-            return Err(MapError::InvalidFlags { flags: rule as u64 });
-        }
+    fn insert(&self, _run: &Run<'_>, key: &Key, inner: &Arc<Map>, _rule: Rule) -> Result<Inserted, MapError> {
         let index = self.check(key.index())?;
         self.set_id(index, inner.id());
         Ok(Inserted {

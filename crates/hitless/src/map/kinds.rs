@@ -24,10 +24,10 @@ pub(crate) const KINDS: [Kind; 20] = [
         OBJECTS.with(MapFlags::PRESERVE_ELEMS),
         perf::make,
     ),
-    row(MapKind::PercpuHash, HASH, hash::make),
+    row(MapKind::PercpuHash, PERCPU_HASH, hash::make),
     row(MapKind::PercpuArray, MapFlags::ACCESS, array::make),
     row(MapKind::LruHash, LRU, hash::make),
-    row(MapKind::LruPercpuHash, LRU, hash::make),
+    row(MapKind::LruPercpuHash, PERCPU_LRU, hash::make),
     row(MapKind::LpmTrie, VALUES.with(MapFlags::NO_PREALLOC), lpm::make),
     row(MapKind::ArrayOfMaps, OBJECTS, inner::make_array),
     row(MapKind::HashOfMaps, HASH, inner::make_hash),
@@ -45,7 +45,9 @@ pub(crate) const KINDS: [Kind; 20] = [
 const VALUES: MapFlags = MapFlags::ACCESS.with(MapFlags::NUMA_NODE);
 const ARRAY: MapFlags = VALUES.with(MapFlags::MMAPABLE).with(MapFlags::INNER_MAP);
 const HASH: MapFlags = VALUES.with(MapFlags::NO_PREALLOC).with(MapFlags::ZERO_SEED);
-const LRU: MapFlags = VALUES.with(MapFlags::NO_COMMON_LRU).with(MapFlags::ZERO_SEED);
+const LRU: MapFlags = PERCPU_LRU.with(MapFlags::NUMA_NODE);
+const PERCPU_HASH: MapFlags = MapFlags::ACCESS.with(MapFlags::NO_PREALLOC).with(MapFlags::ZERO_SEED);
+const PERCPU_LRU: MapFlags = MapFlags::ACCESS.with(MapFlags::NO_COMMON_LRU).with(MapFlags::ZERO_SEED);
 /// Programs do not see elements that the host puts in: nothing can be said about how they access them.
 const OBJECTS: MapFlags = MapFlags::NUMA_NODE.with(MapFlags::RDONLY).with(MapFlags::WRONLY);
 

@@ -11,6 +11,7 @@
 //! by side at multiples of eight bytes, or one ([`Map::lookup_slot`], [`UpdateFlags::slot`]).
 
 mod array;
+mod batch;
 mod bloom;
 mod common;
 mod cursor;
@@ -59,6 +60,7 @@ use crate::region::{SharedBytes, round_up_8};
 use crate::run::{Run, Slots};
 use crate::trace::{Event, TraceState};
 
+pub use batch::{BatchCursor, BatchError};
 use common::Common;
 pub use cursor::Entries;
 pub(crate) use def::Creation;
@@ -125,6 +127,10 @@ impl Map {
                 kind: def.kind,
             });
         };
+        let is_lru = matches!(def.kind, MapKind::LruHash | MapKind::LruPercpuHash);
+        if is_lru && def.flags.contains(MapFlags::NO_PREALLOC) {
+            return Err(MapCreateError::LruOnDemand { name: def.name });
+        }
         if !known.flags.contains(def.flags) {
             return Err(MapCreateError::Flags {
                 name: def.name,
@@ -136,6 +142,13 @@ impl Map {
             def: &def,
             slots: slots.count(),
         };
+        let has_extra = def.kind == MapKind::BloomFilter;
+        creation.check(
+            has_extra || def.map_extra == 0,
+            "map_extra",
+            def.map_extra,
+            "0, but for bloom filters",
+        )?;
         let ops = (known.make)(&creation)?;
         Ok(Map {
             id,
@@ -309,6 +322,11 @@ impl Map {
 
     fn check_writable(&self) -> Result<(), MapError> {
         self.ops.common().check_current()?;
+        self.check_permitted()
+    }
+
+    /// Refuses what would change a map that the host may not change: the kernel's first question.
+    fn check_permitted(&self) -> Result<(), MapError> {
         if self.is_frozen() {
             return Err(MapError::Frozen);
         }
@@ -384,6 +402,7 @@ impl Map {
     /// # Errors
     /// [`MapError`], by variant.
     pub fn update(&self, key: &[u8], value: &[u8], flags: UpdateFlags) -> Result<(), MapError> {
+        self.check_permitted()?;
         if let Some(result) = self.update_special(key, value, flags) {
             return result;
         }
@@ -410,6 +429,7 @@ impl Map {
     /// # Errors
     /// [`MapError::NotFound`], [`MapError::NotDeletable`] for arrays, and as [`Map::update`].
     pub fn delete(&self, key: &[u8]) -> Result<(), MapError> {
+        self.check_permitted()?;
         if let Some(result) = self.delete_special(key) {
             return result;
         }
@@ -433,26 +453,6 @@ impl Map {
         self.iter().collect()
     }
 
-    /// The key after this one in a traversal of the map, or the first if the key is not there or none is given; `None` after the
-    /// last (`BPF_MAP_GET_NEXT_KEY`).
-    ///
-    /// # Errors
-    /// [`MapError::KeySize`], [`MapError::Forked`].
-    pub fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, MapError> {
-        let key = key.map(|key| self.check_key(key)).transpose()?;
-        let mut position = self.slots.run(|_| {
-            let found = key.and_then(|key| self.ops.position_of(&key));
-            found.map_or(0, |position| position + 1)
-        })?;
-        while position < self.ops.positions() {
-            if let Some((_, key)) = self.slots.run(|_| self.live_at(position))? {
-                return Ok(Some(key.bytes().to_vec()));
-            }
-            position += 1;
-        }
-        Ok(None)
-    }
-
     /// Whether nobody may change the map.
     pub(crate) fn is_frozen(&self) -> bool {
         self.source.frozen.is_some() || self.frozen.load(Acquire) != 0
@@ -462,10 +462,10 @@ impl Map {
     /// [`MapFlags::RDONLY_PROG`] (`BPF_MAP_FREEZE`).
     ///
     /// # Errors
-    /// [`MapError::IsFrozen`] if it was frozen before.
+    /// [`MapError::Frozen`] if it was frozen before.
     pub fn freeze(&self) -> Result<(), MapError> {
         if self.is_frozen() || self.frozen.swap(1, AcqRel) != 0 {
-            return Err(MapError::IsFrozen);
+            return Err(MapError::Frozen);
         }
         Ok(())
     }

@@ -8,6 +8,15 @@ use super::{Creation, Map, MapCreateError, MapDef, MapError, PerfBuffer, Special
 use crate::program::Program;
 use crate::trace::Event;
 
+/// Refuses flags: what is put into an array takes the place of what is there.
+fn check_any(flags: UpdateFlags) -> Result<(), MapError> {
+    if flags == UpdateFlags::ANY {
+        Ok(())
+    } else {
+        Err(MapError::InvalidFlags { flags: flags.bits() })
+    }
+}
+
 impl Map {
     fn check_runtime(&self, other: u64) -> Result<(), MapError> {
         if other == self.runtime() {
@@ -26,6 +35,7 @@ impl Map {
     /// [`Map::update`].
     pub fn insert_program(&self, index: u32, program: &Arc<Program>) -> Result<(), MapError> {
         let programs = self.programs().ok_or(self.lacks("insert_program"))?;
+        self.check_permitted()?;
         self.check_runtime(program.runtime())?;
         let before = self.slots.run(|_| {
             self.check_writable()?;
@@ -55,11 +65,16 @@ impl Map {
         flags: UpdateFlags,
     ) -> Result<Option<Arc<Map>>, MapError> {
         let maps = self.inner_maps().ok_or(self.lacks("insert_map"))?;
+        self.check_permitted()?;
         self.check_runtime(inner.runtime())?;
         let template = self.def.inner.as_deref().ok_or(self.lacks("insert_map"))?;
-        check_fits(template, &inner.def)?;
         let key = self.check_key(key)?;
         let put = flags.of_host(false, None)?;
+        if self.is_indexed() {
+            check_any(flags)?;
+            self.check_index(key.index())?;
+        }
+        check_fits(template, &inner.def)?;
         if self.slots.in_run() {
             return Err(MapError::InRun);
         }
@@ -124,6 +139,7 @@ impl Map {
     /// [`MapError::IndexTooLarge`]; [`MapError::OtherKind`] for another type of map; and as [`Map::update`].
     pub fn insert_buffer(&self, index: u32, buffer: &Arc<PerfBuffer>) -> Result<(), MapError> {
         let events = self.events().ok_or(self.lacks("insert_buffer"))?;
+        self.check_permitted()?;
         let before = self.slots.run(|_| {
             self.check_writable()?;
             events.insert(index, buffer)

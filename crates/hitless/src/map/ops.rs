@@ -64,6 +64,12 @@ pub(crate) trait MapOps: Send + Sync + std::fmt::Debug {
 
     fn delete(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError>;
 
+    /// Deletes an element of a hash, and shows it to `look` while nobody else changes it: before it can be used again. Calls
+    /// `look` once, unless it fails.
+    fn take(&self, _run: &Run<'_>, _key: &Key, _look: &mut dyn FnMut(Elem)) -> Result<(), MapError> {
+        Err(MapError::Unsupported)
+    }
+
     /// How many element indices there are; a live element has one below it.
     fn indices(&self) -> u32;
 

@@ -99,10 +99,12 @@ impl Map {
     /// Updates a map of another sort: pushes to a queue, for instance. `None` if it is of the usual sort.
     pub(super) fn update_special(&self, key: &[u8], value: &[u8], flags: UpdateFlags) -> Option<Result<(), MapError>> {
         let error = match self.ops.special() {
+            Special::None => return None,
+            // No such value has a spin lock.
+            _ if flags.bits() & UpdateFlags::LOCK.bits() != 0 => MapError::InvalidFlags { flags: flags.bits() },
             Special::Values(_) => return Some(self.check_key(key).and_then(|_| self.push(value, flags))),
             Special::Ringbuf(_) | Special::UserRingbuf(_) => MapError::NoElements,
             Special::Programs(_) | Special::Maps(_) | Special::Events(_) => MapError::NotBytes,
-            Special::None => return None,
         };
         Some(Err(error))
     }
