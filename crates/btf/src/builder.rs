@@ -57,6 +57,12 @@ impl Builder {
         TypeId(index as u32)
     }
 
+    /// The type with this id.
+    #[must_use]
+    pub fn get(&self, id: TypeId) -> Option<&Type> {
+        self.types.get(id.0 as usize)
+    }
+
     /// An integer of C.
     pub fn int(&mut self, name: &str, size: u32, encoding: IntEncoding) -> TypeId {
         self.add(Type::Int(Int {

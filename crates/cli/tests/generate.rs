@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{V1, fails, file, root, succeeds};
+use common::{V1, fails, fails_with_output, file, root, succeeds};
 
 #[derive(hitless::Ctx)]
 #[repr(C)]
@@ -56,6 +56,41 @@ fn what_is_not_there_is_named() {
         "the runtime: no type request"
     );
     assert!(fails(&["gen", "header", "--btf", "Makefile"]).contains("Makefile"));
+}
+
+/// What an application's hooks take is verified without the application, from its types alone.
+#[test]
+fn plugins_are_verified_by_the_types() {
+    let types = types_of_an_application();
+    let object = "bpf/host_hook.bpf.o";
+    let text = succeeds(&["prog", "verify", "--target-btf", &server_types(), "bpf/filter_v1.bpf.o"]);
+    assert!(text.contains("prog filter: accepted"), "{text}");
+    let (text, _) = fails_with_output(&["prog", "verify", "--target-btf", &types, object, "elsewhere"]);
+    assert!(
+        text.contains("the application has no such hook, only hook/request"),
+        "{text}"
+    );
+    let (text, _) = fails_with_output(&["prog", "verify", object, "filter"]);
+    assert!(text.contains("give those of the one that the program is for"), "{text}");
+    // It writes members that are not writable in this application.
+    let (text, _) = fails_with_output(&["prog", "verify", "--target-btf", &types, object, "refused"]);
+    assert!(text.contains("invalid bpf_context access off=0 size=4"), "{text}");
+}
+
+/// The types of the example server.
+fn server_types() -> String {
+    #[derive(hitless::Ctx)]
+    #[repr(C)]
+    #[hitless(name = "request")]
+    struct ServerRequest<'a> {
+        client: u32,
+        trusted: u32,
+        now_ns: u64,
+        path: hitless::context::Bytes<'a>,
+    }
+    let runtime = hitless::Runtime::default();
+    let _hook = runtime.hook::<ServerRequest>("request");
+    file("server.btf", &runtime.btf().btf().to_bytes())
 }
 
 /// A plugin that includes the header, and hitless.h, compiles to an object whose accesses are relocated.

@@ -1,7 +1,8 @@
 //! C headers for the sources of programs.
 //!
-//! A hook of the host's own is recorded in BTF as a declaration tag on the struct that its programs are given, "hook:NAME". So
-//! whoever has the types, in memory or in a file, knows what may be attached where.
+//! A hook of the host's own is recorded in BTF as a declaration tag on the struct that its programs are given, "hook:NAME",
+//! and what of it they may write as a tag on a member, "writable". So whoever has the types, in memory or in a file, knows
+//! what may be attached where, and can verify it.
 
 use std::fmt::Write;
 
@@ -9,15 +10,37 @@ use hitless_btf::dump::{DumpError, c_guarded};
 use hitless_btf::{Btf, Builder, DeclTag, Type, TypeId};
 
 const TAG: &str = "hook:";
+const WRITABLE: &str = "writable";
 
 /// Records that programs at the hook `name` are given the struct `context`.
 pub(crate) fn tag_hook(types: &mut Builder, name: &str, context: TypeId) {
+    tag(types, &format!("{TAG}{name}"), context, None);
+}
+
+/// Records that programs may write these members of the struct `context`.
+pub(crate) fn tag_writable(types: &mut Builder, context: TypeId, writable: &[&str]) {
+    let Some(Type::Struct(ty)) = types.get(context) else {
+        return;
+    };
+    let members = (0..).zip(&ty.members);
+    let members = members.filter(|(_, member)| writable.contains(&member.name.as_str()));
+    for index in members.map(|(index, _)| index).collect::<Vec<_>>() {
+        tag(types, WRITABLE, context, Some(index));
+    }
+}
+
+fn tag(types: &mut Builder, text: &str, ty: TypeId, component: Option<u32>) {
     types.add(Type::DeclTag(DeclTag {
-        tag: format!("{TAG}{name}").as_str().into(),
-        ty: context,
-        component: None,
+        tag: text.into(),
+        ty,
+        component,
         attribute: false,
     }));
+}
+
+/// Whether programs may write the member at an index of a struct.
+pub(crate) fn is_writable(btf: &Btf, context: TypeId, member: u32) -> bool {
+    btf.decl_tags(context, Some(member)).any(|tag| tag == WRITABLE)
 }
 
 /// The hooks that types name, with the structs that programs are given there.

@@ -114,6 +114,7 @@ struct HookEntry {
 /// A context of the host's own.
 struct Host {
     describe: Describe,
+    writable: &'static [&'static str],
     facts: ContextFacts,
 }
 
@@ -559,6 +560,7 @@ impl Control {
         let is_host = C::KINDS.contains(&ProgramKind::Hook);
         let host = is_host.then(|| Host {
             describe: C::describe,
+            writable: C::WRITABLE,
             facts: context::facts(C::describe, C::WRITABLE),
         });
         self.hooks.push(HookEntry {
@@ -569,7 +571,8 @@ impl Control {
         });
         if is_host {
             let hosts = self.hooks.iter();
-            let hosts = hosts.filter_map(|hook| Some((&*hook.name, hook.host.as_ref()?.describe)));
+            let hosts = hosts.filter_map(|hook| Some((hook, hook.host.as_ref()?)));
+            let hosts = hosts.map(|(hook, host)| (&*hook.name, host.describe, host.writable));
             self.types = types::with(hosts);
         }
         self.hooks.len() - 1

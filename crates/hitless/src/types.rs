@@ -10,7 +10,7 @@ use hitless_btf::{Btf, Builder, IntEncoding, TypeId, core};
 use hitless_verifier::{ContextFacts, ContextFieldKind, tables};
 
 use crate::context::{Describe, XdpAction};
-use crate::header::tag_hook;
+use crate::header::{tag_hook, tag_writable};
 use crate::helpers::HELPERS;
 use crate::map::{KINDS, kind_name};
 use crate::trace::TraceEvent;
@@ -21,15 +21,16 @@ pub(crate) fn target() -> &'static Arc<core::Target> {
     TARGET.get_or_init(|| Arc::new(core::Target::new(Arc::new(btf()))))
 }
 
-/// The runtime's types, and the contexts of its host's hooks.
+/// The runtime's types, and those of its host's hooks: their names, contexts, and which members are writable.
 ///
 /// # Panics
 /// If a context describes types that cannot be.
-pub(crate) fn with<'a>(hosts: impl IntoIterator<Item = (&'a str, Describe)>) -> Arc<core::Target> {
+pub(crate) fn with<'a>(hosts: impl IntoIterator<Item = (&'a str, Describe, &'a [&'a str])>) -> Arc<core::Target> {
     let mut types = Builder::with(target().btf());
-    for (hook, describe) in hosts {
+    for (hook, describe, writable) in hosts {
         if let Some(context) = describe(&mut types) {
             tag_hook(&mut types, hook, context);
+            tag_writable(&mut types, context, writable);
         }
     }
     let btf = types.finish().expect("contexts describe types that can be");

@@ -4,13 +4,15 @@ use hitless_btf::{Btf, Type, TypeId};
 use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::{
-    HelperProto, KfuncProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats, Verified,
-    VerifierError, tables,
+    ContextFacts, HelperProto, KfuncProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats,
+    Verified, VerifierError, tables,
 };
 
 use hitless_verifier::tables::program_types::ContextError;
 
+use crate::context::facts_of;
 use crate::facts::{ProgramFacts, Sort, forbidden_map, is_gpl_compatible, map_facts, target, used_maps};
+use crate::header::hooks_of;
 use crate::load_options::LoadOptions;
 
 /// The most of a log that is kept: as much as libbpf gives the kernel at the most.
@@ -104,6 +106,16 @@ pub enum VerifyError {
         section: String,
         /// Why.
         source: ContextError,
+    },
+    /// The program is for a hook of an application that there is not, or whose context is none.
+    #[error("program {program}: section {section}: {reason}")]
+    Hook {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// Why.
+        reason: String,
     },
     /// User space cannot host such programs.
     #[error("program {program}: programs in section {section} cannot run in user space: {reason}")]
@@ -299,14 +311,18 @@ fn verify_program(
             symbol: symbol.to_owned(),
         });
     }
-    let target = target(object, spec, &sort);
-    let context = sort
-        .context(target.as_deref(), Some(types))
-        .map_err(|source| VerifyError::Context {
-            program: spec.name.clone(),
-            section: spec.section.clone(),
-            source,
-        })?;
+    let context = match (sort.kind, sort.target) {
+        (ProgramKind::Hook, Some(name)) => host_context(spec, name, types)?,
+        _ => {
+            let target = target(object, spec, &sort);
+            let context = sort.context(target.as_deref(), Some(types));
+            context.map_err(|source| VerifyError::Context {
+                program: spec.name.clone(),
+                section: spec.section.clone(),
+                source,
+            })?
+        }
+    };
     let helpers = tables::helpers::of(sort.kind).iter().map(|proto| HelperProto {
         excluded: proto.excluded.filter(|_| !options.kernel),
         ..*proto
@@ -326,6 +342,25 @@ fn verify_program(
         program: spec.name.clone(),
         source,
     })
+}
+
+/// What programs are given at a hook of an application that these types are of.
+fn host_context(spec: &ProgramSpec, hook: &str, types: &Btf) -> Result<ContextFacts, VerifyError> {
+    let refused = |reason| VerifyError::Hook {
+        program: spec.name.clone(),
+        section: spec.section.clone(),
+        reason,
+    };
+    let Some((_, context)) = hooks_of(types).find(|(name, _)| *name == hook) else {
+        let known: Vec<_> = hooks_of(types).map(|(name, _)| format!("hook/{name}")).collect();
+        return Err(refused(if known.is_empty() {
+            "the types are those of no application with hooks of its own; give those of the one that the program is for"
+                .into()
+        } else {
+            format!("the application has no such hook, only {}", known.join(", "))
+        }));
+    };
+    facts_of(types, context).map_err(refused)
 }
 
 /// Whether the program throws exceptions or has a function to catch them.

@@ -10,6 +10,7 @@ use hitless_btf::{Btf, Builder, Type, TypeId};
 use hitless_verifier::{ContextFacts, ContextField, ContextFieldKind, Widths};
 
 use crate::BtfType;
+use crate::header::{is_writable, tag_writable};
 
 /// Adds the type of a context to others.
 pub(crate) type Describe = fn(&mut Builder) -> Option<TypeId>;
@@ -99,17 +100,33 @@ unsafe impl BtfType for BytesMut<'_> {
     }
 }
 
-/// What the verifier is told of a context.
+/// A description of a context with what is writable, for [`facts_of`].
 ///
 /// # Panics
-/// If it cannot be one: it is not a struct, has more than one [`Bytes`], a pointer, a `bool` that is writable, or names members
-/// as writable that it does not have.
+/// If it cannot be a context: see [`facts_of`]; or if it has no such members.
 pub(crate) fn facts(describe: Describe, writable: &[&str]) -> ContextFacts {
     let mut types = Builder::new();
     let id = describe(&mut types).expect("a context of the host's own has a type");
+    tag_writable(&mut types, id, writable);
     let btf = types.finish().expect("contexts describe types that can be");
-    let Some((_, Type::Struct(ty))) = btf.resolve(id) else {
-        panic!("a context is a struct, found {}", btf.type_name(id));
+    let facts = facts_of(&btf, id).unwrap_or_else(|reason| panic!("{reason}"));
+    for name in writable {
+        assert!(
+            btf.members(id).iter().any(|member| member.name.as_str() == *name),
+            "struct {} has no member {name} that could be writable",
+            facts.name
+        );
+    }
+    facts
+}
+
+/// What the verifier is told of a context, by its type.
+///
+/// # Errors
+/// Why it cannot be one: it is not a struct, has more than one [`Bytes`], a pointer, or a `bool` that is writable.
+pub(crate) fn facts_of(btf: &Btf, id: TypeId) -> Result<ContextFacts, String> {
+    let Some((id, Type::Struct(ty))) = btf.resolve(id) else {
+        return Err(format!("a context is a struct, found {}", btf.type_name(id)));
     };
     let mut facts = ContextFacts {
         name: ty.name.to_string(),
@@ -122,27 +139,19 @@ pub(crate) fn facts(describe: Describe, writable: &[&str]) -> ContextFacts {
         returns_nothing: false,
         writable: Vec::new(),
     };
-    let name_of = |member: &hitless_btf::Member| member.name.to_string();
-    for name in writable {
-        assert!(
-            ty.members.iter().any(|member| name_of(member) == *name),
-            "struct {} has no member {name} that could be writable",
-            ty.name
-        );
-    }
-    for member in &ty.members {
-        let name = name_of(member);
-        let writable = writable.contains(&name.as_str());
-        let off = member.bit_offset / 8;
+    for (index, member) in (0..).zip(&ty.members) {
         let mut fields = Fields {
-            btf: &btf,
+            btf,
             facts: &mut facts,
-            writable,
+            writable: is_writable(btf, id, index),
         };
-        fields.add(&name, off, member.ty);
+        fields.add(&member.name, member.bit_offset / 8, member.ty)?;
     }
-    facts
+    Ok(facts)
 }
+
+/// The most fields that a context is taken apart into.
+const MAX_FIELDS: usize = 1 << 12;
 
 /// The fields of a context under construction.
 struct Fields<'a> {
@@ -152,14 +161,19 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn add(&mut self, name: &str, off: u32, ty: TypeId) {
+    fn add(&mut self, name: &str, off: u32, ty: TypeId) -> Result<(), String> {
         let size = self.btf.size_of(ty).unwrap_or(0);
         let Some((_, resolved)) = self.btf.resolve(ty) else {
-            panic!("{name} has no type");
+            return Err(format!("{name} has no type"));
         };
+        if self.facts.fields.len() >= MAX_FIELDS {
+            return Err(format!("a context of more than {MAX_FIELDS} fields"));
+        }
         match resolved {
             Type::Int(int) if int.encoding == hitless_btf::IntEncoding::Bool => {
-                assert!(!self.writable, "{name}: programs cannot write a bool");
+                if self.writable {
+                    return Err(format!("{name}: programs cannot write a bool"));
+                }
                 self.push(name.to_owned(), off, 1, ContextFieldKind::Scalar, Widths::of(1));
             }
             Type::Int(_) | Type::Enum(_) | Type::Enum64(_) => {
@@ -178,27 +192,31 @@ impl Fields<'_> {
             Type::Array(array) => {
                 let stride = self.btf.size_of(array.elem).unwrap_or(0);
                 for index in 0..array.len {
-                    self.add(&format!("{name}[{index}]"), off + index * stride, array.elem);
+                    self.add(&format!("{name}[{index}]"), off + index * stride, array.elem)?;
                 }
             }
-            Type::Struct(ty) if ty.name == *BYTES => self.bytes(name, off),
+            Type::Struct(ty) if ty.name == *BYTES => self.bytes(name, off)?,
             Type::Struct(ty) => {
                 for member in &ty.members {
                     self.add(
                         &format!("{name}.{}", member.name),
                         off + member.bit_offset / 8,
                         member.ty,
-                    );
+                    )?;
                 }
             }
-            _ => panic!("{name}: programs cannot be given a {}", self.btf.type_name(ty)),
+            _ => {
+                return Err(format!("{name}: programs cannot be given a {}", self.btf.type_name(ty)));
+            }
         }
+        Ok(())
     }
 
-    fn bytes(&mut self, name: &str, off: u32) {
+    fn bytes(&mut self, name: &str, off: u32) -> Result<(), String> {
         let mut fields = self.facts.fields.iter();
-        let first = fields.all(|field| field.kind != ContextFieldKind::Packet);
-        assert!(first, "{name}: a context has at most one member of Bytes");
+        if fields.any(|field| field.kind == ContextFieldKind::Packet) {
+            return Err(format!("{name}: a context has at most one member of Bytes"));
+        }
         self.facts.packet_writable = self.writable;
         self.writable = false;
         let whole = Widths::of(8);
@@ -210,6 +228,7 @@ impl Fields<'_> {
             ContextFieldKind::PacketEnd,
             whole,
         );
+        Ok(())
     }
 
     fn push(&mut self, name: String, off: u32, size: u32, kind: ContextFieldKind, loads: Widths) {

@@ -24,7 +24,7 @@ pub use verdict::Verdict;
 pub use xdp::{Packet, Xdp, XdpAction, XdpFrame};
 
 pub(crate) use frame::PacketFrame;
-pub(crate) use host::{Describe, Writable, facts};
+pub(crate) use host::{Describe, Writable, facts, facts_of};
 
 use std::ops::ControlFlow;
 
