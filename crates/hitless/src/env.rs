@@ -152,7 +152,6 @@ impl<'a> RunEnv<'a> {
 
     /// Goes on with another program, of the same type, if the run may make one more tail call: what `bpf_tail_call()` returns
     /// (see [`hitless_jit::Resolve`]).
-    #[expect(dead_code, reason = "asked by `bpf_tail_call()`, as soon as there are prog arrays")]
     pub(crate) fn tail_call(&mut self, program: &Program, context: u64) -> u64 {
         let (entry, traced) = program.entry();
         let owner = [ptr::from_ref(program).expose_provenance(), traced.into()];

@@ -18,6 +18,7 @@ mod print;
 mod probe;
 mod random;
 mod shared;
+mod tail_call;
 mod task;
 mod text;
 mod time;
@@ -73,6 +74,7 @@ const LISTS: &[&[Helper]] = &[
     random::HELPERS,
     lock::HELPERS,
     callback::HELPERS,
+    tail_call::HELPERS,
     text::HELPERS,
     print::HELPERS,
     checksum::HELPERS,

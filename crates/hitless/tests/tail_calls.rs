@@ -1,0 +1,208 @@
+//! Tail calls through a prog array, on both engines.
+#![cfg(not(hitless_model))]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{ARRAY, committed};
+use hitless::{Collection, Engine, Map, MapError, Options, Packet, Program, Runtime, UpdateFlags, Xdp, XdpAction};
+use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
+
+/// Adds 1 to the only element of `count`, through a pointer, and goes on with what is at 0.
+const AGAIN: &str = "
+    r6 = r1
+    *(u32 *)(r10 -4) = 0
+    r1 = map[idx:1]
+    r2 = r10
+    r2 += -4
+    call bpf_map_lookup_elem#1
+    if r0 == 0 goto out
+    r1 = 1
+    lock *(u64 *)(r0 +0) += r1
+    r1 = r6
+    r2 = map[idx:0]
+    r3 = 0
+    call bpf_tail_call#12
+out:
+    r0 = 2
+    exit";
+
+/// Goes on with what is at 1 in a subprogram, and passes on what that returns, less one.
+const NESTED: &str = "
+    r6 = r1
+    call jump
+    r7 = r0
+    r1 = r6
+    call jump
+    if r0 != r7 goto out
+    r0 += -1
+    exit
+out:
+    r0 = 0
+    exit
+jump:
+    r2 = map[idx:0]
+    r3 = 1
+    call bpf_tail_call#12
+    r0 = 4
+    exit";
+
+const PASS: &str = "r0 = 2\n exit";
+
+/// Counts in the map of that index that it ran.
+const COUNT: &str = "
+    *(u32 *)(r10 -4) = 0
+    r1 = map[idx:2]
+    r2 = r10
+    r2 += -4
+    call bpf_map_lookup_elem#1
+    if r0 == 0 goto out
+    r1 = 1
+    lock *(u64 *)(r0 +0) += r1
+out:
+    r0 = 0
+    exit";
+
+fn program(name: &str, section: &str, text: &str) -> ProgramSpec {
+    ProgramSpec {
+        name: name.into(),
+        section: section.into(),
+        insns: hitless_isa::asm::assemble(text).expect("the program assembles"),
+        ..ProgramSpec::default()
+    }
+}
+
+fn map(name: &str, map_type: u32, value_size: u32) -> MapSpec {
+    MapSpec {
+        name: name.into(),
+        map_type,
+        key_size: 4,
+        value_size,
+        max_entries: 2,
+        ..MapSpec::default()
+    }
+}
+
+fn object() -> ObjectSpec {
+    const PROG_ARRAY: u32 = 3;
+    ObjectSpec {
+        license: "GPL".into(),
+        maps: vec![
+            map("jumps", PROG_ARRAY, 4),
+            map("count", ARRAY, 8),
+            map("seen", ARRAY, 8),
+        ],
+        programs: vec![
+            program("again", "xdp", AGAIN),
+            program("nested", "xdp", NESTED),
+            program("pass", "xdp", PASS),
+            program("tracer", "map_trace/count/UPDATE_ELEM", COUNT),
+        ],
+        ..ObjectSpec::default()
+    }
+}
+
+struct Scene {
+    runtime: Runtime,
+    object: Collection,
+}
+
+impl Scene {
+    fn new(engine: Engine) -> Scene {
+        let runtime = Runtime::new(Options {
+            engine,
+            ..Options::default()
+        });
+        let object = runtime.load(&object()).expect("it loads");
+        Scene { runtime, object }
+    }
+
+    fn program(&self, name: &str) -> &Arc<Program> {
+        self.object.program(name).expect("it is there")
+    }
+
+    fn map(&self, name: &str) -> &Arc<Map> {
+        self.object.map(name).expect("it is there")
+    }
+
+    fn run(&self, name: &str) -> XdpAction {
+        let hook = self.runtime.hook::<Xdp>("xdp");
+        let link = self.runtime.attach(&hook, self.program(name)).expect("it attaches");
+        let action = hook.run(&mut Packet::new(&mut [0; 60])).expect("it runs");
+        link.detach().expect("it detaches");
+        action
+    }
+
+    fn jump(&self, index: u32, name: &str) {
+        self.map("jumps")
+            .insert_program(index, self.program(name))
+            .expect("it fits");
+    }
+
+    /// The first number in a map.
+    fn number(&self, map: &str) -> u64 {
+        let value = self
+            .map(map)
+            .lookup(&[0; 4])
+            .expect("of that size")
+            .expect("it is there");
+        u64::from_ne_bytes(value.try_into().expect("eight bytes"))
+    }
+}
+
+#[test]
+fn programs_go_on_with_others() {
+    for engine in [Engine::Compiler, Engine::Interpreter] {
+        let scene = Scene::new(engine);
+        assert_eq!((scene.run("again"), scene.number("count")), (XdpAction::Pass, 1));
+        scene.jump(0, "again");
+        assert_eq!((scene.run("again"), scene.number("count")), (XdpAction::Pass, 35));
+        assert_eq!(scene.run("nested"), XdpAction::Tx);
+        scene.jump(1, "pass");
+        assert_eq!(scene.run("nested"), XdpAction::Drop);
+        // 33 in all: the second subprogram finds that they are used up.
+        scene.map("count").update(&[0; 4], &[0; 8], UpdateFlags::ANY).unwrap();
+        scene.jump(1, "again");
+        assert_eq!((scene.run("nested"), scene.number("count")), (XdpAction::Aborted, 33));
+    }
+}
+
+#[test]
+fn programs_of_a_chain_are_traced() {
+    for engine in [Engine::Compiler, Engine::Interpreter] {
+        let scene = Scene::new(engine);
+        scene.jump(0, "again");
+        let link = scene
+            .runtime
+            .trace_map(scene.map("count"), scene.program("tracer"))
+            .unwrap();
+        assert!(scene.program("again").is_traced() && !scene.program("nested").is_traced());
+        scene.run("again");
+        assert_eq!((scene.number("count"), scene.number("seen")), (34, 34));
+        // A writer that another program has gone on with.
+        scene.jump(1, "again");
+        scene.run("nested");
+        assert_eq!((scene.number("count"), scene.number("seen")), (67, 67));
+        link.detach().unwrap();
+        scene.run("again");
+        assert_eq!((scene.number("count"), scene.number("seen")), (101, 67));
+    }
+}
+
+#[test]
+fn programs_of_another_type_do_not_fit() {
+    let scene = Scene::new(Engine::Compiler);
+    scene.jump(0, "pass");
+    assert_eq!(
+        scene.map("jumps").insert_program(1, scene.program("tracer")),
+        Err(MapError::IncompatibleProgram)
+    );
+    let other = Runtime::default();
+    let foreign = other.load(&committed("functions")).unwrap();
+    let foreign = foreign.program("context").unwrap();
+    assert_eq!(
+        scene.map("jumps").insert_program(1, foreign),
+        Err(MapError::OtherRuntime)
+    );
+}
