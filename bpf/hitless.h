@@ -78,10 +78,33 @@ struct bpf_map_trace_ctx__update_elem {
 	void *key;
 	void *value;
 	u64 flags;
+	u64 slot; // whose value it is, in a per-CPU map; else where the change was made
 };
 
 struct bpf_map_trace_ctx__delete_elem {
 	void *key;
+};
+
+// EVICT_ELEM, for LRU maps: the map has taken this element out by itself, to make
+// room for another. The element is gone when the program runs, as after a delete;
+// the element that it made room for is not there yet. No DELETE_ELEM is reported.
+struct bpf_map_trace_ctx__evict_elem {
+	void *key;
+};
+
+// Numbers that Linux's headers lack. Those of our own begin at 0x80000000.
+enum bpf_map_trace_type {
+	BPF_MAP_TRACE_UPDATE_ELEM = 0,
+	BPF_MAP_TRACE_DELETE_ELEM = 1,
+	BPF_MAP_TRACE_EVICT_ELEM = 0x80000000,
+};
+
+enum { BPF_TRACE_MAP = 0x80000000 };	     // enum bpf_attach_type
+enum { BPF_LINK_TYPE_MAP_TRACE = 0x80000000 }; // enum bpf_link_type
+
+struct bpf_map_trace_link_info {
+	u32 map_fd;
+	enum bpf_map_trace_type trace_type;
 };
 
 #endif

@@ -8,11 +8,11 @@ use hitless_verifier::Region;
 use crate::context::PacketFrame;
 use crate::fault;
 use crate::helpers::{Shared, broken};
-use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
+use crate::map::{Key, Map, MapError, UpdateFlags};
 use crate::program::Program;
 use crate::region::SharedBytes;
 use crate::run::Run;
-use crate::trace::{self, Event, StripeGuard};
+use crate::trace::{self, Cell, Event, StripeGuard};
 
 /// What compiled code calls of [`RunEnv`].
 pub(crate) const SERVICES: Services = Services::of::<RunEnv<'static>>();
@@ -47,7 +47,7 @@ pub(crate) struct RunEnv<'a> {
     context: *const u8,
     reach: Reach<'a>,
     /// The latest pointer write, not yet known to have executed.
-    latest: Option<(&'a Map, Elem)>,
+    latest: Option<(&'a Map, Cell)>,
     /// What the update or delete helper just did, for the trace call that follows it.
     pending: Option<(StripeGuard<'a>, &'a Map, Change)>,
 }
@@ -57,7 +57,7 @@ pub(crate) struct RunEnv<'a> {
     reason = "a run may not allocate, so the key cannot be boxed"
 )]
 enum Change {
-    Update(Elem, UpdateFlags),
+    Update(Cell, UpdateFlags),
     Delete(Key),
 }
 
@@ -174,12 +174,11 @@ impl<'a> RunEnv<'a> {
     }
 
     fn commit_latest(&mut self) {
-        if let Some((map, elem)) = self.latest.take()
+        if let Some((map, cell)) = self.latest.take()
             && let Some(trace) = map.trace()
         {
-            // SAFETY: the program holds the map, and is itself held by what this run latched (or by the list of tracers
-            // that it was found in), which is freed only a grace period after it was replaced.
-            unsafe { self.run.slot().flush.push(map, trace, elem) };
+            // SAFETY: the map was found among those that the run has latched.
+            unsafe { self.run.slot().flush.push(map, trace, cell) };
         }
     }
 
@@ -212,9 +211,9 @@ impl<'a> RunEnv<'a> {
         flags: u64,
     ) -> Result<(), MapError> {
         let flags = UpdateFlags::from_bits(flags);
-        let stripe = map.lock_stripe(self.run, key)?;
-        let elem = map.update_untraced(self.run, key, value, flags)?;
-        self.pending = stripe.map(|stripe| (stripe, map, Change::Update(elem, flags)));
+        let (elem, stripe) = map.update_of_program(self.run, key, value, flags)?;
+        let cell = Cell::own(map, self.run, elem);
+        self.pending = stripe.map(|stripe| (stripe, map, Change::Update(cell, flags)));
         Ok(())
     }
 
@@ -232,8 +231,8 @@ impl<'a> RunEnv<'a> {
     fn run_pending(&mut self) {
         if let Some((stripe, map, change)) = self.pending.take() {
             let event = match &change {
-                Change::Update(elem, flags) => Event::Update {
-                    elem: *elem,
+                Change::Update(cell, flags) => Event::Update {
+                    cell: *cell,
                     flags: *flags,
                 },
                 Change::Delete(key) => Event::Delete { key },
@@ -302,16 +301,8 @@ unsafe impl Env for RunEnv<'_> {
 
     fn register_pointer(&mut self, addr: u64) {
         self.commit_latest();
-        let program = self.program();
-        for index in &program.verified().maps_stored {
-            let map = &*program.maps()[*index as usize];
-            if map.trace().is_some_and(trace::TraceState::is_armed)
-                && let Some(elem) = map.ops().element_at(addr, 1)
-            {
-                self.latest = Some((map, elem));
-                return;
-            }
-        }
+        let mut traced = trace::traced_maps(self.run).iter();
+        self.latest = traced.find_map(|map| Some((&**map, Cell::at(map, self.run, addr)?)));
     }
 
     fn flush_pointers(&mut self) {

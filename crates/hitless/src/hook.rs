@@ -10,13 +10,17 @@ use hitless_jit::Trap;
 
 use crate::context::{Context, Xdp};
 use crate::env::Reach;
+use crate::map::Map;
 use crate::program::{Failure, Program};
 use crate::run::{Forked, Run, Slots};
 
-/// The programs at every hook, by the hook's index, in the order of attachment.
+/// What runs latch.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
+    /// The programs at every hook, by the hook's index, in the order of attachment.
     pub(crate) hooks: Vec<Vec<Arc<Program>>>,
+    /// The maps that are traced, or are about to be.
+    pub(crate) traced: Vec<Arc<Map>>,
 }
 
 /// A hook that runs programs on contexts of one sort, by default XDP programs on packets. Cheap to clone; any number of threads

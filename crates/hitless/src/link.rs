@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::program::BuildError;
+use crate::program::{BuildError, Program};
 use crate::run::SyncError;
-use crate::runtime::Inner;
+use crate::runtime::{Attachment, Inner};
 use crate::sys;
 
 /// An attachment, undone when the link is dropped.
@@ -26,6 +26,17 @@ impl Link {
         self.id
     }
 
+    /// Puts another program in the place of the one that is attached: every event meets the one or the other. The program is of
+    /// the same type, and fits where the old one is.
+    ///
+    /// `expected` is the program that the caller thinks is attached: if it is another one, nothing happens.
+    ///
+    /// # Errors
+    /// [`AttachError::Unexpected`]; [`AttachError::WrongType`]; and as for attaching the program.
+    pub fn update(&self, program: &Arc<Program>, expected: Option<&Arc<Program>>) -> Result<(), AttachError> {
+        self.runtime.update_link(self.id, program, expected)
+    }
+
     /// Detaches; when it returns, the program no longer runs here.
     ///
     /// # Errors
@@ -43,6 +54,47 @@ impl Drop for Link {
         }
         // A second detach finds nothing; one from inside a run is refused, which the docs of `detach` name.
         let _ = self.runtime.detach(self.id);
+    }
+}
+
+impl Inner {
+    fn update_link(&self, id: u32, program: &Arc<Program>, expected: Option<&Arc<Program>>) -> Result<(), AttachError> {
+        self.check_waitable()?;
+        let mut control = self.control();
+        let attachment = control.links.get(&id).cloned();
+        let old = attachment.as_ref().and_then(Attachment::program);
+        let (Some(attachment), Some(old)) = (&attachment, old) else {
+            return Err(AttachError::Detached);
+        };
+        if let Some(expected) = expected.filter(|expected| expected.id() != old.id()) {
+            return Err(AttachError::Unexpected {
+                found: old.name().to_owned(),
+                expected: expected.name().to_owned(),
+            });
+        }
+        if program.program_type() != old.program_type() {
+            return Err(AttachError::WrongType {
+                program: program.name().to_owned(),
+                found: program.program_type().to_string(),
+                expected: old.program_type().to_string(),
+            });
+        }
+        if program.runtime() != old.runtime() {
+            return Err(AttachError::OtherRuntime {
+                program: program.name().to_owned(),
+            });
+        }
+        program.check_current()?;
+        match attachment {
+            Attachment::Trace { map, .. } => self.update_tracer(control, id, map, program),
+            Attachment::Hook { hook, .. } => {
+                let (hook, program) = (*hook, Arc::clone(program));
+                control.links.insert(id, Attachment::Hook { hook, program });
+                // If the grace period is overdue, the program is attached all the same.
+                let _ = self.republish(control);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -79,6 +131,25 @@ pub enum AttachError {
         /// The map.
         map: String,
     },
+    /// `-EINVAL`: maps of this type are not traced.
+    #[error("map {map} is of type {kind}, which cannot be traced")]
+    Untraceable {
+        /// The map.
+        map: String,
+        /// Its type.
+        kind: &'static str,
+    },
+    /// `-EPERM`: the link attaches another program than the caller expects.
+    #[error("the link attaches program {found}, expected {expected}")]
+    Unexpected {
+        /// What it attaches.
+        found: String,
+        /// What the caller expects.
+        expected: String,
+    },
+    /// `-ENOLINK`: the link attaches no program any more.
+    #[error("the link is detached")]
+    Detached,
     /// `-E2BIG`: the map has as many tracers for this event as it may.
     #[error("map {map} has {limit} tracers for this event already")]
     TooMany {
@@ -114,7 +185,12 @@ impl AttachError {
     #[must_use]
     pub const fn errno(&self) -> i32 {
         match self {
-            AttachError::WrongType { .. } | AttachError::OtherRuntime { .. } | AttachError::Loop { .. } => libc::EINVAL,
+            AttachError::WrongType { .. }
+            | AttachError::OtherRuntime { .. }
+            | AttachError::Untraceable { .. }
+            | AttachError::Loop { .. } => libc::EINVAL,
+            AttachError::Unexpected { .. } => libc::EPERM,
+            AttachError::Detached => libc::ENOLINK,
             AttachError::Migrated { .. } => libc::ESTALE,
             AttachError::OutOfBounds { .. } => libc::EACCES,
             AttachError::TooMany { .. } => libc::E2BIG,

@@ -18,6 +18,8 @@ pub enum Fault {
     NoSecondLook = 4,
     /// A lookup that meets the end of its chain believes it.
     NoBucketVersion = 5,
+    /// What does not fit into the list of a run is forgotten, instead of being marked in the bitmap of its map.
+    NoBitmap = 6,
 }
 
 static FAULT: AtomicU32 = AtomicU32::new(0);

@@ -22,7 +22,7 @@ use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::program_type::ProgramType;
 use crate::resolve::Resolver;
 use crate::run::Run;
-use crate::trace::{Event, TraceState};
+use crate::trace::TraceState;
 
 /// A loaded program. Any number of threads may run it at once.
 pub struct Program {
@@ -327,59 +327,15 @@ impl Program {
         let active = &self.active[run.index() as usize].0;
         let depth = active.load(Relaxed);
         if run.is_nested() && (depth > 0 || (self.uses_spin_lock && run.slot().spin_locked.load(Relaxed) > 0)) {
-            self.misses.fetch_add(1, Relaxed);
+            self.count_miss();
             return Err(Failure::Missed);
         }
         Ok(Active::enter(active, depth))
     }
 
-    /// Runs the program as a tracer. What it returns means nothing; a miss is counted by the program.
-    pub(crate) fn trace(&self, run: &Run<'_>, map: &Map, event: &Event<'_>) {
-        match event {
-            Event::Update { elem, flags } => {
-                let Some(key) = map.ops().key_of(*elem) else { return };
-                let live = map.ops().value(*elem, run.index());
-                let call = |value: u64| {
-                    let mut context = UpdateContext {
-                        key: key.bytes().as_ptr() as u64,
-                        value,
-                        flags: flags.bits(),
-                    };
-                    let memory = [(context.key, key.bytes().len()), (value, live.len())];
-                    // SAFETY: the context has the layout of its table; key and value live for the call.
-                    self.trace_with(|| unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
-                };
-                match map.trace().and_then(|trace| trace.snapshot_buffers()) {
-                    // The value is guarded by a spin lock: the tracer gets a copy made under it.
-                    Some(buffers) => {
-                        let copied = buffers.with(run, |value| {
-                            if map.read_element(run, *elem, value).is_ok() {
-                                call(value.as_ptr() as u64);
-                            }
-                        });
-                        if copied.is_none() {
-                            self.misses.fetch_add(1, Relaxed);
-                        }
-                    }
-                    None => call(live.address()),
-                }
-            }
-            Event::Delete { key } => {
-                let mut context = DeleteContext {
-                    key: key.bytes().as_ptr() as u64,
-                };
-                let memory = [(context.key, key.bytes().len())];
-                // SAFETY: as above.
-                self.trace_with(|| unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
-            }
-        }
-    }
-
-    fn trace_with(&self, execute: impl FnOnce() -> Result<u64, Failure>) {
-        if let Err(Failure::Trap(trap)) = execute() {
-            // A tracer has no caller that could be told; a trap is a defect of hitless.
-            debug_assert!(false, "tracer {}: {trap}", self.name);
-        }
+    /// Counts that the program could not be run.
+    pub(crate) fn count_miss(&self) {
+        self.misses.fetch_add(1, Relaxed);
     }
 }
 
@@ -400,20 +356,6 @@ impl Drop for Active<'_> {
     fn drop(&mut self) {
         self.count.store(self.before, Relaxed);
     }
-}
-
-/// `struct bpf_map_trace_ctx__update_elem`.
-#[repr(C)]
-struct UpdateContext {
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
-/// `struct bpf_map_trace_ctx__delete_elem`.
-#[repr(C)]
-struct DeleteContext {
-    key: u64,
 }
 
 /// The fields of a context that say where the packet begins (with its metadata, if there is some) and ends.
@@ -454,27 +396,5 @@ fn addresses(map: &Arc<Map>) -> MapAddresses {
     MapAddresses {
         map: Arc::as_ptr(map).expose_provenance() as u64,
         value: map.ops().inline().map_or(0, |values| values.base),
-    }
-}
-
-#[cfg(all(test, not(hitless_model)))]
-mod tests {
-    use super::*;
-    use std::mem::offset_of;
-
-    #[test]
-    fn context_structs_match_their_tables() {
-        let table = tables::program_types::map_trace_update();
-        let offsets = [
-            offset_of!(UpdateContext, key),
-            offset_of!(UpdateContext, value),
-            offset_of!(UpdateContext, flags),
-        ];
-        assert_eq!(
-            table.fields.iter().map(|f| f.host_off as usize).collect::<Vec<_>>(),
-            offsets
-        );
-        let table = tables::program_types::map_trace_delete();
-        assert_eq!(table.fields[0].host_off as usize, offset_of!(DeleteContext, key));
     }
 }

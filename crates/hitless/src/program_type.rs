@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hitless_object::{MapEvent, ProgramSpec, SectionKind};
-use hitless_verifier::{ContextFacts, ProgramKind, tables};
+use hitless_verifier::{ProgramKind, tables};
 
 use crate::facts::Sort;
 use crate::load::LoadError;
@@ -77,11 +77,8 @@ impl ProgramType {
             section: spec.section.clone(),
             reason,
         })?;
-        match sort.event {
-            Some(MapEvent::Update) => return Ok(ProgramType::MapTrace(TraceEvent::UpdateElem)),
-            Some(MapEvent::Delete) => return Ok(ProgramType::MapTrace(TraceEvent::DeleteElem)),
-            Some(MapEvent::Evict) => return refused("map_trace (EVICT_ELEM)", "the runtime does not trace it"),
-            None => {}
+        if let Some(event) = sort.event {
+            return Ok(ProgramType::MapTrace(event.into()));
         }
         let table = tables::program_types::of(sort.kind);
         if let Some(reason) = table.excluded() {
@@ -110,17 +107,17 @@ impl fmt::Display for ProgramType {
         match self {
             ProgramType::Plain(_) => f.write_str(section),
             ProgramType::Bound { target, .. } => write!(f, "{section}/{target}"),
-            ProgramType::MapTrace(event) => write!(f, "{section} ({})", event.name()),
+            ProgramType::MapTrace(event) => write!(f, "{section} ({event})"),
         }
     }
 }
 
-impl TraceEvent {
-    /// The context of its tracers.
-    pub(crate) fn context(self) -> ContextFacts {
-        match self {
-            TraceEvent::UpdateElem => tables::program_types::map_trace_update(),
-            TraceEvent::DeleteElem => tables::program_types::map_trace_delete(),
+impl From<MapEvent> for TraceEvent {
+    fn from(event: MapEvent) -> TraceEvent {
+        match event {
+            MapEvent::Update => TraceEvent::UpdateElem,
+            MapEvent::Delete => TraceEvent::DeleteElem,
+            MapEvent::Evict => TraceEvent::EvictElem,
         }
     }
 }

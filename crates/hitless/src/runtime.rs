@@ -25,7 +25,7 @@ use crate::program::{BuildError, Program, ProgramParts};
 use crate::program_type::ProgramType;
 use crate::run::{Slots, SyncError};
 use crate::sys;
-use crate::trace::{Action, MAX_TRACERS, TraceGraph, TraceState, Tracer};
+use crate::trace::TraceGraph;
 use crate::trace_pipe::TracePipe;
 use crate::types;
 
@@ -97,7 +97,7 @@ pub(crate) struct Control {
     pub(crate) maps: BTreeMap<u32, Registered>,
     /// When to look for maps that are gone.
     pub(crate) maps_limit: usize,
-    graph: TraceGraph,
+    pub(crate) graph: TraceGraph,
     /// Whether an upgrade is in progress: there is one at a time.
     pub(crate) upgrading: bool,
 }
@@ -130,6 +130,16 @@ pub(crate) enum Attachment {
         map: Arc<Map>,
         program: Option<Arc<Program>>,
     },
+}
+
+impl Attachment {
+    /// The program, if it is not one of the runtime's own mirrors.
+    pub(crate) fn program(&self) -> Option<&Arc<Program>> {
+        match self {
+            Attachment::Hook { program, .. } => Some(program),
+            Attachment::Trace { program, .. } => program.as_ref(),
+        }
+    }
 }
 
 impl Default for Runtime {
@@ -279,43 +289,6 @@ impl Runtime {
         Ok(Link::new(Arc::clone(&self.inner), id))
     }
 
-    /// Attaches a map tracing program to a map: it runs after each change of the program's kind, before the program (or the
-    /// host's call) that made the change goes on. Complete when it returns: no later change is missed.
-    ///
-    /// # Errors
-    /// [`AttachError`], by variant.
-    pub fn trace_map(&self, map: &Arc<Map>, program: &Arc<Program>) -> Result<Link, AttachError> {
-        let ProgramType::MapTrace(event) = *program.program_type() else {
-            return Err(AttachError::WrongType {
-                program: program.name().to_owned(),
-                found: program.program_type().to_string(),
-                expected: "map_trace".to_owned(),
-            });
-        };
-        if map.runtime() != self.id() || program.runtime() != self.id() {
-            return Err(AttachError::OtherRuntime {
-                program: program.name().to_owned(),
-            });
-        }
-        for (field, size) in [("key", map.def().key_size), ("value", map.def().value_size)] {
-            let extent = program.extent(field);
-            if extent > size {
-                return Err(AttachError::OutOfBounds {
-                    program: program.name().to_owned(),
-                    map: map.name().to_owned(),
-                    field,
-                    extent,
-                    size,
-                });
-            }
-        }
-        let action = Action::Program(event, Arc::clone(program));
-        let id = self
-            .inner
-            .attach_tracer(map, action, &program.written_maps(), Some(program))?;
-        Ok(Link::new(Arc::clone(&self.inner), id))
-    }
-
     /// Waits until every run that is active now has ended (a grace period).
     ///
     /// # Errors
@@ -429,97 +402,15 @@ impl Inner {
         }
     }
 
-    /// The three phases of attaching a tracer.
-    pub(crate) fn attach_tracer(
-        &self,
-        map: &Arc<Map>,
-        action: Action,
-        written: &[u32],
-        program: Option<&Arc<Program>>,
-    ) -> Result<u32, AttachError> {
-        self.check_waitable()?;
-        let trace = map.trace_or_init();
-        let mut control = self.control();
-        if let Some(program) = program {
-            program.check_current()?;
-            // Attachments in progress count, too.
-            let is_one = |attachment: &&Attachment| match attachment {
-                Attachment::Trace {
-                    map: traced,
-                    program: Some(tracer),
-                } => traced.id() == map.id() && tracer.program_type() == program.program_type(),
-                _ => false,
-            };
-            if control.links.values().filter(is_one).count() >= MAX_TRACERS {
-                return Err(AttachError::TooMany {
-                    map: map.name().to_owned(),
-                    limit: MAX_TRACERS,
-                });
-            }
-        }
-        if control.graph.closes_loop(map.id(), written) {
-            return Err(AttachError::Loop {
-                map: map.name().to_owned(),
-            });
-        }
-        let id = control.next_id();
-        control.graph.add(id, map.id(), written);
-        trace.arm();
-        if let Err(error) = control.choose_variants() {
-            control.disarm(trace);
-            control.graph.remove(id);
-            return Err(error.into());
-        }
-        control.links.insert(
-            id,
-            Attachment::Trace {
-                map: Arc::clone(map),
-                program: program.cloned(),
-            },
-        );
-        drop(control);
-        // Every change of the map that begins after this takes the key's stripe.
-        if let Err(error) = self.slots.wait_for_change(GRACE_TIMEOUT) {
-            let mut control = self.control();
-            control.links.remove(&id);
-            control.disarm(trace);
-            control.graph.remove(id);
-            return Err(error.into());
-        }
-        let control = self.control();
-        let mut tracers = trace.tracers().to_vec();
-        tracers.push(Tracer { link: id, action });
-        let before = trace.publish(tracers);
-        drop(control);
-        // The tracer is attached either way.
-        let _ = self.free_later(before);
-        Ok(id)
-    }
-
     /// Undoes whatever a link attached. Does nothing if the link is gone.
     pub(crate) fn detach(&self, id: u32) -> Result<(), SyncError> {
         self.check_waitable()?;
         let mut control = self.control();
-        let Some(attachment) = control.links.remove(&id) else {
-            return Ok(());
-        };
-        let Attachment::Trace { map, .. } = attachment else {
-            return self.republish(control);
-        };
-        let trace = map.trace_or_init();
-        let left = trace
-            .tracers()
-            .iter()
-            .filter(|tracer| tracer.link != id)
-            .cloned()
-            .collect();
-        let before = trace.publish(left);
-        control.disarm(trace);
-        drop(control);
-        self.free_later(before)?;
-        // Runs that still knew the tracer have ended only now: until here its edges counted.
-        self.control().graph.remove(id);
-        Ok(())
+        match control.links.remove(&id) {
+            None => Ok(()),
+            Some(Attachment::Trace { map, .. }) => self.detach_tracer(control, id, &map),
+            Some(Attachment::Hook { .. }) => self.republish(control),
+        }
     }
 }
 
@@ -591,7 +482,10 @@ impl Control {
                 hooks[*hook].push(Arc::clone(program));
             }
         }
-        Snapshot { hooks }
+        Snapshot {
+            hooks,
+            traced: self.traced_maps(),
+        }
     }
 
     /// Every program that is still held by someone.
@@ -603,16 +497,7 @@ impl Control {
         &self.hooks[hook].name
     }
 
-    /// Counts an attachment out; programs that write no traced map any more go back to their plain variant.
-    fn disarm(&self, trace: &TraceState) {
-        if trace.disarm() {
-            // The plain variant was compiled at load: there is nothing that could fail.
-            let switched = self.choose_variants();
-            debug_assert!(switched.is_ok());
-        }
-    }
-
-    fn choose_variants(&self) -> Result<(), BuildError> {
+    pub(crate) fn choose_variants(&self) -> Result<(), BuildError> {
         self.live_programs().try_for_each(|program| program.choose_variant())
     }
 }

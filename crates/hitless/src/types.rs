@@ -7,13 +7,13 @@
 use std::sync::{Arc, OnceLock};
 
 use hitless_btf::{Btf, Builder, IntEncoding, TypeId, core};
-use hitless_verifier::{ContextFacts, ContextFieldKind, tables};
+use hitless_verifier::tables::map_trace;
+use hitless_verifier::{ContextFacts, ContextField, ContextFieldKind, tables};
 
 use crate::context::{Describe, XdpAction};
 use crate::header::{tag_hook, tag_writable};
 use crate::helpers::HELPERS;
 use crate::map::{KINDS, kind_name};
-use crate::trace::TraceEvent;
 
 /// The runtime's types, with their index.
 pub(crate) fn target() -> &'static Arc<core::Target> {
@@ -61,11 +61,13 @@ fn btf() -> Btf {
             Some((name.replacen("bpf_", "BPF_FUNC_", 1), id.into()))
         }),
     );
-    for event in [TraceEvent::UpdateElem, TraceEvent::DeleteElem] {
-        let facts = event.context();
+    for event in map_trace::EVENTS {
+        let facts = event.facts();
         context(&mut types, &facts);
-        hook(&mut types, &format!("bpf_map_trace__{}", event.name()), &facts);
+        hook(&mut types, &event.function(), &facts.fields[..event.arguments()]);
     }
+    let numbers = map_trace::EVENTS.map(|event| (event.enumerator(), event.number.into()));
+    types.enumeration("bpf_map_trace_type", numbers);
     types.finish().expect("the runtime's types refer to each other only")
 }
 
@@ -90,10 +92,10 @@ fn context(types: &mut Builder, context: &ContextFacts) {
     types.structure(&context.name, context.size, &members);
 }
 
-/// The function that a hook is, with the fields of the context as parameters.
-fn hook(types: &mut Builder, name: &str, context: &ContextFacts) {
-    let fields = context.fields.iter();
-    let params: Vec<_> = fields
+/// The function that a hook is, with these fields of the context as parameters.
+fn hook(types: &mut Builder, name: &str, arguments: &[ContextField]) {
+    let params: Vec<_> = arguments
+        .iter()
         .map(|field| (&field.name, field_type(types, field.size, field.kind)))
         .collect();
     let int = types.int("int", 4, IntEncoding::Signed);
@@ -142,13 +144,20 @@ mod tests {
         let update = members("bpf_map_trace_ctx__update_elem");
         assert_eq!(update[1], ("value".to_owned(), 8, "void *".to_owned()));
         assert_eq!(update[2], ("flags".to_owned(), 16, "u64".to_owned()));
+        assert_eq!(update[3], ("slot".to_owned(), 24, "u64".to_owned()));
         assert_eq!(members("bpf_map_trace_ctx__delete_elem").len(), 1);
+        assert_eq!(members("bpf_map_trace_ctx__evict_elem").len(), 1);
     }
 
     #[test]
     fn enumerators_are_what_the_runtime_has() {
         assert_eq!(value("xdp_action", "XDP_REDIRECT"), Some(4));
         assert_eq!(value("xdp_action", "XDP_ABORTED"), Some(0));
+        assert_eq!(value("bpf_map_trace_type", "BPF_MAP_TRACE_DELETE_ELEM"), Some(1));
+        assert_eq!(
+            value("bpf_map_trace_type", "BPF_MAP_TRACE_EVICT_ELEM"),
+            Some(0x8000_0000)
+        );
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_HASH"), Some(1));
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"), Some(27));
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_SOCKMAP"), None);
@@ -159,7 +168,7 @@ mod tests {
     #[test]
     fn map_tracing_hooks_are_functions() {
         let btf = target().btf();
-        for (name, params) in [("UPDATE_ELEM", 3), ("DELETE_ELEM", 1)] {
+        for (name, params) in [("UPDATE_ELEM", 3), ("DELETE_ELEM", 1), ("EVICT_ELEM", 1)] {
             let name = format!("bpf_map_trace__BPF_MAP_TRACE_{name}");
             let id = target().find(Kind::Func, &name).expect("the function is there");
             let Some(Type::Func(func)) = btf.get(id) else {

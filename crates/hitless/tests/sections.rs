@@ -36,11 +36,6 @@ fn programs_without_a_hook() {
         ("iter/task", "iter", no_hook),
         ("lwt_in", "lwt_in", "it runs in the kernel's network stack"),
         ("xdp/devmap", "xdp/devmap", no_hook),
-        (
-            "map_trace/flows/EVICT_ELEM",
-            "map_trace (EVICT_ELEM)",
-            "the runtime does not trace it",
-        ),
         ("migrate/flows", "migrate", no_hook),
     ] {
         assert_eq!(

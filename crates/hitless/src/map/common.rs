@@ -132,6 +132,16 @@ unsafe extern "C" fn delete<K: MapOps>(state: *const (), run: &Run<'_>, key: *co
 }
 
 impl Cpus {
+    /// The slots whose values are meant, of an element with a value for each of so many; else that of the only value.
+    pub(crate) fn written(self, run: &Run<'_>, slots: Option<u32>) -> std::ops::Range<u32> {
+        match (self, slots) {
+            (_, None) => 0..1,
+            (Cpus::Own, Some(_)) => run.index()..run.index() + 1,
+            (Cpus::One(slot), Some(_)) => slot..slot + 1,
+            (Cpus::Each | Cpus::Every, Some(slots)) => 0..slots,
+        }
+    }
+
     /// Writes the values of an element of a per-CPU map that was there: those meant, at `target`.
     pub(crate) fn write<'a>(
         self,
@@ -163,11 +173,7 @@ impl Cpus {
         slots: u32,
         target: impl Fn(u32) -> SharedBytes<'a>,
     ) {
-        let meant = match self {
-            Cpus::Own => run.index()..run.index() + 1,
-            Cpus::One(slot) => slot..slot + 1,
-            Cpus::Each | Cpus::Every => 0..slots,
-        };
+        let meant = self.written(run, Some(slots));
         for slot in (0..slots).filter(|slot| !meant.contains(slot)) {
             // SAFETY: as in `write`.
             unsafe { target(slot).clear() };

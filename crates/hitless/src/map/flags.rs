@@ -64,6 +64,7 @@ impl UpdateFlags {
             rule,
             in_place,
             cpus: Cpus::Own,
+            evict: true,
         })
     }
 

@@ -3,7 +3,7 @@
 use super::{Elem, Key, Map, MapError, UpdateFlags};
 use crate::region::SharedBytes;
 use crate::run::Run;
-use crate::trace::Event;
+use crate::trace::{Cell, Event};
 
 /// The only element of a map of global data.
 const SECTION: Elem = Elem(0);
@@ -27,8 +27,8 @@ impl Map {
             let write = || unsafe { to.write(SharedBytes::from_slice(from)) };
             self.count_busy(self.with_section(run, write))?;
             if let Some(stripe) = stripe {
-                let flags = UpdateFlags::ANY;
-                stripe.run_tracers(run, self, &Event::Update { elem: SECTION, flags });
+                let (cell, flags) = (Cell { elem: SECTION, slot: 0 }, UpdateFlags::ANY);
+                stripe.run_tracers(run, self, &Event::Update { cell, flags });
             }
             Ok(())
         })?

@@ -401,7 +401,8 @@ impl MapOps for Hash {
             (Some(found), _) => self.replace(run, bucket, found, key, value, put).map(Elem),
             (None, _) => {
                 let free = self.pop_free();
-                let free = free.or_else(|| if self.evicts { self.evict(run, bucket) } else { None });
+                let evicts = self.evicts && put.evict;
+                let free = free.or_else(|| if evicts { self.evict(run, bucket) } else { None });
                 let index = free.ok_or(MapError::Full {
                     max_entries: self.max_entries,
                 })?;
@@ -428,6 +429,14 @@ impl MapOps for Hash {
         drop(guard);
         self.push_free(index);
         Ok(())
+    }
+
+    fn victim(&self, _key: &Key) -> Option<Key> {
+        let buckets = (0..=self.bucket_mask).map(|_| self.hand.fetch_add(1, Relaxed) & self.bucket_mask);
+        let mut firsts = buckets.filter_map(|bucket| element(self.head(bucket).load(Acquire)));
+        firsts
+            .find_map(|index| self.key_of(Elem(index)))
+            .filter(|_| self.evicts)
     }
 
     fn indices(&self) -> u32 {

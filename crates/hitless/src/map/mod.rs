@@ -29,6 +29,7 @@ mod kinds;
 mod lpm;
 mod objects;
 mod ops;
+mod ordered;
 #[allow(dead_code, reason = "for BPF helpers")]
 mod perf;
 #[allow(dead_code, reason = "for BPF helpers")]
@@ -58,7 +59,7 @@ use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::primitive::atomic::AtomicU32;
 use crate::region::{SharedBytes, round_up_8};
 use crate::run::{Run, Slots};
-use crate::trace::{Event, TraceState};
+use crate::trace::{Cell, Event, StripeGuard, TraceState};
 
 pub use batch::{BatchCursor, BatchError};
 use common::Common;
@@ -263,8 +264,9 @@ impl Map {
 
     pub(crate) fn trace_or_init(&self) -> &TraceState {
         let guarded = self.def.spin_lock.map(|_| self.def.value_size as usize);
+        let values = (self.ops.indices(), self.value_count());
         self.trace
-            .get_or_init(|| TraceState::new(self.ops.indices(), self.slots.count(), guarded))
+            .get_or_init(|| TraceState::new(values, self.slots.count(), guarded))
     }
 
     /// Whether the map's content has moved to another map.
@@ -307,6 +309,11 @@ impl Map {
     /// How many values an element has, if there is one for each slot.
     fn slots_of_values(&self) -> Option<u32> {
         self.def.is_per_cpu().then(|| self.slot_count())
+    }
+
+    /// How many values an element has.
+    pub(crate) fn value_count(&self) -> u32 {
+        self.slots_of_values().unwrap_or(1)
     }
 
     fn check_value(&self, value: &[u8], expected: usize) -> Result<(), MapError> {
@@ -415,10 +422,12 @@ impl Map {
         self.check_value(value, expected)?;
         self.slots.run(|run| {
             self.check_writable()?;
-            let stripe = self.count_busy(self.lock_stripe(run, &key))?;
-            let elem = self.put(run, &key, SharedBytes::from_slice(value), put)?;
+            let (elem, stripe) = self.put_ordered(run, &key, SharedBytes::from_slice(value), put)?;
             if let Some(stripe) = stripe {
-                stripe.run_tracers(run, self, &Event::Update { elem, flags });
+                for slot in put.cpus.written(run, self.slots_of_values()) {
+                    let cell = Cell { elem, slot };
+                    stripe.run_tracers(run, self, &Event::Update { cell, flags });
+                }
             }
             Ok(())
         })?
@@ -498,10 +507,9 @@ impl Map {
         self.source.value_type
     }
 
-    /// Copies a value (in a per-CPU map that of the run's slot), consistent if it is guarded by a spin lock; the lock
-    /// itself reads as zero.
-    pub(crate) fn read_element(&self, run: &Run<'_>, elem: Elem, value: &mut [u8]) -> Result<(), MapError> {
-        let shared = self.ops.value(elem, run.index());
+    /// Copies a value, consistent if it is guarded by a spin lock; the lock itself reads as zero.
+    pub(crate) fn read_element(&self, run: &Run<'_>, cell: Cell, value: &mut [u8]) -> Result<(), MapError> {
+        let shared = self.ops.value(cell.elem, cell.slot);
         match self.def.spin_lock {
             None => shared.read(value),
             Some(off) => {
@@ -517,7 +525,7 @@ impl Map {
         self.check_readable()?;
         let size = self.def.value_size as usize;
         match self.slots_of_values() {
-            None => self.count_busy(self.read_element(run, elem, value)),
+            None => self.count_busy(self.read_element(run, Cell { elem, slot: 0 }, value)),
             Some(_) => {
                 for (slot, part) in (0..).zip(value.chunks_exact_mut(round_up_8(size))) {
                     self.ops.value(elem, slot).read(&mut part[..size]);
@@ -550,16 +558,17 @@ impl Map {
         self.count_busy(self.ops.delete(run, key))
     }
 
-    /// Takes the key's stripe if changes of the map are to be ordered with its tracers.
-    pub(crate) fn lock_stripe<'a>(
+    /// Updates an element for a program, and takes the key's stripe first if the map is traced.
+    pub(crate) fn update_of_program<'a>(
         &'a self,
         run: &'a Run<'_>,
         key: &Key,
-    ) -> Result<Option<crate::trace::StripeGuard<'a>>, MapError> {
-        match self.trace.get() {
-            Some(trace) if trace.is_armed() => trace.lock(run, self.ops.stripe_hash(key)).map(Some),
-            _ => Ok(None),
-        }
+        value: SharedBytes<'_>,
+        flags: UpdateFlags,
+    ) -> Result<(Elem, Option<StripeGuard<'a>>), MapError> {
+        self.ops.common().check_current()?;
+        let put = flags.of_program(self.def.spin_lock.is_some())?;
+        self.put_ordered(run, key, value, put)
     }
 
     /// The live element at an index and its key. The answer may be outdated at once unless the key's stripe is held.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::inner::check_fits;
 use super::{Creation, Map, MapCreateError, MapDef, MapError, PerfBuffer, Special, UpdateFlags};
 use crate::program::Program;
-use crate::trace::Event;
+use crate::trace::{Cell, Event};
 
 /// Refuses flags: what is put into an array takes the place of what is there.
 fn check_any(flags: UpdateFlags) -> Result<(), MapError> {
@@ -83,8 +83,8 @@ impl Map {
             let stripe = self.count_busy(self.lock_stripe(run, &key))?;
             let inserted = maps.insert(run, &key, inner, put.rule)?;
             if let Some(stripe) = stripe {
-                let elem = inserted.elem;
-                stripe.run_tracers(run, self, &Event::Update { elem, flags });
+                let cell = Cell::own(self, run, inserted.elem);
+                stripe.run_tracers(run, self, &Event::Update { cell, flags });
             }
             Ok(inserted.before)
         })?

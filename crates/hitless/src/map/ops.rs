@@ -39,6 +39,8 @@ pub(crate) struct Put {
     /// An element that is there keeps its place, and its spin lock is taken (`BPF_F_LOCK`).
     pub(crate) in_place: bool,
     pub(crate) cpus: Cpus,
+    /// An LRU map that is full may take another element out.
+    pub(crate) evict: bool,
 }
 
 impl Put {
@@ -47,6 +49,7 @@ impl Put {
         rule: Rule::Any,
         in_place: false,
         cpus: Cpus::Own,
+        evict: true,
     };
 }
 
@@ -68,6 +71,12 @@ pub(crate) trait MapOps: Send + Sync + std::fmt::Debug {
     /// `look` once, unless it fails.
     fn take(&self, _run: &Run<'_>, _key: &Key, _look: &mut dyn FnMut(Elem)) -> Result<(), MapError> {
         Err(MapError::Unsupported)
+    }
+
+    /// In an LRU map: a key that is to go so that there is room for this one; `None` if there is none. An update with
+    /// [`Put::evict`] false fails with [`MapError::Full`] when it is needed.
+    fn victim(&self, _key: &Key) -> Option<Key> {
+        None
     }
 
     /// How many element indices there are; a live element has one below it.

@@ -9,7 +9,7 @@ use super::Progress;
 use super::mirror::MapMirror;
 use crate::map::{Elem, Map};
 use crate::run::{Forked, Run, Slots};
-use crate::trace::Mirror;
+use crate::trace::{Cell, Mirror};
 
 /// How many entries are copied, and how many indices visited, in one run: enough to share the cost of entering, which is high
 /// when there are more threads than slots; so few that a grace period does not wait for it.
@@ -83,7 +83,7 @@ pub(super) fn copy_map(
 fn copy_element(run: &Run<'_>, old: &Map, mirror: &MapMirror, elem: Elem) -> bool {
     match old.trace_or_init().lock_live(run, old, elem) {
         Ok(Some(_stripe)) => {
-            mirror.copy(run, old, elem);
+            mirror.copy(run, old, Cell::own(old, run, elem));
             true
         }
         Ok(None) => false,

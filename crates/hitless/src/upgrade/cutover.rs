@@ -18,6 +18,7 @@ use crate::region::SharedBytes;
 use crate::run::{Run, SyncError};
 use crate::runtime::{Attachment, Inner};
 use crate::sys::SignalsBlocked;
+use crate::trace::Cell;
 
 /// What the cutover cost.
 pub(super) struct Cutover {
@@ -136,9 +137,9 @@ fn copy_whole(run: &Run<'_>, plan: &MapPlan, old: &Map, new: &Map) -> Result<u64
     let mut initial = vec![0; plan.value.new_size()];
     for elem in (0..old.ops().indices()).map(Elem) {
         let Some(key) = old.ops().key_of(elem) else { continue };
-        old.read_element(run, elem, &mut old_value)?;
+        old.read_element(run, Cell::own(old, run, elem), &mut old_value)?;
         plan.value.apply(&old_value, &mut new_value);
-        new.read_element(run, elem, &mut initial)?;
+        new.read_element(run, Cell::own(new, run, elem), &mut initial)?;
         for place in plan.new_fields() {
             new_value[place.clone()].copy_from_slice(&initial[place]);
         }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use hitless_btf::layout::Transform;
 
-use crate::map::{Elem, Key, Map, MapError, UpdateFlags};
+use crate::map::{Key, Map, MapError, UpdateFlags};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::primitive::relax;
 use crate::region::SharedBytes;
 use crate::run::Run;
 use crate::scratch::Scratch;
-use crate::trace::Mirror;
+use crate::trace::{Cell, Mirror};
 
 /// How often a full new map is tried again. It can be full for a moment though it is as large as the old one: another thread
 /// has deleted an element, its place was taken at once, and its own mirror has yet to delete it here.
@@ -89,11 +89,11 @@ impl MapMirror {
     }
 
     /// Brings the current value of a live element over; its stripe is held.
-    pub(super) fn copy(&self, run: &Run<'_>, old: &Map, elem: Elem) {
-        let copied = old.ops().key_of(elem).map(|key| {
+    pub(super) fn copy(&self, run: &Run<'_>, old: &Map, cell: Cell) {
+        let copied = old.ops().key_of(cell.elem).map(|key| {
             self.with_key(run, &key, |new_key, values| {
                 let (old_value, new_value) = values.split_at_mut(self.value.old_size());
-                old.read_element(run, elem, old_value)?;
+                old.read_element(run, cell, old_value)?;
                 self.value.apply(old_value, new_value);
                 self.insert(run, new_key, new_value)
             })
@@ -145,12 +145,12 @@ impl MapMirror {
 }
 
 impl Mirror for MapMirror {
-    fn updated(&self, run: &Run<'_>, map: &Map, elem: Elem) {
-        self.copy(run, map, elem);
+    fn updated(&self, run: &Run<'_>, map: &Map, cell: Cell) {
+        self.copy(run, map, cell);
         self.updates.fetch_add(1, Relaxed);
     }
 
-    fn deleted(&self, run: &Run<'_>, key: &Key) {
+    fn removed(&self, run: &Run<'_>, key: &Key, _evicted: bool) {
         let deleted = self.with_key(run, key, |new_key, _| match self.new.delete_untraced(run, new_key) {
             // The bulk copy may not have come to it yet.
             Ok(()) | Err(MapError::NotFound) => Ok(()),

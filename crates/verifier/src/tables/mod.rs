@@ -3,6 +3,7 @@
 
 pub mod helpers;
 pub mod kfuncs;
+pub mod map_trace;
 pub mod map_types;
 pub mod program_types;
 pub(crate) mod sockets;

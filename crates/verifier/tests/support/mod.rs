@@ -16,7 +16,7 @@ use hitless_isa::{Insn, asm, decode};
 use kernel::{LoadAs, LogLevel, Outcome, load_with};
 
 use hitless_verifier::tables::program_types::{self, ProgramType};
-use hitless_verifier::tables::{helpers, kfuncs, map_types};
+use hitless_verifier::tables::{helpers, kfuncs, map_trace, map_types};
 use hitless_verifier::{
     ContextFacts, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, KfuncProto, Kptr, KptrKind, MapFacts, Poisoned,
     ProgramInput, ProgramKind, Rejection, Verified, Widths, verify,
@@ -347,11 +347,11 @@ fn set_context(case: &mut Case, text: &str) {
     match text {
         "xdp" => case.program_type = Some(program_types::of(ProgramKind::Xdp)),
         "xdp readonly" => case.context.packet_writable = false,
-        "update" => case.context = program_types::map_trace_update(),
-        "delete" => case.context = program_types::map_trace_delete(),
+        "update" => case.context = map_trace::UPDATE_ELEM.facts(),
+        "delete" => case.context = map_trace::DELETE_ELEM.facts(),
         // A context with a writable number of 8 bytes at 0 and a number of 4 bytes at 8.
         "fields" => {
-            case.context = program_types::map_trace_update();
+            case.context = map_trace::UPDATE_ELEM.facts();
             case.context.name = "fields".to_owned();
             case.context.fields.truncate(2);
             for field in &mut case.context.fields {

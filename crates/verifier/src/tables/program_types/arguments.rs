@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::nullable::NULLABLE;
 use super::{of, typed};
 use crate::facts::{ContextFacts, ContextFieldKind, ObjectPointer, ObjectType, ProgramKind, Trust, WritableMember};
+use crate::tables::map_trace;
 
 /// The most slots that a context has.
 const MAX_SLOTS: usize = 12;
@@ -142,15 +143,14 @@ pub fn context_for(kind: ProgramKind, attach: Option<&str>, btf: Option<&Btf>) -
     Ok(context)
 }
 
+/// `name` is that of the event, in lower case.
 fn map_trace(name: &str) -> Result<ContextFacts, ContextError> {
-    match name {
-        "update_elem" => Ok(super::map_trace_update()),
-        "delete_elem" => Ok(super::map_trace_delete()),
-        _ => Err(ContextError::Unknown {
-            what: what(ProgramKind::MapTrace),
-            name: name.to_owned(),
-        }),
-    }
+    let mut events = map_trace::EVENTS.iter();
+    let found = events.find(|event| event.name.eq_ignore_ascii_case(name));
+    found.map(map_trace::Event::facts).ok_or_else(|| ContextError::Unknown {
+        what: what(ProgramKind::MapTrace),
+        name: name.to_owned(),
+    })
 }
 
 /// What programs of a kind are attached to, in words.

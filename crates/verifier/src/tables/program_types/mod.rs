@@ -8,9 +8,9 @@ mod contexts;
 mod layout;
 mod nullable;
 
+use super::map_trace;
 use crate::facts::{ContextFacts, ContextField, ContextFieldKind, ProgramKind, Widths};
 
-use ContextFieldKind::{Memory, Scalar};
 use ProgramKind::{
     Action, CgroupBind4, CgroupBind6, CgroupConnect4, CgroupConnect6, CgroupConnectUnix, CgroupDevice,
     CgroupGetsockopt, CgroupName4, CgroupName6, CgroupNameUnix, CgroupPostBind4, CgroupPostBind6, CgroupSendmsg4,
@@ -75,9 +75,8 @@ const SOCKETS: Source = Source::Excluded("it works on sockets of the kernel");
 const CGROUPS: Source = Source::Excluded("it is attached to control groups, and works on objects of the kernel");
 const INFRARED: Source = Source::Excluded("infrared receivers belong to the kernel");
 
-/// The numbers of map tracing and of hooks of the host among attach types: none of Linux's, and out of their way.
-const TRACE_MAP: u32 = 0x8000_0000;
-const HOST_HOOK: u32 = 0x8000_0001;
+/// The number of hooks of the host among attach types: none of Linux's, and out of their way.
+const HOST_HOOK: u32 = map_trace::ATTACH_TYPE + 1;
 
 const ANY: Option<(i32, i32)> = None;
 const ZERO: Option<(i32, i32)> = Some((0, 0));
@@ -157,7 +156,7 @@ const TABLE: [ProgramType; 55] = [
     row(FmodRet, "fmod_ret", 26, &[26], ANY, Source::Typed),
     row(TpBtf, "tp_btf", 26, &[23], ANY, Source::Typed),
     row(Iter, "iter", 26, &[28], BOOL, Source::Typed),
-    row(MapTrace, "map_trace", 26, &[TRACE_MAP], ZERO, Source::Typed),
+    row(MapTrace, "map_trace", 26, &[map_trace::ATTACH_TYPE], ZERO, Source::Typed),
     row(Hook, "hook", 26, &[HOST_HOOK], ANY, Source::Typed),
     row(StructOps, "struct_ops", 27, &[], ANY, Source::Typed),
     row(Lsm, "lsm", 29, &[27], ERRNO, Source::Typed),
@@ -210,7 +209,7 @@ pub fn by_number(program_type: u32, attach_type: u32) -> Option<&'static Program
 #[must_use]
 pub fn attach_type_name(attach_type: u32) -> Option<&'static str> {
     match attach_type {
-        TRACE_MAP => Some("trace_map"),
+        map_trace::ATTACH_TYPE => Some("trace_map"),
         HOST_HOOK => Some("host_hook"),
         number => ATTACH_TYPES.get(number as usize).copied(),
     }
@@ -268,21 +267,6 @@ pub fn xdp() -> ContextFacts {
     contexts::XDP.facts(ANY)
 }
 
-/// Map tracing, `UPDATE_ELEM`: `{key, value, flags}`. Tracing programs return 0.
-#[must_use]
-#[doc(alias = "BPF_TRACE_MAP")]
-pub fn map_trace_update() -> ContextFacts {
-    let arguments = [("key", Memory), ("value", Memory), ("flags", Scalar)];
-    typed(MapTrace, "bpf_map_trace_ctx__update_elem", &arguments)
-}
-
-/// Map tracing, `DELETE_ELEM`: `{key}`. Tracing programs return 0.
-#[must_use]
-#[doc(alias = "BPF_TRACE_MAP")]
-pub fn map_trace_delete() -> ContextFacts {
-    typed(MapTrace, "bpf_map_trace_ctx__delete_elem", &[("key", Memory)])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,7 +310,7 @@ mod tests {
     #[test]
     fn fields_are_sorted_and_apart() {
         let contexts = TABLE.iter().filter_map(|ty| context(ty.kind));
-        for context in contexts.chain([map_trace_update(), map_trace_delete()]) {
+        for context in contexts.chain(map_trace::EVENTS.map(|event| event.facts())) {
             for pair in context.fields.windows(2) {
                 assert!(pair[0].off + pair[0].size <= pair[1].off, "{}", pair[1].name);
             }
