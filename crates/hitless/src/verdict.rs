@@ -389,7 +389,7 @@ fn variables<'a>(insns: &'a [Insn], types: &'a Btf) -> impl Iterator<Item = &'a 
 
 /// Refuses what cannot be hosted in user space: the sort of program, and maps that it uses.
 fn hosted(spec: &ProgramSpec, kind: ProgramKind, maps: &[MapFacts]) -> Result<(), VerifyError> {
-    if let Some(reason) = tables::program_types::of(kind).excluded() {
+    if let Some(reason) = tables::program_types::of(kind).excluded {
         return Err(VerifyError::ExcludedProgram {
             program: spec.name.clone(),
             section: spec.section.clone(),
@@ -397,8 +397,9 @@ fn hosted(spec: &ProgramSpec, kind: ProgramKind, maps: &[MapFacts]) -> Result<()
         });
     }
     for map in used_maps(&spec.insns).filter_map(|index| maps.get(index)) {
-        let ty = tables::map_types::of(map.kind);
-        if let Some(reason) = ty.excluded {
+        let kinds = [Some(map.kind), map.inner.as_ref().map(|inner| inner.kind)];
+        let mut types = kinds.into_iter().flatten().map(tables::map_types::of);
+        if let Some((ty, reason)) = types.find_map(|ty| Some((ty, ty.excluded?))) {
             return Err(VerifyError::ExcludedMap {
                 program: spec.name.clone(),
                 map: map.name.clone(),

@@ -33,7 +33,7 @@ fn section(page: &mut String, title: &str, entries: impl Iterator<Item = (&'stat
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     let programs = program_types::all().iter();
-    let programs = programs.filter_map(|ty| Some((ty.excluded()?, ty.section.to_owned())));
+    let programs = programs.filter_map(|ty| Some((ty.excluded?, ty.section.to_owned())));
     section(&mut page, "Program types, by section", programs);
     let maps = map_types::all().iter();
     let maps = maps.filter_map(|ty| Some((ty.excluded?, ty.name.to_owned())));

@@ -31,7 +31,6 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("a loop whose callback makes another round", ENDLESS),
     ("too much stack of a callback of a subprogram", NOT_COUNTED),
     ("a timer's function that is called at once, too", NOT_COUNTED),
-    ("a helper for devices", "there are none in user space"),
 ];
 
 /// What is refused here by name, for a reason of our own.

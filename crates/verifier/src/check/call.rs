@@ -4,7 +4,7 @@ use hitless_isa::Reg;
 
 use super::Context;
 use super::memory::{Bytes, aligned, argument_memory, bytes_of_object, stack_bytes, stack_range};
-use super::{dynptr, kptr, object, text};
+use super::{dynptr, kptr, object, reference_count, text};
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
@@ -334,20 +334,16 @@ pub(super) fn suitable_map(cx: &mut Context<'_, '_>, helper: u32) -> Result<(), 
         };
         return Err(Failure::new(found(), message));
     }
-    if let Some(reason) = ty.excluded {
-        let message = format!("maps of type {} are not available in user space: {reason}", ty.name);
-        return Err(Failure::new(found(), message));
+    match ty.lookup {
+        _ if proto.id != helpers::MAP_LOOKUP_ELEM => {}
+        Lookup::InnerMap if program.inner_map(map).is_none() => {
+            let message = format!("lookups in maps of type {} are not supported", ty.name);
+            return Err(Failure::new(found(), message));
+        }
+        Lookup::Socket => reference_count(cx.state)?,
+        _ => {}
     }
-    let looked_up = match ty.lookup {
-        Lookup::Value => true,
-        Lookup::InnerMap => program.inner_map(map).is_some(),
-        _ => false,
-    };
-    if proto.id == helpers::MAP_LOOKUP_ELEM && !looked_up {
-        let message = format!("lookups in maps of type {} are not supported", ty.name);
-        return Err(Failure::new(found(), message));
-    }
-    if proto.writes_map && facts.readonly_prog {
+    if proto.writes_map && facts.is_readonly() {
         return Err(Failure::new(
             format!("read-only map {}", facts.name),
             "write into map forbidden",

@@ -117,7 +117,7 @@ pub(super) fn field(cx: &mut Context<'_, '_>, index: u8, reg: Reg, value: &Value
         return fail(format!("R{reg} {message}"));
     };
     let facts = cx.program.map(map);
-    if facts.kptrs.is_empty() || facts.readonly_prog {
+    if facts.kptrs.is_empty() || facts.is_readonly() {
         return fail(format!("R{reg} has no valid kptr"));
     }
     match facts.kptrs.iter().find(|kptr| i64::from(kptr.off) == off) {

@@ -342,7 +342,7 @@ fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<(Regio
     let size = facts.value_size;
     let forbidden = [
         ("read from", bytes.read && facts.writeonly_prog),
-        ("write into", bytes.write && facts.readonly_prog),
+        ("write into", bytes.write && facts.is_readonly()),
     ];
     if let Some((what, _)) = forbidden.into_iter().find(|(_, forbidden)| *forbidden) {
         let (off, len) = (bytes.pointer.fixed + bytes.off, bytes.len);

@@ -60,7 +60,7 @@ pub(super) fn accessible(
             return bytes.fail(format!("R{reg} cannot write into {}", object.name()));
         }
         ObjectType::Bytes => {}
-        ObjectType::Socket | ObjectType::SocketCommon | ObjectType::TcpSocket => {
+        ObjectType::Socket | ObjectType::SocketCommon | ObjectType::TcpSocket | ObjectType::XdpSocket => {
             socket_field(bytes, object, access, off)?;
         }
     }

@@ -53,6 +53,8 @@ impl Object {
             (ObjectType::SocketCommon, true) => "sock_common_or_null",
             (ObjectType::TcpSocket, false) => "tcp_sock",
             (ObjectType::TcpSocket, true) => "tcp_sock_or_null",
+            (ObjectType::XdpSocket, false) => "xdp_sock",
+            (ObjectType::XdpSocket, true) => "xdp_sock_or_null",
             (ObjectType::Bytes, false) => "rdonly_untrusted_mem",
             (ObjectType::Bytes, true) => "rdonly_untrusted_mem_or_null",
             (ObjectType::Btf(_), false) => match (self.space, self.trust) {
@@ -90,7 +92,7 @@ impl Object {
     pub(crate) fn is_socket(self) -> bool {
         matches!(
             self.ty,
-            ObjectType::Socket | ObjectType::SocketCommon | ObjectType::TcpSocket
+            ObjectType::Socket | ObjectType::SocketCommon | ObjectType::TcpSocket | ObjectType::XdpSocket
         )
     }
 

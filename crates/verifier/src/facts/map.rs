@@ -1,6 +1,7 @@
 //! Maps.
 
 use super::{Kptr, ManagedField};
+use crate::tables::map_types::{self, Lookup};
 
 /// Map types (`enum bpf_map_type` of Linux 6.12). What each is like says [`tables::map_types`](crate::tables::map_types).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -114,4 +115,12 @@ pub struct MapFacts {
     pub kptrs: Vec<Kptr>,
     /// Fields of a value that no program may touch, sorted by offset.
     pub managed: Vec<ManagedField>,
+}
+
+impl MapFacts {
+    /// Whether programs may only read it: because it was made so, or because such maps are the host's to change.
+    #[must_use]
+    pub fn is_readonly(&self) -> bool {
+        self.readonly_prog || map_types::of(self.kind).lookup == Lookup::ReadOnlyValue
+    }
 }

@@ -27,6 +27,8 @@ pub enum ObjectType {
     SocketCommon,
     /// `struct bpf_tcp_sock` (`PTR_TO_TCP_SOCK`).
     TcpSocket,
+    /// `struct bpf_xdp_sock` (`PTR_TO_XDP_SOCK`).
+    XdpSocket,
 }
 
 /// Why an object is there while a program looks at it. Reads need no trust, since they are guarded; helpers and kfuncs that take

@@ -87,13 +87,15 @@ pub enum Lookup {
     ReadOnlyValue,
     /// A map.
     InnerMap,
-    /// A socket.
+    /// A socket: a reference, or NULL.
     Socket,
+    /// A socket of XDP, or NULL.
+    XdpSocket,
     /// Nothing: the helper does not take such maps.
     Nothing,
 }
 
-const NO_NETWORK: &str = "there are no network devices and sockets of the kernel's in user space";
+const NO_SOCKETS: &str = "there are no sockets of the kernel's in user space";
 const NO_CGROUPS: &str = "control groups belong to the kernel";
 const NO_INODES: &str = "inodes belong to the kernel";
 const NO_ARENA: &str = "arenas need pages that the kernel maps at the same address for programs and processes";
@@ -162,26 +164,26 @@ const TABLE: [MapType; 33] = [
     row(PercpuHash, "percpu_hash", HASHED, PERCPU, Lookup::Value),
     row(PercpuArray, "percpu_array", FOUR, PERCPU, Lookup::Value),
     row(StackTrace, "stack_trace", FOUR, SizeRule::MultipleOf8(1016), Lookup::Nothing),
-    row(CgroupArray, "cgroup_array", FOUR, FOUR, Lookup::Nothing).excluded(NO_CGROUPS),
+    row(CgroupArray, "cgroup_array", FOUR, FOUR, Lookup::Nothing),
     row(LruHash, "lru_hash", HASHED, HASHED, Lookup::Value),
     row(LruPercpuHash, "lru_percpu_hash", HASHED, PERCPU, Lookup::Value),
     row(LpmTrie, "lpm_trie", SizeRule::Between(5, 260), SizeRule::Between(1, 4_194_024), Lookup::Value),
     row(ArrayOfMaps, "array_of_maps", FOUR, FOUR, Lookup::InnerMap),
     row(HashOfMaps, "hash_of_maps", HASHED, FOUR, Lookup::InnerMap),
     row(Devmap, "devmap", FOUR, FOUR_OR_EIGHT, Lookup::ReadOnlyValue),
-    row(Sockmap, "sockmap", FOUR, FOUR_OR_EIGHT, Lookup::Socket).excluded(NO_NETWORK),
+    row(Sockmap, "sockmap", FOUR, FOUR_OR_EIGHT, Lookup::Socket).excluded(NO_SOCKETS),
     row(Cpumap, "cpumap", FOUR, FOUR_OR_EIGHT, Lookup::Nothing),
-    row(Xskmap, "xskmap", FOUR, FOUR, Lookup::Socket),
-    row(Sockhash, "sockhash", SizeRule::Between(1, 512), FOUR_OR_EIGHT, Lookup::Socket).excluded(NO_NETWORK),
+    row(Xskmap, "xskmap", FOUR, FOUR, Lookup::XdpSocket),
+    row(Sockhash, "sockhash", SizeRule::Between(1, 512), FOUR_OR_EIGHT, Lookup::Socket).excluded(NO_SOCKETS),
     row(CgroupStorage, "cgroup_storage", SizeRule::OneOf(&[8, 16]), SizeRule::Between(1, STORAGE_BYTES), Lookup::Nothing)
         .entries(EntriesRule::Zero).excluded(NO_CGROUPS),
-    row(ReuseportSockarray, "reuseport_sockarray", FOUR, FOUR_OR_EIGHT, Lookup::Nothing).excluded(NO_NETWORK),
+    row(ReuseportSockarray, "reuseport_sockarray", FOUR, FOUR_OR_EIGHT, Lookup::Nothing).excluded(NO_SOCKETS),
     row(PercpuCgroupStorage, "percpu_cgroup_storage", SizeRule::OneOf(&[8, 16]), PERCPU, Lookup::Nothing)
         .entries(EntriesRule::Zero).excluded(NO_CGROUPS),
     row(Queue, "queue", NONE, QUEUED, Lookup::Nothing),
     row(Stack, "stack", NONE, QUEUED, Lookup::Nothing),
     row(SkStorage, "sk_storage", FOUR, SizeRule::Between(1, STORAGE_BYTES), Lookup::Nothing)
-        .entries(EntriesRule::Zero).excluded(NO_NETWORK),
+        .entries(EntriesRule::Zero).excluded(NO_SOCKETS),
     row(DevmapHash, "devmap_hash", FOUR, FOUR_OR_EIGHT, Lookup::ReadOnlyValue),
     row(StructOps, "struct_ops", FOUR, SizeRule::Between(1, i32::MAX as u32), Lookup::Nothing),
     row(Ringbuf, "ringbuf", NONE, NONE, Lookup::Nothing).entries(EntriesRule::RingSize),

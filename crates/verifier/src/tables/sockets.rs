@@ -38,12 +38,16 @@ const FULL: &[Field] = &[starting_there(8), starting_there(12), words(16, 1), wo
 
 const TCP: &[Field] = &[words(0, 20), (80, 16, Widths::of(8)), words(96, 4)];
 
+/// The number of the queue.
+const XDP: &[Field] = &[words(0, 1)];
+
 /// Whether `len` bytes at `off` of a socket can be read.
 pub(crate) fn readable(ty: ObjectType, off: u32, len: u32) -> bool {
     let (first, second): (&[Field], &[Field]) = match ty {
         ObjectType::Socket => (COMMON, FULL),
         ObjectType::SocketCommon => (COMMON, &[]),
         ObjectType::TcpSocket => (TCP, &[]),
+        ObjectType::XdpSocket => (XDP, &[]),
         ObjectType::Btf(_) | ObjectType::Bytes => return false,
     };
     first.iter().chain(second).any(|&(start, size, widths)| {

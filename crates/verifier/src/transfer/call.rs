@@ -10,10 +10,13 @@ use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::stack::{Dynptr, DynptrMemory, Slots};
 use crate::domain::value::{Link, Value};
-use crate::facts::{ArgType, CallsBack, FuncArg, GlobalFunc, HelperProto, MapFacts, MapKind, MemSize, RetType};
+use crate::facts::{
+    ArgType, CallsBack, FuncArg, GlobalFunc, HelperProto, MapFacts, MapKind, MemSize, ObjectType, RetType,
+};
 use crate::program::Program;
 use crate::state::{Callback, Counted, Frame, State};
-use crate::tables::helpers;
+use crate::tables::map_types::Lookup;
+use crate::tables::{helpers, map_types};
 use crate::uses::{StackSlot, Uses};
 
 /// The greatest errno.
@@ -234,10 +237,21 @@ pub(super) fn helper(
     };
     let result = match (proto.ret, map) {
         (RetType::Integer, _) => returned.map_or(Value::UNKNOWN, |size| Value::Scalar(size, Link::NONE)),
-        (RetType::MapValueOrNull, Some(map)) => match program.inner_map(map) {
-            Some(map) => Value::Pointer(Pointer::to(PointerKind::InnerMapOrNull { map, id: ids.fresh() })),
-            None => value_of(map, !certain, ids),
-        },
+        (RetType::MapValueOrNull, Some(map)) => {
+            match (program.inner_map(map), map_types::of(program.map(map).kind).lookup) {
+                (Some(map), _) => Value::Pointer(Pointer::to(PointerKind::InnerMapOrNull { map, id: ids.fresh() })),
+                (None, Lookup::Socket) => {
+                    let socket = object::socket_or_null(ObjectType::Socket, ids);
+                    state.acquire(socket.id, pc);
+                    pointer_to(Object {
+                        reference: socket.id,
+                        ..socket
+                    })
+                }
+                (None, Lookup::XdpSocket) => pointer_to(object::socket_or_null(ObjectType::XdpSocket, ids)),
+                (None, _) => value_of(map, !certain, ids),
+            }
+        }
         (RetType::MapValue, Some(map)) => value_of(map, false, ids),
         (RetType::MemOrNull, None) => slice.map_or(Value::Uninit, |dynptr| {
             Value::Pointer(Pointer::to(PointerKind::Slice {

@@ -63,6 +63,16 @@ pub(super) fn loaded_kptr(program: &Program<'_>, state: &State, ids: &mut Ids, k
     Value::Pointer(Pointer::to(PointerKind::Object(Object::new(pointer, || ids.fresh()))))
 }
 
+/// A socket that a map may hold.
+pub(super) fn socket_or_null(ty: ObjectType, ids: &mut Ids) -> Object {
+    let pointer = ObjectPointer {
+        ty,
+        trust: Trust::Plain,
+        nullable: true,
+    };
+    Object::new(pointer, || ids.fresh())
+}
+
 /// The object that a helper returns a pointer to.
 pub(super) fn returned(program: &Program<'_>, ret: RetType, kptr: Option<Kptr>, ids: &mut Ids) -> Option<Object> {
     let named = |name| program.struct_named(name).map(ObjectType::Btf);

@@ -926,6 +926,14 @@ impl<'a> Machine<'a> {
                 let found = self.random.below(3) != 0;
                 map.filter(|_| found).map_or(0, |(outer, _)| map_address(count + outer))
             }
+            helpers::MAP_LOOKUP_ELEM if matches!(map, Some((_, facts)) if facts.kind == MapKind::Xskmap) => {
+                self.object(true)
+            }
+            helpers::MAP_LOOKUP_ELEM if matches!(map, Some((_, facts)) if facts.kind == MapKind::Sockmap) => {
+                let socket = self.object(true);
+                self.held.extend(Some(socket).filter(|socket| *socket != 0));
+                socket
+            }
             helpers::MAP_LOOKUP_ELEM if matches!(map, Some((_, facts)) if is_array(facts.kind)) => {
                 let (map, facts) = map.ok_or("no map")?;
                 match self.index(self.regs[2]) {

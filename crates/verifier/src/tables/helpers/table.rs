@@ -24,7 +24,6 @@ const VARIABLES: &str = "the kernel's variables and symbols cannot be reached fr
 const COUNTERS: &str = "counters and branch records are kept by the kernel";
 const SYSCTLS: &str = "sysctls belong to the kernel";
 const INFRARED: &str = "infrared receivers belong to the kernel";
-const OFFLOAD: &str = "there is no checksum offload in user space";
 const OVERRIDE: &str = "functions are entered by the host; use fmod_ret to change a result";
 const UNPROVED: &str = "it would write memory that nothing has been proved about";
 
@@ -110,7 +109,7 @@ helpers! {
         changes_packet: true;
     12 tail_call(Context, ConstMap, Anything) -> Void, for EVERY, maps: &[K::ProgArray];
     13 clone_redirect(Context, Anything, Anything) -> Integer, for TC.with(&[LwtXmit]),
-        changes_packet: true, excluded: Some(DEVICES);
+        changes_packet: true;
     14 get_current_pid_tgid() -> Integer, for EVERY;
     15 get_current_uid_gid() -> Integer, for EVERY;
     16 get_current_comm(UninitMem, Size) -> Integer, for EVERY;
@@ -121,8 +120,8 @@ helpers! {
         excluded: Some(TUNNELS);
     21 skb_set_tunnel_key(Context, Mem, Size, Anything) -> Integer, for TC.with(&[LwtXmit]), excluded: Some(TUNNELS);
     22 perf_event_read(ConstMap, Anything) -> Integer, for EVERY,
-        gpl_only: true, maps: PERF_EVENTS, excluded: Some(COUNTERS);
-    23 redirect(Anything, Anything) -> Integer, for TC.and(XDP).with(&[LwtXmit]), excluded: Some(DEVICES);
+        gpl_only: true, maps: PERF_EVENTS;
+    23 redirect(Anything, Anything) -> Integer, for TC.and(XDP).with(&[LwtXmit]);
     24 get_route_realm(Context) -> Integer, for LWT.and(TC).with(&[LwtSeg6Local]), excluded: Some(ROUTES);
     25 perf_event_output(Context, ConstMap, Anything, Mem, SizeOrZero) -> Integer, for PERF_OUTPUT,
         gpl_only: true, maps: PERF_EVENTS;
@@ -138,10 +137,10 @@ helpers! {
     33 skb_under_cgroup(Context, ConstMap, Anything) -> Integer, for LWT.and(TC).with(&[LwtSeg6Local]),
         maps: &[K::CgroupArray], excluded: Some(CGROUPS);
     34 get_hash_recalc(Context) -> Integer, for LWT.and(TC).with(&[LwtSeg6Local]);
-    35 get_current_task() -> Integer, for EVERY, gpl_only: true, excluded: Some(TASKS);
+    35 get_current_task() -> Integer, for EVERY, gpl_only: true;
     36 probe_write_user(Anything, Mem, Size) -> Integer, for TRACING, gpl_only: true, excluded: Some(UNPROVED);
     37 current_task_under_cgroup(ConstMap, Anything) -> Integer, for EVERY,
-        maps: &[K::CgroupArray], excluded: Some(CGROUPS);
+        maps: &[K::CgroupArray];
     38 skb_change_tail(Context, Anything, Anything) -> Integer, for TC.with(&[LwtXmit, SkSkb]), changes_packet: true;
     39 skb_pull_data(Context, Anything) -> Integer, for LWT.and(TC).with(&[LwtSeg6Local, SkSkb]), changes_packet: true;
     40 csum_update(Context, Anything) -> Integer, for TC.with(&[LwtXmit]);
@@ -156,14 +155,14 @@ helpers! {
     48 set_hash(Context, Anything) -> Integer, for TC;
     49 setsockopt(Context, Anything, Anything, Mem, Size) -> Integer, for SOCKET_OPTIONS, excluded: Some(SOCKETS);
     50 skb_adjust_room(Context, Anything, Anything, Anything) -> Integer, for TC.with(&[SkSkb]), changes_packet: true;
-    51 redirect_map(ConstMap, Anything, Anything) -> Integer, for XDP, maps: REDIRECT, excluded: Some(DEVICES);
+    51 redirect_map(ConstMap, Anything, Anything) -> Integer, for XDP, maps: REDIRECT;
     52 sk_redirect_map(Context, ConstMap, Anything, Anything) -> Integer, for only(&[SkSkb]),
         maps: &[K::Sockmap], excluded: Some(SOCKETS);
     53 sock_map_update(Context, ConstMap, MapKey, Anything) -> Integer, for only(&[SockOps]),
         maps: &[K::Sockmap], writes_map: true, excluded: Some(SOCKETS);
     54 xdp_adjust_meta(Context, Anything) -> Integer, for XDP, changes_packet: true;
     55 perf_event_read_value(ConstMap, Anything, UninitMem, Size) -> Integer, for EVERY,
-        gpl_only: true, maps: PERF_EVENTS, excluded: Some(COUNTERS);
+        gpl_only: true, maps: PERF_EVENTS;
     56 perf_prog_read_value(Context, UninitMem, Size) -> Integer, for only(&[PerfEvent]),
         gpl_only: true, excluded: Some(COUNTERS);
     57 getsockopt(Context, Anything, Anything, UninitMem, Size) -> Integer, for SOCKET_OPTIONS, excluded: Some(SOCKETS);
@@ -277,7 +276,7 @@ helpers! {
     132 ringbuf_submit(RingbufRecord, Anything) -> Void, for EVERY, releases: true;
     133 ringbuf_discard(RingbufRecord, Anything) -> Void, for EVERY, releases: true;
     134 ringbuf_query(ConstMap, Anything) -> Integer, for EVERY, maps: RINGBUF;
-    135 csum_level(Context, Anything) -> Integer, for TC.with(&[LwtXmit]), excluded: Some(OFFLOAD);
+    135 csum_level(Context, Anything) -> Integer, for TC.with(&[LwtXmit]);
     136 skc_to_tcp6_sock(AnySocket) -> BtfOrNull("tcp6_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
     137 skc_to_tcp_sock(AnySocket) -> BtfOrNull("tcp_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
     138 skc_to_tcp_timewait_sock(AnySocket) -> BtfOrNull("tcp_timewait_sock"), for SOCKET_CASTS, excluded: Some(SOCKETS);
@@ -298,10 +297,10 @@ helpers! {
     149 snprintf_btf(UninitMem, Size, Mem, Size, Anything) -> Integer, for EVERY;
     150 seq_printf_btf(Btf("seq_file"), Mem, SizeOrZero, Anything) -> Integer, for only(&[Iter]), gpl_only: true;
     151 skb_cgroup_classid(Context) -> Integer, for TC, excluded: Some(CGROUPS);
-    152 redirect_neigh(Anything, MemOrNull, SizeOrZero, Anything) -> Integer, for TC, excluded: Some(DEVICES);
+    152 redirect_neigh(Anything, MemOrNull, SizeOrZero, Anything) -> Integer, for TC;
     153 per_cpu_ptr(PercpuObject, Anything) -> PercpuObject, for EVERY, excluded: Some(VARIABLES);
     154 this_cpu_ptr(PercpuObject) -> PercpuObject, for EVERY, excluded: Some(VARIABLES);
-    155 redirect_peer(Anything, Anything) -> Integer, for TC, excluded: Some(DEVICES);
+    155 redirect_peer(Anything, Anything) -> Integer, for TC;
     156 task_storage_get(ConstMap, BtfOrNull("task_struct"), MapValueOrNull, Anything) -> MapValueOrNull, for EVERY,
         maps: &[K::TaskStorage];
     157 task_storage_delete(ConstMap, BtfOrNull("task_struct")) -> Integer, for EVERY, maps: &[K::TaskStorage];

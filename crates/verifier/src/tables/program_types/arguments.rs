@@ -20,14 +20,6 @@ const MAX_SLOTS: usize = 12;
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum ContextError {
-    /// User space has nothing to attach such programs to.
-    #[error("{section} programs are not available in user space: {reason}")]
-    Excluded {
-        /// The section of such programs.
-        section: &'static str,
-        /// Why.
-        reason: &'static str,
-    },
     /// The program has the context of the program that it replaces part of.
     #[error("a {section} program has the context of what it replaces")]
     Replacement {
@@ -107,14 +99,14 @@ pub fn is_supported_member(owner: &str, member: &str, sleepable: bool) -> bool {
 /// ```
 pub fn context_for(kind: ProgramKind, attach: Option<&str>, btf: Option<&Btf>) -> Result<ContextFacts, ContextError> {
     let section = of(kind).section;
-    if let Some(reason) = of(kind).excluded() {
-        return Err(ContextError::Excluded { section, reason });
-    }
     if let Some(context) = super::context(kind) {
         return Ok(context);
     }
     if kind == ProgramKind::Ext {
         return Err(ContextError::Replacement { section });
+    }
+    if kind == ProgramKind::Netfilter {
+        return netfilter(btf.ok_or(ContextError::NoTypes { section })?);
     }
     let name = attach.ok_or(ContextError::Unnamed { section })?;
     if kind == ProgramKind::MapTrace {
@@ -153,12 +145,29 @@ fn map_trace(name: &str) -> Result<ContextFacts, ContextError> {
     })
 }
 
+/// `struct bpf_nf_ctx`: two objects, wherever the program is attached.
+fn netfilter(btf: &Btf) -> Result<ContextFacts, ContextError> {
+    let object = |name: &str| {
+        let ty = btf.find(Kind::Struct, name).ok_or_else(|| ContextError::Unknown {
+            what: "struct",
+            name: name.to_owned(),
+        })?;
+        Ok(ContextFieldKind::Object(ObjectPointer {
+            ty: ObjectType::Btf(ty),
+            trust: Trust::Trusted,
+            nullable: false,
+        }))
+    };
+    let arguments = [("state", object("nf_hook_state")?), ("skb", object("sk_buff")?)];
+    Ok(typed(ProgramKind::Netfilter, "bpf_nf_ctx", &arguments))
+}
+
 /// What programs of a kind are attached to, in words.
 fn what(kind: ProgramKind) -> &'static str {
     match kind {
         ProgramKind::TpBtf => "typed tracepoint",
         ProgramKind::Iter => "iterator",
-        ProgramKind::Lsm => "security hook",
+        ProgramKind::Lsm | ProgramKind::LsmCgroup => "security hook",
         ProgramKind::StructOps => "function of a struct",
         ProgramKind::MapTrace => "event of maps",
         _ => "function",
@@ -192,7 +201,7 @@ fn target<'b>(kind: ProgramKind, name: &'b str, btf: &'b Btf) -> Option<Target<'
             plain(pointed_to(btf, id)?, 1)
         }
         ProgramKind::Iter => plain(function(btf, &format!("bpf_iter_{name}"))?, 0),
-        ProgramKind::Lsm => plain(function(btf, &format!("bpf_lsm_{name}"))?, 0),
+        ProgramKind::Lsm | ProgramKind::LsmCgroup => plain(function(btf, &format!("bpf_lsm_{name}"))?, 0),
         ProgramKind::StructOps => {
             let (owner, member) = name.split_once('.')?;
             let members = btf.members(btf.find(Kind::Struct, owner)?);
@@ -288,7 +297,7 @@ impl Argument<'_> {
                 }
                 kind
             }
-            ProgramKind::Lsm => value(ty, btf, pointer(security_trust(self.hook), false)),
+            ProgramKind::Lsm | ProgramKind::LsmCgroup => value(ty, btf, pointer(security_trust(self.hook), false)),
             _ => value(ty, btf, plain),
         }
     }

@@ -7,21 +7,21 @@ use crate::facts::ContextFieldKind::{Object, Packet, PacketEnd, PacketMeta, Reco
 use crate::facts::{ContextFieldKind, ObjectPointer, ObjectType, Trust, Widths};
 
 /// A full socket.
-const SOCKET: ContextFieldKind = Object(ObjectPointer {
+pub(super) const SOCKET: ContextFieldKind = Object(ObjectPointer {
     ty: ObjectType::Socket,
     trust: Trust::Plain,
     nullable: false,
 });
 
 /// The socket of a packet, which may have none.
-const PACKET_SOCKET: ContextFieldKind = Object(ObjectPointer {
+pub(super) const PACKET_SOCKET: ContextFieldKind = Object(ObjectPointer {
     ty: ObjectType::SocketCommon,
     trust: Trust::Plain,
     nullable: true,
 });
 
 /// A number, to be loaded whole or in part.
-const fn number(name: &'static str, off: u32, size: u32) -> Field {
+pub(super) const fn number(name: &'static str, off: u32, size: u32) -> Field {
     Field {
         name,
         off,
@@ -33,17 +33,17 @@ const fn number(name: &'static str, off: u32, size: u32) -> Field {
 }
 
 /// A number, to be loaded whole.
-const fn whole(name: &'static str, off: u32, size: u32) -> Field {
+pub(super) const fn whole(name: &'static str, off: u32, size: u32) -> Field {
     number(name, off, size).loads(Widths::of(size as u8))
 }
 
 /// Several numbers of 4 bytes, to be loaded one by one.
-const fn words(name: &'static str, off: u32, count: u32) -> Field {
+pub(super) const fn words(name: &'static str, off: u32, count: u32) -> Field {
     number(name, off, 4 * count).loads(Widths::of(4))
 }
 
 /// A pointer of so many bytes.
-const fn pointer(name: &'static str, off: u32, size: u32, kind: ContextFieldKind) -> Field {
+pub(super) const fn pointer(name: &'static str, off: u32, size: u32, kind: ContextFieldKind) -> Field {
     Field {
         kind,
         ..whole(name, off, size)
@@ -51,27 +51,27 @@ const fn pointer(name: &'static str, off: u32, size: u32, kind: ContextFieldKind
 }
 
 impl Field {
-    const fn loads(self, loads: Widths) -> Field {
+    pub(super) const fn loads(self, loads: Widths) -> Field {
         Field { loads, ..self }
     }
 
-    const fn stores(self, stores: Widths) -> Field {
+    pub(super) const fn stores(self, stores: Widths) -> Field {
         Field { stores, ..self }
     }
 
     /// Stores of the whole field are allowed.
-    const fn writable(self) -> Field {
+    pub(super) const fn writable(self) -> Field {
         self.stores(Widths::of(self.size as u8))
     }
 
     /// Narrower loads are allowed at the start of the field only.
-    const fn starting_there(self) -> Field {
+    pub(super) const fn starting_there(self) -> Field {
         self.loads(Widths::at_start(7))
     }
 }
 
 /// Numbers that may be accessed in any way that is aligned.
-const fn bytes(name: &'static str, off: u32, size: u32) -> Field {
+pub(super) const fn bytes(name: &'static str, off: u32, size: u32) -> Field {
     number(name, off, size).loads(Widths::of(15))
 }
 
