@@ -52,6 +52,7 @@ fn maps() -> [MapFacts; 1] {
         inner: None,
         kptrs: Vec::new(),
         managed: Vec::new(),
+        graph: Vec::new(),
     }]
 }
 
@@ -76,6 +77,7 @@ fn run(insns: &[Insn]) -> (Stats, bool, Duration) {
         poisoned: &[],
         global_funcs: &[],
         types: None,
+        own: None,
     };
     let start = Instant::now();
     let result = verify(&input);

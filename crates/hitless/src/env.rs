@@ -287,7 +287,8 @@ unsafe impl Env for RunEnv<'_> {
             | Region::Record { .. }
             | Region::InnerRecord { .. }
             | Region::InnerMapValue { .. }
-            | Region::Object => false,
+            | Region::Object
+            | Region::Allocated => false,
         }
     }
 

@@ -8,8 +8,8 @@ use hitless_btf::{Btf, TypeId};
 use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{MapEvent, MapSpec, ObjectSpec, ProgramSpec, SectionKind};
 use hitless_verifier::{
-    ContextFacts, GlobalFunc, HelperProto, KfuncProto, Log, MapFacts, Poisoned, ProgramInput, ProgramKind, Rejection,
-    SourceLine, ValueFields, Verified, tables, verify, verify_logged,
+    ContextFacts, GlobalFunc, HelperProto, KfuncProto, Log, MapFacts, OwnTypes, Poisoned, ProgramInput, ProgramKind,
+    Rejection, SourceLine, ValueFields, Verified, tables, verify, verify_logged,
 };
 use tables::program_types::{ContextError, context_for, is_supported_member};
 
@@ -144,6 +144,7 @@ pub(crate) fn map_facts(spec: &MapSpec, types: Option<&Btf>, host: Option<&Btf>)
         inner: inner.map(Box::new),
         kptrs: fields.kptrs,
         managed: fields.managed,
+        graph: fields.graph,
     })
 }
 
@@ -199,6 +200,7 @@ pub(crate) fn whole(data: &[u8], value_size: u32) -> Vec<u8> {
 pub(crate) struct ProgramFacts<'a> {
     spec: &'a ProgramSpec,
     types: Option<&'a Btf>,
+    own: Option<OwnTypes<'a>>,
     context: ContextFacts,
     helpers: Vec<HelperProto>,
     kfuncs: Vec<KfuncProto>,
@@ -212,7 +214,7 @@ impl<'a> ProgramFacts<'a> {
     /// The facts about a program of a relocated object, that is of this sort, is given this and may call these helpers, and kernel functions
     /// that nothing speaks against, where the host's objects are of these types.
     pub(crate) fn new(
-        object: &ObjectSpec,
+        object: &'a ObjectSpec,
         spec: &'a ProgramSpec,
         kind: ProgramKind,
         context: ContextFacts,
@@ -240,6 +242,7 @@ impl<'a> ProgramFacts<'a> {
         ProgramFacts {
             spec,
             types,
+            own: object.btf.as_ref().map(|btf| OwnTypes::new(btf, types)),
             helpers,
             kfuncs: kfuncs.collect(),
             gpl_compatible: is_gpl_compatible(&object.license),
@@ -264,6 +267,7 @@ impl<'a> ProgramFacts<'a> {
             poisoned: &self.poisoned,
             global_funcs: &self.global_funcs,
             types: self.types,
+            own: self.own.as_ref(),
         };
         match log {
             Some(log) => verify_logged(&input, log),

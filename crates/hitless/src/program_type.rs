@@ -81,7 +81,7 @@ impl ProgramType {
             return Ok(ProgramType::MapTrace(event.into()));
         }
         let table = tables::program_types::of(sort.kind);
-        if let Some(reason) = table.excluded() {
+        if let Some(reason) = table.excluded {
             return refused(table.section, reason);
         }
         if !HOSTED.contains(&sort.kind) {

@@ -80,10 +80,11 @@ mod widen;
 
 pub use error::{Rejection, VerifierError};
 pub use facts::{
-    ArgMemory, ArgType, Branch, CallsBack, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg, GlobalFunc,
-    HelperProto, InsnFacts, IteratorType, KfuncArg, KfuncProto, KfuncRet, Kptr, KptrKind, LiveProgram, ManagedField,
-    MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType, Poisoned, ProgramInput, ProgramKind,
-    ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust, ValueFields, Verified, Widths, WritableMember,
+    ArgMemory, ArgType, Branch, CallsBack, Contained, ContextFacts, ContextField, ContextFieldKind, Facts, FuncArg,
+    GlobalFunc, GraphField, GraphFieldKind, HelperProto, InsnFacts, IteratorType, KfuncArg, KfuncProto, KfuncRet, Kptr,
+    KptrKind, LiveProgram, ManagedField, MapFacts, MapKind, MemArg, MemSize, MemUse, ObjectPointer, ObjectType,
+    OwnTypes, Poisoned, ProgramInput, ProgramKind, ProgramSet, Region, RetType, SourceLine, Stats, Subprog, Trust,
+    ValueFields, Verified, Widths, WritableMember,
 };
 pub use log::{Log, LogLevel};
 pub use path::{Decision, Trail};
@@ -117,6 +118,7 @@ pub use requirements::{Access, Requirement};
 ///     poisoned: &[],
 ///     global_funcs: &[],
 ///     types: None,
+///     own: None,
 /// };
 /// let refused = verify(&input).unwrap_err();
 /// assert_eq!(refused.errors[0].pc, 1);
@@ -150,6 +152,7 @@ pub fn verify(input: &ProgramInput<'_>) -> Result<Verified, Rejection> {
 ///     poisoned: &[],
 ///     global_funcs: &[],
 ///     types: None,
+///     own: None,
 /// };
 /// let mut log = Log::new(LogLevel::ALL, 1 << 20);
 /// assert!(verify_logged(&input, &mut log).is_ok());

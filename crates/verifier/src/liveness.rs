@@ -147,6 +147,7 @@ mod tests {
             poisoned: &[],
             global_funcs: &[],
             types: None,
+            own: None,
         };
         let live = Program::new(&input).expect("well-formed").live[0];
         (0..11).filter(|&index| live & (1 << index) != 0).collect()

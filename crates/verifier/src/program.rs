@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use hitless_isa::{CallTarget, Imm64, Instruction, decode, disasm};
 
 use crate::error::{Failure, VerifierError};
-use crate::facts::{GlobalFunc, HelperProto, KfuncProto, MapFacts, ProgramInput, SourceLine};
+use crate::facts::{GlobalFunc, HelperProto, KfuncProto, MapFacts, ObjectType, ProgramInput, SourceLine, ValueFields};
 use crate::liveness;
 use crate::requirements::{Requirement, kfunc_requirements, requirements};
 use crate::state::MAX_FRAMES;
@@ -189,6 +189,14 @@ impl<'a> Program<'a> {
         self.input.types?.find(Kind::Struct, name)
     }
 
+    /// The fields of an object that are more than bytes, if it is one that programs allocate.
+    pub(crate) fn own_fields(&self, ty: ObjectType) -> Option<&'a ValueFields> {
+        match ty {
+            ObjectType::Own(ty) => self.input.own?.fields(ty),
+            _ => None,
+        }
+    }
+
     /// A map that a [`Requirement::MapReference`] found to exist, or what is in one (see [`Program::inner_map`]).
     pub(crate) fn map(&self, map: u32) -> &'a MapFacts {
         match self.named_map(map) {
@@ -334,10 +342,14 @@ impl<'a> Program<'a> {
         found.next()
     }
 
-    /// Whether the instruction at `pc` calls a helper that calls functions of the program before it returns.
+    /// Whether the instruction at `pc` calls a helper or kfunc that calls functions of the program before it returns.
     pub(crate) fn calls_back(&self, pc: usize) -> bool {
-        matches!(self.code[pc], Some(Instruction::Call(CallTarget::Helper(id)))
-            if self.helper(id).is_some_and(HelperProto::calls_back_at_once))
+        match self.code[pc] {
+            Some(Instruction::Call(CallTarget::Helper(id))) => {
+                self.helper(id).is_some_and(HelperProto::calls_back_at_once)
+            }
+            _ => self.called_kfunc(pc).is_some_and(KfuncProto::calls_back),
+        }
     }
 
     /// Where the address of a subprogram is loaded: slot, and first slot of the subprogram.

@@ -37,7 +37,7 @@ pub(crate) fn covers(
     // A held lock is part of the state; all that is asked of it later is whether it is the lock of some pointer.
     let same_lock = match (old.lock, new.lock) {
         (None, None) => true,
-        (Some(old), Some(new)) => old.map == new.map && ids.rename_object(old.id, new.id),
+        (Some(old), Some(new)) => old.owner == new.owner && ids.rename_object(old.id, new.id),
         _ => false,
     };
     // References have names of their own in either state, so this pairs them one to one.

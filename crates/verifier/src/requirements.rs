@@ -487,9 +487,14 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto], l
 
 /// What a call of a kfunc requires besides that it may be called.
 pub(crate) fn kfunc_requirements(proto: &KfuncProto, list: &mut Vec<Requirement>) {
-    list.push(Requirement::NoLockAtCall { helper: None });
+    if !proto.is_for_locked() {
+        list.push(Requirement::NoLockAtCall { helper: None });
+    }
     let count = proto.args().count() as u8;
     list.extend((0..count).map(|index| Requirement::KfuncArgument { index }));
+    if proto.calls_back() {
+        list.push(Requirement::CallDepth);
+    }
     let acquires = proto.known.is_some_and(|kfunc| kfunc.flags.acquires);
     if acquires || matches!(proto.iterator(), Some((_, IteratorStep::New))) {
         list.push(Requirement::ReferenceCount);

@@ -8,7 +8,7 @@ use hitless_isa::Reg;
 use crate::domain::pointer::{Id, Pointer, PointerKind};
 use crate::domain::stack::Stack;
 use crate::domain::value::Value;
-use crate::facts::Trust;
+use crate::facts::{Trust, ValueFields};
 use crate::places::Places;
 use crate::program::Program;
 
@@ -22,6 +22,8 @@ pub(crate) struct Callback {
     pub(crate) asynchronous: bool,
     /// What it may return, both included.
     pub(crate) returns: (i32, i32),
+    /// Whether a lock is held while it runs, which it has to leave alone.
+    pub(crate) locked: bool,
 }
 
 /// A helper that is calling back, or an iterator, and how many turns of it were counted (see `loops`).
@@ -88,11 +90,21 @@ impl Frame {
     }
 }
 
-/// A held `struct bpf_spin_lock`: that of one map value.
+/// A held `struct bpf_spin_lock`: that of one map value, or of one object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct HeldLock {
-    pub(crate) map: u32,
+    pub(crate) owner: LockOwner,
+    /// Names the value: the lookup that it comes from; or the object: the reference that it is.
     pub(crate) id: Id,
+}
+
+/// What a lock is part of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LockOwner {
+    /// A value of this map.
+    Map(u32),
+    /// An object that the program allocated.
+    Object,
 }
 
 /// The regions that a program is in because of kfuncs that it called.
@@ -208,13 +220,38 @@ impl State {
         self.for_each_value(part, |value| *value = Value::UNKNOWN);
     }
 
+    /// A reference is given to a list or tree: what pointed to it stays good until the lock is released.
+    pub(crate) fn lend(&mut self, id: Id) {
+        self.forget_reference(id);
+        let is_part = |value: &Value| value.as_object().is_some_and(|object| object.reference == id);
+        self.for_each_value(is_part, |value| {
+            if let Value::Pointer(pointer) = value
+                && let PointerKind::Object(object) = &mut pointer.kind
+            {
+                object.reference = 0;
+                object.trust = Trust::Locked;
+            }
+        });
+    }
+
+    /// Releases the lock: what only the lock kept may be gone, and so may, for Linux, everything that a list or tree may
+    /// hold and that is no reference.
+    pub(crate) fn unlock(&mut self, program: &Program<'_>) {
+        self.lock = None;
+        let was_kept = |value: &Value| {
+            let object = value.as_object().filter(|object| object.reference == 0);
+            object.is_some_and(|object| {
+                object.trust == Trust::Locked
+                    || object.trust == Trust::Rcu && program.own_fields(object.ty).is_some_and(ValueFields::has_node)
+            })
+        };
+        self.for_each_value(was_kept, |value| *value = Value::UNKNOWN);
+    }
+
     /// Ends a read-side critical section of RCU: what was protected may be gone.
     pub(crate) fn end_rcu(&mut self) {
         self.regions.rcu = false;
-        let is_protected = |value: &Value| {
-            let kind = value.as_pointer().map(|pointer| pointer.kind);
-            matches!(kind, Some(PointerKind::Object(object)) if object.trust == Trust::Rcu)
-        };
+        let is_protected = |value: &Value| value.as_object().is_some_and(|object| object.trust == Trust::Rcu);
         self.for_each_value(is_protected, |value| {
             if let Value::Pointer(pointer) = value
                 && let PointerKind::Object(object) = &mut pointer.kind

@@ -167,6 +167,7 @@ impl MapDef {
             inner: None,
             kptrs: Vec::new(),
             managed: Vec::new(),
+            graph: Vec::new(),
         }
     }
 

@@ -253,6 +253,7 @@ impl Map {
             inner: self.def.inner.as_deref().map(|inner| Box::new(inner.facts())),
             kptrs: fields.kptrs,
             managed: fields.managed,
+            graph: fields.graph,
         }
     }
 

@@ -426,6 +426,7 @@ fn name(region: &Region) -> String {
         Region::InnerRecord { outer } => format!("a record of a map in map {outer}"),
         Region::Record { map } => format!("a record of map {map}"),
         Region::Object => "an object".to_owned(),
+        Region::Allocated => "an object of the program's".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::facts::{ArgType, CallsBack, HelperProto, MapFacts, MemArg, MemSize, MemUse, Region};
 use crate::program::{NamedMap, Program};
 use crate::requirements::Access;
-use crate::state::{HeldLock, State};
+use crate::state::{HeldLock, LockOwner, State};
 use crate::tables::map_types::Lookup;
 use crate::tables::{helpers, map_types};
 
@@ -90,7 +90,8 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
 /// Of the arguments that are looked at one at most is part of a reference, as in Linux.
 fn one_reference(cx: &Context<'_, '_>, proto: &HelperProto, index: u8, ty: ArgType) -> Result<(), Failure> {
     let reference = |index, ty| match ty {
-        ArgType::Anything => None,
+        // What a field lies in is not given away.
+        ArgType::Anything | ArgType::Kptr => None,
         _ => {
             let id = cx.state.reg(arg_reg(index)).as_pointer()?.kind.reference();
             id.filter(|id| cx.state.holds(*id))
@@ -361,7 +362,16 @@ pub(crate) fn lock_at(value: &Value) -> Option<HeldLock> {
             map,
             id,
             nullable: false,
-        } => Some(HeldLock { map, id }),
+        } => Some(HeldLock {
+            owner: LockOwner::Map(map),
+            id,
+        }),
+        PointerKind::Object(object) if object.reference != 0 && object.is_kept() && !object.nullable => {
+            Some(HeldLock {
+                owner: LockOwner::Object,
+                id: object.reference,
+            })
+        }
         _ => None,
     }
 }
@@ -481,15 +491,28 @@ fn timer_map(cx: &Context<'_, '_>, proto: &HelperProto, map: u32) -> Result<(), 
 fn spin_lock(cx: &Context<'_, '_>, helper: u32, reg: Reg, value: &Value) -> Result<(), Failure> {
     let fail = |message: String| Err(Failure::new(value.to_string(), message));
     let (Some(pointer), Some(lock)) = (value.as_pointer(), lock_at(value)) else {
-        return Err(wrong_type(value, reg, "map_value"));
+        return Err(wrong_type(value, reg, "map_value, ptr_"));
     };
+    if in_locked_callback(cx.state) {
+        return fail("can't spin_{lock,unlock} in rbtree cb".to_owned());
+    }
     let Some(off) = pointer.constant_offset() else {
         let message = "doesn't have constant offset. bpf_spin_lock has to be at the constant offset";
         return fail(format!("R{} {message}", reg.index()));
     };
-    let facts = cx.program.map(lock.map);
-    let Some(lock_off) = facts.spin_lock else {
-        return fail(format!("map '{}' has no valid bpf_spin_lock", facts.name));
+    let (lock_off, name) = match (lock.owner, value.as_object()) {
+        (LockOwner::Map(map), _) => (
+            cx.program.map(map).spin_lock,
+            format!("map '{}'", cx.program.map(map).name),
+        ),
+        (LockOwner::Object, Some(object)) => {
+            let fields = cx.program.own_fields(object.ty);
+            (fields.and_then(|fields| fields.lock), "kptr".to_owned())
+        }
+        (LockOwner::Object, None) => (None, "kptr".to_owned()),
+    };
+    let Some(lock_off) = lock_off else {
+        return fail(format!("{name} has no valid bpf_spin_lock"));
     };
     if off != i64::from(lock_off) {
         return fail(format!(
@@ -503,4 +526,10 @@ fn spin_lock(cx: &Context<'_, '_>, helper: u32, reg: Reg, value: &Value) -> Resu
         (false, Some(held)) if held == lock => Ok(()),
         (false, Some(_)) => fail("bpf_spin_unlock of different lock".to_owned()),
     }
+}
+
+/// Whether this is, or is called by, a function that runs while a lock is held which it has to leave alone.
+pub(super) fn in_locked_callback(state: &State) -> bool {
+    let mut callbacks = state.frames().iter().filter_map(|frame| frame.callback);
+    callbacks.any(|callback| callback.locked)
 }

@@ -3,11 +3,11 @@
 use hitless_btf::{Type, TypeId};
 use hitless_isa::Reg;
 
-use super::call::{arg_reg, context, wrong_type};
+use super::call::{arg_reg, context, function, wrong_type};
 use super::memory::Bytes;
-use super::{Context, dynptr, object, region};
+use super::{Context, dynptr, graph, object, region};
 use crate::domain::iterator::OpenIterator;
-use crate::domain::pointer::PointerKind;
+use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::stack::{FRAME_SIZE, slots_of};
 use crate::domain::value::Value;
 use crate::error::Failure;
@@ -91,6 +91,12 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, index: u8) -> Result<(), Failur
                 Err(Failure::new(value.to_string(), message))
             }
         },
+        Some(KfuncArg::OwnType) => graph::own_type(cx, reg, &value),
+        Some(KfuncArg::Allocated) => graph::allocated(cx, reg, &value),
+        Some(KfuncArg::Counted) => graph::counted(cx, reg, &value),
+        Some(KfuncArg::Head { tree }) => graph::head(cx, reg, &value, tree),
+        Some(KfuncArg::Node { tree }) => graph::node(cx, proto, reg, &value, tree),
+        Some(KfuncArg::Less) => less(cx, reg, &value),
         Some(KfuncArg::Dynptr) => dynptr::of_kfunc(cx, reg, &value),
         Some(KfuncArg::Context) => context(&value, reg),
         Some(KfuncArg::Object { nullable: true, .. }) if value.is_zero() => {
@@ -103,6 +109,20 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, index: u8) -> Result<(), Failur
             _ => initialized(cx, reg, &value, ty),
         },
         _ => Ok(()),
+    }
+}
+
+/// The address of a function, as it was loaded.
+fn less(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
+    match (function(value), value.as_pointer().and_then(Pointer::constant_offset)) {
+        (Some(subprog), Some(0)) => {
+            cx.recorder.call_back(cx.pc, subprog);
+            Ok(())
+        }
+        _ => {
+            let message = format!("arg#{} expected pointer to func", reg.index() - 1);
+            Err(Failure::new(value.to_string(), message))
+        }
     }
 }
 

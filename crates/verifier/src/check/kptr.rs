@@ -1,6 +1,5 @@
 //! Pointers to objects in map values: how they are loaded, stored and exchanged.
 
-use hitless_btf::TypeId;
 use hitless_isa::{Instruction, Operand, Reg};
 
 use super::Context;
@@ -10,7 +9,7 @@ use crate::domain::object::{Object, Space};
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{Kptr, KptrKind, MapFacts, ObjectType};
+use crate::facts::{Kptr, KptrKind, MapFacts, ObjectType, Region};
 use crate::members;
 use crate::program::Program;
 use crate::requirements::Access;
@@ -20,8 +19,7 @@ const SIZE: i64 = 8;
 
 /// The first field of the map's values of which the bytes may have a part. They start between `min` and `max`.
 pub(super) fn touched(map: &MapFacts, (min, max): (i64, i64), len: i64) -> Option<&Kptr> {
-    let touches = |kptr: &&Kptr| min < i64::from(kptr.off) + SIZE && i64::from(kptr.off) < max + len;
-    map.kptrs.iter().find(touches)
+    map.kptrs.iter().find(|kptr| kptr.is_touched(min, max + len))
 }
 
 /// A load, store or atomic accesses the field as a whole, and stores only what may be there.
@@ -69,19 +67,25 @@ fn stored(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, kptr: &Kptr) -> Result<()
 
 /// The value is an object of the field's type.
 fn of_type(cx: &Context<'_, '_>, reg: Reg, value: &Value, kptr: &Kptr) -> Result<(), Failure> {
-    let types = cx.program.input.types;
-    let wanted = types.map_or("", |types| members::name(types, kptr.ty));
+    let name = |ty| match ty {
+        ObjectType::Btf(ty) => cx.program.input.types.map_or("", |types| members::name(types, ty)),
+        ObjectType::Own(ty) => cx.program.input.own.map_or("", |own| members::name(own.btf(), ty)),
+        _ => "",
+    };
+    let wanted = name(kptr.ty);
     let mut found = value.type_name().to_owned();
-    if let (Some(types), Some((pointer, object, ty))) = (types, typed(value)) {
+    if let Some((pointer, object)) = typed(value) {
         let at = pointer.constant_offset().and_then(|at| u32::try_from(at).ok());
-        let same = |at| match kptr.kind {
-            KptrKind::Untrusted => members::has_at(types, ty, at, wanted),
-            KptrKind::Referenced => at == 0 && ty == kptr.ty,
+        let same = |at| match (kptr.kind, object.ty, cx.program.input.types) {
+            (KptrKind::Untrusted, ObjectType::Btf(ty), Some(types)) if matches!(kptr.ty, ObjectType::Btf(_)) => {
+                members::has_at(types, ty, at, wanted)
+            }
+            _ => at == 0 && object.ty == kptr.ty,
         };
         if object.space == Space::Host && at.is_some_and(same) {
             return Ok(());
         }
-        found += members::name(types, ty);
+        found += name(object.ty);
     }
     let mut message = format!(
         "invalid kptr access, R{} type={found} expected=ptr_{wanted}",
@@ -93,22 +97,16 @@ fn of_type(cx: &Context<'_, '_>, reg: Reg, value: &Value, kptr: &Kptr) -> Result
     Err(Failure::new(value.to_string(), message))
 }
 
-/// The pointer, if it is one to an object of the host's types, with the type.
-fn typed(value: &Value) -> Option<(&Pointer, Object, TypeId)> {
-    let pointer = value.as_pointer()?;
-    match pointer.kind {
-        PointerKind::Object(object) => match object.ty {
-            ObjectType::Btf(ty) => Some((pointer, object, ty)),
-            _ => None,
-        },
-        _ => None,
-    }
+/// The pointer, if it is one to an object of the host's types or of the program's own, with the object.
+fn typed(value: &Value) -> Option<(&Pointer, Object)> {
+    let is_typed = |object: &Object| matches!(object.ty, ObjectType::Btf(_) | ObjectType::Own(_));
+    value.as_pointer().zip(value.as_object().filter(is_typed))
 }
 
 /// The argument points to a field that holds a reference.
 pub(super) fn field(cx: &mut Context<'_, '_>, index: u8, reg: Reg, value: &Value) -> Result<(), Failure> {
     let fail = |message: String| Err(Failure::new(value.to_string(), message));
-    let Some((pointer, map)) = value_of_map(value) else {
+    let Some((pointer, place, kptrs)) = fields(cx.program, value) else {
         return Err(wrong_type(value, reg, "map_value, ptr_"));
     };
     let reg = reg.index();
@@ -116,36 +114,52 @@ pub(super) fn field(cx: &mut Context<'_, '_>, index: u8, reg: Reg, value: &Value
         let message = "doesn't have constant offset. kptr has to be at the constant offset";
         return fail(format!("R{reg} {message}"));
     };
-    let facts = cx.program.map(map);
-    if facts.kptrs.is_empty() || facts.is_readonly() {
+    let readonly = matches!(place, Place::Value(map) if cx.program.map(map).is_readonly());
+    if kptrs.is_empty() || readonly {
         return fail(format!("R{reg} has no valid kptr"));
     }
-    match facts.kptrs.iter().find(|kptr| i64::from(kptr.off) == off) {
+    match kptrs.iter().find(|kptr| i64::from(kptr.off) == off) {
         Some(kptr) if kptr.kind == KptrKind::Referenced => {}
         Some(_) => return fail(format!("off={off} kptr isn't referenced kptr")),
         None => return fail(format!("off={off} doesn't point to kptr")),
     }
-    let region = value_region(cx, map);
+    let region = match place {
+        Place::Value(map) => value_region(cx, map),
+        Place::Object => Region::Allocated,
+    };
     cx.recorder.argument(cx.pc, index, Some(region), true);
     Ok(())
 }
 
-fn value_of_map(value: &Value) -> Option<(&Pointer, u32)> {
+/// What a field is part of.
+enum Place {
+    /// A value of this map.
+    Value(u32),
+    /// An object that the program holds a reference to.
+    Object,
+}
+
+/// What a pointer points into that has fields for pointers to objects, and these.
+fn fields<'v, 'p>(program: &Program<'p>, value: &'v Value) -> Option<(&'v Pointer, Place, &'p [Kptr])> {
     let pointer = value.as_pointer()?;
     match pointer.kind {
         PointerKind::MapValue {
             map, nullable: false, ..
-        } => Some((pointer, map)),
+        } => Some((pointer, Place::Value(map), &program.map(map).kptrs)),
+        PointerKind::Object(object) if object.reference != 0 && object.is_kept() && !object.nullable => {
+            let fields = program.own_fields(object.ty);
+            let kptrs = fields.map_or(&[][..], |fields| &fields.kptrs);
+            Some((pointer, Place::Object, kptrs))
+        }
         _ => None,
     }
 }
 
 /// The field that an argument points to, where [`field`] holds.
 pub(crate) fn field_at(program: &Program<'_>, value: &Value) -> Option<Kptr> {
-    let (pointer, map) = value_of_map(value)?;
+    let (pointer, _, kptrs) = fields(program, value)?;
     let off = pointer.constant_offset()?;
-    let mut kptrs = program.map(map).kptrs.iter();
-    kptrs.find(|kptr| i64::from(kptr.off) == off).copied()
+    kptrs.iter().find(|kptr| i64::from(kptr.off) == off).copied()
 }
 
 /// The argument is a reference to an object of the type of the field in the argument before, or NULL.
@@ -154,7 +168,7 @@ pub(super) fn owned(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result
         cx.uses.value(reg);
         return Ok(());
     }
-    let Some((pointer, object, _)) = typed(value).filter(|(_, object, _)| !object.nullable) else {
+    let Some((pointer, object)) = typed(value).filter(|(_, object)| !object.nullable) else {
         return Err(wrong_type(value, reg, "ptr_, trusted_ptr_, rcu_ptr_"));
     };
     let fail = |message: &str| Err(Failure::new(value.to_string(), format!("R{} {message}", reg.index())));

@@ -10,7 +10,7 @@ use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, slots_of};
 use crate::domain::tnum::Tnum;
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{ContextFieldKind, ManagedField, Region};
+use crate::facts::{ContextFieldKind, ManagedField, ObjectType, Region};
 use crate::program::NamedMap;
 use crate::requirements::Access;
 
@@ -93,7 +93,12 @@ pub(super) fn accessible(
             argument_memory(&bytes, argument)?;
             return cx.recorder.access_argument(cx.pc, argument);
         }
-        PointerKind::Object(object) => object::accessible(cx, &bytes, object, access)?,
+        PointerKind::Object(object) => {
+            if atomic && matches!(object.ty, ObjectType::Own(_)) {
+                aligned(&bytes, "")?;
+            }
+            object::accessible(cx, &bytes, object, access)?
+        }
         PointerKind::Context => context_field(cx, &bytes, access)?,
         PointerKind::Stack { frame } => {
             aligned(&bytes, "stack ")?;
@@ -361,12 +366,11 @@ fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<(Regio
     {
         return bytes.fail("bpf_timer cannot be accessed directly by load/store".to_owned());
     }
-    let touched = |field: &&ManagedField| {
-        let off = i64::from(field.off);
-        min < off + i64::from(field.size) && off < max + bytes.len
-    };
-    if let Some(field) = facts.managed.iter().find(touched) {
-        let name = field.name;
+    if let Some(ManagedField { name, .. }) = facts
+        .managed
+        .iter()
+        .find(|field| field.is_touched(min, max + bytes.len))
+    {
         return bytes.fail(format!("{name} cannot be accessed directly by load/store"));
     }
     Ok((value_region(cx, map), (min, max)))

@@ -7,6 +7,7 @@ mod arithmetic;
 mod call;
 mod dynptr;
 mod func;
+mod graph;
 mod kfunc;
 mod kptr;
 mod memory;
@@ -23,12 +24,13 @@ use crate::facts::HelperProto;
 use crate::program::{Program, target};
 use crate::record::Recorder;
 use crate::requirements::Requirement;
-use crate::state::{Callback, MAX_FRAMES, MAX_REFERENCES, State};
+use crate::state::{Callback, LockOwner, MAX_FRAMES, MAX_REFERENCES, State};
 use crate::tables::{helpers, map_types};
 use crate::uses::Uses;
 
 pub(crate) use call::{arg_reg, function, lock_at, map_argument, mem_size};
 pub(crate) use dynptr::{dynptr_at, dynptr_place};
+pub(crate) use graph::{contained_at, own_struct};
 pub(crate) use kfunc::{cast_type, iterator_at, iterator_place};
 pub(crate) use kptr::field_at;
 
@@ -136,7 +138,11 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
             )),
         },
         // A static function may leave to its caller what it took.
-        Requirement::NoLockAtExit if cx.state.depth() > 0 && cx.state.frame().callback.is_none() => Ok(()),
+        Requirement::NoLockAtExit
+            if cx.state.depth() > 0 && cx.state.frame().callback.is_none_or(|callback| callback.locked) =>
+        {
+            Ok(())
+        }
         Requirement::NoLockAtExit => no_lock(
             cx,
             "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region",
@@ -251,10 +257,13 @@ fn call_depth(state: &State) -> Result<(), Failure> {
 fn no_lock(cx: &Context<'_, '_>, message: &str) -> Result<(), Failure> {
     match cx.state.lock {
         None => Ok(()),
-        Some(lock) => Err(Failure::new(
-            format!("the lock of map {}", cx.program.map(lock.map).name),
-            message,
-        )),
+        Some(lock) => {
+            let owner = match lock.owner {
+                LockOwner::Map(map) => format!("the lock of map {}", cx.program.map(map).name),
+                LockOwner::Object => "the lock of an object".to_owned(),
+            };
+            Err(Failure::new(owner, message))
+        }
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) fn accessible(
                 return bytes.fail(message);
             }
         }
+        ObjectType::Own(ty) => return own(cx, bytes, object, ty, access),
         ObjectType::Bytes if access.writes() => {
             return bytes.fail(format!("R{reg} cannot write into {}", object.name()));
         }
@@ -65,6 +66,41 @@ pub(super) fn accessible(
         }
     }
     Ok(Region::Object)
+}
+
+/// The bytes of an object that the program allocated, but for fields that are not its own, may be read, and written if it is
+/// known to be there.
+fn own(cx: &Context<'_, '_>, bytes: &Bytes<'_>, object: Object, ty: TypeId, access: Access) -> Result<Region, Failure> {
+    let (reg, off) = (bytes.reg, bytes.pointer.fixed + bytes.off);
+    let Some(own) = cx.program.input.own else {
+        return bytes.fail(format!("R{reg} invalid mem access '{}'", object.name()));
+    };
+    let name = members::name(own.btf(), ty);
+    let Some(off) = bytes.pointer.constant_offset().map(|at| at + bytes.off) else {
+        let bits = bytes.pointer.var.bits;
+        return bytes.fail(format!(
+            "R{reg} is ptr_{name} invalid variable offset: off={off}, var_off={bits}"
+        ));
+    };
+    let Ok(start) = u32::try_from(off) else {
+        return bytes.fail(format!("R{reg} is ptr_{name} invalid negative access: off={off}"));
+    };
+    let is_there = object.is_kept() || object.trust == Trust::Rcu;
+    if access.writes() && !is_there {
+        return bytes.fail("only read is supported".to_owned());
+    }
+    if let Some(fields) = own.fields(ty).filter(|_| is_there) {
+        let end = off + bytes.len;
+        let managed = fields.managed.iter().find(|field| field.is_touched(off, end));
+        let kptr = || fields.kptrs.iter().find(|kptr| kptr.is_touched(off, end));
+        if let Some(name) = managed.map(|field| field.name).or_else(|| kptr().map(|_| "kptr")) {
+            return bytes.fail(format!("direct access to {name} is disallowed"));
+        }
+    }
+    if let Err(message) = members::at(own.btf(), ty, start, bytes.len as u32) {
+        return bytes.fail(message);
+    }
+    Ok(if is_there { Region::Allocated } else { Region::Object })
 }
 
 /// The bytes are of a member that the hook lets programs write.

@@ -57,30 +57,30 @@ impl Object {
             (ObjectType::XdpSocket, true) => "xdp_sock_or_null",
             (ObjectType::Bytes, false) => "rdonly_untrusted_mem",
             (ObjectType::Bytes, true) => "rdonly_untrusted_mem_or_null",
-            (ObjectType::Btf(_), false) => match (self.space, self.trust) {
-                (S::Host, T::Plain) => "ptr_",
+            (ObjectType::Btf(_) | ObjectType::Own(_), false) => match (self.space, self.trust) {
+                (S::Host, T::Plain | T::Locked) => "ptr_",
                 (S::Host, T::Trusted) => "trusted_ptr_",
                 (S::Host, T::Rcu) => "rcu_ptr_",
                 (S::Host, T::Untrusted) => "untrusted_ptr_",
-                (S::PerCpu, T::Plain) => "percpu_ptr_",
+                (S::PerCpu, T::Plain | T::Locked) => "percpu_ptr_",
                 (S::PerCpu, T::Trusted) => "percpu_trusted_ptr_",
                 (S::PerCpu, T::Rcu) => "percpu_rcu_ptr_",
                 (S::PerCpu, T::Untrusted) => "percpu_untrusted_ptr_",
-                (S::User, T::Plain) => "user_ptr_",
+                (S::User, T::Plain | T::Locked) => "user_ptr_",
                 (S::User, T::Trusted) => "user_trusted_ptr_",
                 (S::User, T::Rcu) => "user_rcu_ptr_",
                 (S::User, T::Untrusted) => "user_untrusted_ptr_",
             },
-            (ObjectType::Btf(_), true) => match (self.space, self.trust) {
-                (S::Host, T::Plain) => "ptr_or_null_",
+            (ObjectType::Btf(_) | ObjectType::Own(_), true) => match (self.space, self.trust) {
+                (S::Host, T::Plain | T::Locked) => "ptr_or_null_",
                 (S::Host, T::Trusted) => "trusted_ptr_or_null_",
                 (S::Host, T::Rcu) => "rcu_ptr_or_null_",
                 (S::Host, T::Untrusted) => "untrusted_ptr_or_null_",
-                (S::PerCpu, T::Plain) => "percpu_ptr_or_null_",
+                (S::PerCpu, T::Plain | T::Locked) => "percpu_ptr_or_null_",
                 (S::PerCpu, T::Trusted) => "percpu_trusted_ptr_or_null_",
                 (S::PerCpu, T::Rcu) => "percpu_rcu_ptr_or_null_",
                 (S::PerCpu, T::Untrusted) => "percpu_untrusted_ptr_or_null_",
-                (S::User, T::Plain) => "user_ptr_or_null_",
+                (S::User, T::Plain | T::Locked) => "user_ptr_or_null_",
                 (S::User, T::Trusted) => "user_trusted_ptr_or_null_",
                 (S::User, T::Rcu) => "user_rcu_ptr_or_null_",
                 (S::User, T::Untrusted) => "user_untrusted_ptr_or_null_",
@@ -112,6 +112,11 @@ impl Object {
 
     /// Whether the host says that there is an object.
     pub(crate) fn is_certainly_there(self) -> bool {
-        !self.nullable && (self.trust == Trust::Trusted || self.is_socket())
+        !self.nullable && (self.trust == Trust::Trusted || self.is_socket() || self.is_kept())
+    }
+
+    /// Whether it was allocated by the program, which holds a reference to it, or the lock under which it is kept.
+    pub(crate) fn is_kept(self) -> bool {
+        matches!(self.ty, ObjectType::Own(_)) && (self.reference != 0 || self.trust == Trust::Locked)
     }
 }

@@ -64,6 +64,14 @@ impl Value {
         }
     }
 
+    /// The object that it points to, if it does to one that has a type.
+    pub(crate) fn as_object(&self) -> Option<Object> {
+        match self.as_pointer()?.kind {
+            PointerKind::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
     /// The value, if it is not NULL.
     pub(crate) fn not_null(&self) -> Value {
         let Value::Pointer(pointer) = self else { return *self };

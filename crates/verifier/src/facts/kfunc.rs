@@ -40,6 +40,24 @@ pub enum KfuncArg {
     },
     /// An open-coded iterator on the stack.
     Iterator(IteratorType),
+    /// The id of a struct of the program's own types.
+    OwnType,
+    /// An object that the program allocated and holds a reference to.
+    Allocated,
+    /// An object that the program allocated, the references to which are counted.
+    Counted,
+    /// The head of a list, or the root of a tree.
+    Head {
+        /// Whether it is that of a tree.
+        tree: bool,
+    },
+    /// What links an object into a list or tree.
+    Node {
+        /// Whether into a tree.
+        tree: bool,
+    },
+    /// A function of the program that compares two nodes of a tree.
+    Less,
     /// A pointer that the kfunc takes care with (`__ign`).
     Ignored,
     /// Something that is not supported, in words.
@@ -61,6 +79,12 @@ pub enum KfuncRet {
     HostContext(&'static str),
     /// An object that nothing is known of, of the struct whose id is in the second argument (`bpf_rdonly_cast`).
     Cast,
+    /// A new object, of the struct whose id is in the first argument.
+    Allocated,
+    /// One more reference to the object in the first argument. It is there if the program holds a reference already.
+    Counted,
+    /// A node of the list or tree in the first argument: a reference if it was taken out, or else kept by the lock.
+    Node,
     /// Something that is not supported, in words.
     Unsupported(&'static str),
 }
@@ -99,6 +123,8 @@ const ITERATORS: &[(&str, IteratorType)] = &[
 const TO_HOST_CONTEXT: &str = "bpf_cast_to_kern_ctx";
 const THROW: &str = "bpf_throw";
 const CAST: &str = "bpf_rdonly_cast";
+const NEW: &str = "bpf_obj_new_impl";
+const COUNT: &str = "bpf_refcount_acquire_impl";
 
 const NUMBERS: &[&str] = &[
     "int",
@@ -153,6 +179,35 @@ impl KfuncProto {
         self.known?.flags.region
     }
 
+    /// Whether it calls a function of the program before it returns.
+    #[must_use]
+    pub fn calls_back(&self) -> bool {
+        self.args().any(|arg| arg == KfuncArg::Less)
+    }
+
+    /// Whether it puts the object in its second argument into the list or tree in the first, which keeps it from then on.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        let mut args = self.args();
+        matches!(
+            (args.next(), args.next(), self.ret()),
+            (
+                Some(KfuncArg::Head { .. }),
+                Some(KfuncArg::Node { .. }),
+                KfuncRet::Number
+            )
+        )
+    }
+
+    /// Whether it may be called while a lock is held.
+    #[must_use]
+    pub fn is_for_locked(&self) -> bool {
+        let of_graphs = self
+            .args()
+            .any(|arg| matches!(arg, KfuncArg::Head { .. } | KfuncArg::Counted));
+        of_graphs || self.name.starts_with("bpf_iter_num_")
+    }
+
     /// Whether it may sleep.
     #[must_use]
     pub fn might_sleep(&self) -> bool {
@@ -190,6 +245,9 @@ impl KfuncProto {
                 None => KfuncRet::Unsupported("contexts of this sort as kernel objects"),
             },
             (CAST, _) => KfuncRet::Cast,
+            (NEW, _) => KfuncRet::Allocated,
+            (COUNT, _) => KfuncRet::Counted,
+            (_, "struct bpf_list_node *" | "struct bpf_rb_node *") => KfuncRet::Node,
             (_, "void") => KfuncRet::Void,
             (_, ret) if NUMBERS.contains(&ret) => KfuncRet::Number,
             _ if self.iterator().is_some() => KfuncRet::Element,
@@ -206,6 +264,14 @@ fn argument(name: &'static str, ty: &'static str) -> KfuncArg {
     match iterator {
         Some((_, iterator)) => KfuncArg::Iterator(*iterator),
         None if name.ends_with("__ign") => KfuncArg::Ignored,
+        None if name == "local_type_id__k" => KfuncArg::OwnType,
+        None if name.ends_with("__alloc") => KfuncArg::Allocated,
+        None if name.ends_with("__refcounted_kptr") => KfuncArg::Counted,
+        None if ty == "struct bpf_list_head *" => KfuncArg::Head { tree: false },
+        None if ty == "struct bpf_rb_root *" => KfuncArg::Head { tree: true },
+        None if ty == "struct bpf_list_node *" => KfuncArg::Node { tree: false },
+        None if ty == "struct bpf_rb_node *" => KfuncArg::Node { tree: true },
+        None if name == "less" => KfuncArg::Less,
         None if NUMBERS.contains(&ty) && !name.ends_with("__k") && !name.ends_with("__szk") => KfuncArg::Number,
         None if ty == "u32" && name.ends_with("__k") => KfuncArg::Constant,
         None if ty == "const struct bpf_dynptr *" => KfuncArg::Dynptr,
@@ -276,8 +342,12 @@ mod tests {
             KfuncProto::new(ProgramKind::Tc, 8, 0, "bpf_iter_bits_next").unsupported(),
             None
         );
+        let add = KfuncProto::new(ProgramKind::Tc, 9, 0, "bpf_rbtree_add_impl");
+        assert!(add.keeps() && add.calls_back() && add.is_for_locked() && add.unsupported().is_none());
+        let remove = KfuncProto::new(ProgramKind::Tc, 9, 0, "bpf_rbtree_remove");
+        assert!(!remove.keeps() && remove.is_for_locked() && remove.ret() == KfuncRet::Node);
         assert!(
-            KfuncProto::new(ProgramKind::Tc, 9, 0, "bpf_obj_new_impl")
+            KfuncProto::new(ProgramKind::Tc, 9, 0, "bpf_percpu_obj_new_impl")
                 .unsupported()
                 .is_some()
         );

@@ -63,7 +63,7 @@ impl Verified {
     /// # let context = tables::program_types::xdp();
     /// # let input = ProgramInput {
     /// #     name: "first", insns: &insns, maps: &[], context: &context, helpers: &[],
-    /// #     kfuncs: &[], gpl_compatible: true, lines: &[], poisoned: &[], global_funcs: &[], types: None,
+    /// #     kfuncs: &[], gpl_compatible: true, lines: &[], poisoned: &[], global_funcs: &[], types: None, own: None,
     /// # };
     /// let live = verify(&input)?.live();
     /// assert_eq!(live.insns, hitless_isa::asm::assemble("r0 = 1\nexit")?);

@@ -1,6 +1,6 @@
 //! Maps.
 
-use super::{Kptr, ManagedField};
+use super::{GraphField, Kptr, ManagedField};
 use crate::tables::map_types::{self, Lookup};
 
 /// Map types (`enum bpf_map_type` of Linux 6.12). What each is like says [`tables::map_types`](crate::tables::map_types).
@@ -115,6 +115,8 @@ pub struct MapFacts {
     pub kptrs: Vec<Kptr>,
     /// Fields of a value that no program may touch, sorted by offset.
     pub managed: Vec<ManagedField>,
+    /// Lists and trees in a value, sorted by offset. Programs reach them only through the functions for them.
+    pub graph: Vec<GraphField>,
 }
 
 impl MapFacts {

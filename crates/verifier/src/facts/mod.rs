@@ -8,6 +8,7 @@
 mod context;
 mod fields;
 mod func;
+mod graph;
 mod helper;
 mod insn;
 mod kfunc;
@@ -15,6 +16,7 @@ mod kptr;
 mod live;
 mod map;
 mod object;
+mod own;
 mod program;
 
 use std::collections::BTreeSet;
@@ -25,6 +27,7 @@ use hitless_isa::Insn;
 pub use context::{ContextFacts, ContextField, ContextFieldKind, Widths, WritableMember};
 pub use fields::{ManagedField, ValueFields};
 pub use func::{FuncArg, GlobalFunc};
+pub use graph::{Contained, GraphField, GraphFieldKind};
 pub use helper::{ArgType, CallsBack, HelperProto, MemArg, MemSize, MemUse, RetType};
 pub use insn::{ArgMemory, Branch, Facts, InsnFacts};
 pub use kfunc::{IteratorType, KfuncArg, KfuncProto, KfuncRet};
@@ -32,6 +35,7 @@ pub use kptr::{Kptr, KptrKind};
 pub use live::LiveProgram;
 pub use map::{MapFacts, MapKind};
 pub use object::{ObjectPointer, ObjectType, Trust};
+pub use own::OwnTypes;
 pub use program::{ProgramKind, ProgramSet};
 
 /// Everything the verifier is told about one program.
@@ -60,6 +64,8 @@ pub struct ProgramInput<'a> {
     pub global_funcs: &'a [GlobalFunc],
     /// The types of the host's objects, if there are any.
     pub types: Option<&'a Btf>,
+    /// The program's own types, for objects that it allocates.
+    pub own: Option<&'a OwnTypes<'a>>,
 }
 
 /// An instruction that needs something that does not exist where the program is loaded.
@@ -134,6 +140,8 @@ pub enum Region {
     /// An object of one of the host's types, or bytes behind a pointer that was read out of one. Nothing says that the memory
     /// is there: engines guard such loads, and one that fails gives zero. Only members that the context says may be written are.
     Object,
+    /// An object that the program allocated, which is there.
+    Allocated,
 }
 
 /// A verified program: what engines compile, with what was proved.

@@ -18,6 +18,9 @@ pub struct ObjectPointer {
 pub enum ObjectType {
     /// A struct or union of the host's BTF ([`ProgramInput::types`](super::ProgramInput::types)), by id (`PTR_TO_BTF_ID`).
     Btf(TypeId),
+    /// A struct of the program's own BTF ([`ProgramInput::own`](super::ProgramInput::own)), by id, that the program allocated
+    /// (`PTR_TO_BTF_ID | MEM_ALLOC`).
+    Own(TypeId),
     /// Bytes of which nothing is known. Any of them may be read, since a read that fails gives zero
     /// (`PTR_TO_MEM | PTR_UNTRUSTED`).
     Bytes,
@@ -41,6 +44,8 @@ pub enum Trust {
     Trusted,
     /// It is kept until the end of the read-side critical section in which the pointer was read (`MEM_RCU`).
     Rcu,
+    /// It is kept until the lock is released that was held when the pointer was made (`NON_OWN_REF`).
+    Locked,
     /// It may be anything by now (`PTR_UNTRUSTED`).
     Untrusted,
 }

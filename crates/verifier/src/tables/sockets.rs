@@ -48,7 +48,7 @@ pub(crate) fn readable(ty: ObjectType, off: u32, len: u32) -> bool {
         ObjectType::SocketCommon => (COMMON, &[]),
         ObjectType::TcpSocket => (TCP, &[]),
         ObjectType::XdpSocket => (XDP, &[]),
-        ObjectType::Btf(_) | ObjectType::Bytes => return false,
+        ObjectType::Btf(_) | ObjectType::Own(_) | ObjectType::Bytes => return false,
     };
     first.iter().chain(second).any(|&(start, size, widths)| {
         let inside = start <= off && u64::from(off) + u64::from(len) <= u64::from(start + size);

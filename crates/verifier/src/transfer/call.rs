@@ -54,6 +54,7 @@ pub(super) fn back(
     frame.callback = Some(Callback {
         asynchronous: false,
         returns: GO_ON_OR_STOP,
+        locked: false,
     });
     match sort {
         CallsBack::Turns => {
@@ -87,6 +88,7 @@ pub(crate) fn later(subprog: usize, map: u32, ids: &mut Ids) -> State {
     frame.callback = Some(Callback {
         asynchronous: true,
         returns: (0, 0),
+        locked: false,
     });
     element(&mut frame, map, ids);
     State::with(frame)
@@ -223,8 +225,10 @@ pub(super) fn helper(
             state.end_dynptr(frame, dynptr.id);
         }
         if *ty == ArgType::SpinLock {
-            let lock = lock_at(&state.reg(arg_reg(index)));
-            state.lock = lock.filter(|_| proto.id == helpers::SPIN_LOCK);
+            match proto.id {
+                helpers::SPIN_LOCK => state.lock = lock_at(&state.reg(arg_reg(index))),
+                _ => state.unlock(program),
+            }
         }
     }
     state.frame_mut().clobber_caller_saved();

@@ -1,17 +1,17 @@
-//! Calls of kfuncs: what open-coded iterators do.
+//! Calls of kfuncs: what they return, and what open-coded iterators, lists and trees do.
 
 use hitless_isa::Reg;
 
 use super::memory::overwrite;
 use super::{Flow, Ids};
-use crate::check::{cast_type, iterator_at, iterator_place};
+use crate::check::{arg_reg, cast_type, contained_at, function, iterator_at, iterator_place, own_struct};
 use crate::domain::iterator::OpenIterator;
 use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::value::Value;
-use crate::facts::{IteratorType, KfuncRet, ObjectPointer, ObjectType, Trust};
+use crate::facts::{IteratorType, KfuncArg, KfuncProto, KfuncRet, ObjectPointer, ObjectType, Trust};
 use crate::program::Program;
-use crate::state::State;
+use crate::state::{Callback, Counted, Frame, State};
 use crate::tables::kfuncs::{IteratorStep, RegionStep};
 use crate::uses::Uses;
 
@@ -35,28 +35,49 @@ pub(super) fn call(
     {
         state.release(id);
     }
+    let again = less(program, pc, proto, state, ids);
+    if proto.keeps()
+        && let Some(object) = second.as_object()
+    {
+        state.lend(object.reference);
+    }
     state.frame_mut().clobber_caller_saved();
     let named = |name| program.struct_named(name).map(ObjectType::Btf);
+    let node = contained_at(program, &first);
     let object = match proto.ret() {
         KfuncRet::Object(name) => named(name).map(|ty| (ty, Trust::Plain)),
         KfuncRet::HostContext(name) => named(name).map(|ty| (ty, Trust::Trusted)),
         KfuncRet::Cast => cast_type(program, &second).map(|ty| (ObjectType::Btf(ty), Trust::Untrusted)),
+        KfuncRet::Allocated => own_struct(program, &first).map(|ty| (ty, Trust::Plain)),
+        KfuncRet::Counted => first.as_object().map(|object| (object.ty, Trust::Plain)),
+        KfuncRet::Node if flags.acquires => node.map(|node| (ObjectType::Own(node.ty), Trust::Plain)),
+        KfuncRet::Node => node.map(|node| (ObjectType::Own(node.ty), Trust::Locked)),
         _ => None,
     };
     let result = match (proto.ret(), object) {
         (_, Some((ty, trust))) => {
-            let nullable = flags.or_null;
+            // One that the program has cannot be gone.
+            let owned = first.as_object().is_some_and(|object| object.reference != 0);
+            let nullable = flags.or_null && !(proto.ret() == KfuncRet::Counted && owned);
             let mut object = Object::new(ObjectPointer { ty, trust, nullable }, || ids.fresh());
             if flags.acquires {
                 object.reference = if nullable { object.id } else { ids.fresh() };
                 state.acquire(object.reference, pc);
             }
-            Value::Pointer(Pointer::to(PointerKind::Object(object)))
+            let pointer = Pointer::to(PointerKind::Object(object));
+            let fixed = match (proto.ret(), node) {
+                (KfuncRet::Node, Some(node)) => node.off.into(),
+                _ => 0,
+            };
+            Value::Pointer(Pointer { fixed, ..pointer })
         }
         (KfuncRet::Number | KfuncRet::Element, None) => Value::UNKNOWN,
         (_, None) => Value::Uninit,
     };
     state.set(Reg::R0, result);
+    if let Some((start, entered)) = again {
+        return Flow::CallBack { next, start, entered };
+    }
     match proto.region() {
         Some(RegionStep::RcuLock) => state.regions.rcu = true,
         Some(RegionStep::RcuUnlock) => state.end_rcu(),
@@ -80,6 +101,51 @@ pub(super) fn call(
         None => {}
     }
     Flow::To(next)
+}
+
+/// The kfunc has two nodes compared, once more, if it does that.
+fn less(
+    program: &Program<'_>,
+    pc: usize,
+    proto: &KfuncProto,
+    state: &mut State,
+    ids: &mut Ids,
+) -> Option<(usize, Box<State>)> {
+    if !proto.calls_back() {
+        return None;
+    }
+    let calling = state.frame_mut().calling.take()?;
+    let index = proto.args().position(|arg| arg == KfuncArg::Less)?;
+    let subprog = function(&state.reg(arg_reg(index as u8)))?;
+    let contained = contained_at(program, &state.reg(Reg::R1))?;
+    let mut frame = Frame::new(subprog, pc);
+    frame.callback = Some(Callback {
+        asynchronous: false,
+        returns: (0, 1),
+        locked: true,
+    });
+    for reg in [Reg::R1, Reg::R2] {
+        let pointer = ObjectPointer {
+            ty: ObjectType::Own(contained.ty),
+            trust: Trust::Locked,
+            nullable: false,
+        };
+        let object = PointerKind::Object(Object::new(pointer, || ids.fresh()));
+        frame.set(
+            reg,
+            Value::Pointer(Pointer {
+                fixed: contained.off.into(),
+                ..Pointer::to(object)
+            }),
+        );
+    }
+    let mut entered = Box::new(state.clone());
+    entered.frame_mut().calling = Some(Counted {
+        turns: calling.turns + 1,
+        ..calling
+    });
+    entered.push_frame(frame);
+    Some((program.subprogs[subprog].0, entered))
 }
 
 fn make(state: &mut State, ids: &mut Ids, uses: &mut Uses, pc: usize, place: &Value, ty: IteratorType) {

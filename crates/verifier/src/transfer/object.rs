@@ -56,7 +56,7 @@ pub(super) fn loaded_kptr(program: &Program<'_>, state: &State, ids: &mut Ids, k
         _ => Trust::Untrusted,
     };
     let pointer = ObjectPointer {
-        ty: ObjectType::Btf(kptr.ty),
+        ty: kptr.ty,
         trust,
         nullable: true,
     };
@@ -82,7 +82,7 @@ pub(super) fn returned(program: &Program<'_>, ret: RetType, kptr: Option<Kptr>, 
         RetType::TcpSocketOrNull => (ObjectType::TcpSocket, Trust::Plain, true),
         RetType::Btf(name) => (named(name)?, Trust::Plain, false),
         RetType::TrustedBtf(name) => (named(name)?, Trust::Trusted, false),
-        RetType::KptrOrNull => (ObjectType::Btf(kptr?.ty), Trust::Plain, true),
+        RetType::KptrOrNull => (kptr?.ty, Trust::Plain, true),
         RetType::BtfOrNull(name) => (named(name)?, Trust::Plain, true),
         _ => return None,
     };
@@ -96,7 +96,7 @@ fn trust(types: &Btf, owner: TypeId, trust: Trust, in_rcu: bool, member: &Pointe
     match trust {
         Trust::Untrusted => (Trust::Untrusted, false),
         _ if member.in_union => (Trust::Untrusted, false),
-        Trust::Plain => (Trust::Plain, false),
+        Trust::Plain | Trust::Locked => (Trust::Plain, false),
         Trust::Trusted | Trust::Rcu => {
             if listed("__safe_trusted") {
                 (Trust::Trusted, false)

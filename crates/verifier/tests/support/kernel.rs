@@ -7,7 +7,7 @@ use super::btf;
 use hitless_btf::{Btf, Composite, Int, IntEncoding, Kind, Member, Type, TypeId, TypeTag};
 use hitless_isa::{Insn, decode};
 use hitless_verifier::tables::program_types::{self, ProgramType};
-use hitless_verifier::{KptrKind, MapFacts, MapKind, ProgramKind};
+use hitless_verifier::{KptrKind, MapFacts, MapKind, ObjectType, ProgramKind};
 
 const BPF_MAP_CREATE: i32 = 0;
 const BPF_MAP_UPDATE_ELEM: i32 = 2;
@@ -287,7 +287,11 @@ fn types_of(facts: &MapFacts, kernel: Option<&Btf>) -> io::Result<OwnedFd> {
     let mut pointers = Vec::new();
     for kptr in &facts.kptrs {
         let first = VALUE_TYPE + 1 + pointers.len() as u32;
-        let name = kernel.and_then(|types| types.get(kptr.ty)).map_or("", Type::name);
+        let found = match kptr.ty {
+            ObjectType::Btf(ty) => kernel.and_then(|types| types.get(ty)),
+            _ => None,
+        };
+        let name = found.map_or("", Type::name);
         let tag = match kptr.kind {
             KptrKind::Referenced => "kptr",
             KptrKind::Untrusted => "kptr_untrusted",

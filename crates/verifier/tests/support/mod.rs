@@ -18,8 +18,8 @@ use kernel::{LoadAs, LogLevel, Outcome, load_with};
 use hitless_verifier::tables::program_types::{self, ProgramType};
 use hitless_verifier::tables::{helpers, kfuncs, map_trace, map_types};
 use hitless_verifier::{
-    ContextFacts, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, KfuncProto, Kptr, KptrKind, MapFacts, Poisoned,
-    ProgramInput, ProgramKind, Rejection, Verified, Widths, verify,
+    ContextFacts, ContextFieldKind, FuncArg, GlobalFunc, HelperProto, KfuncProto, Kptr, KptrKind, MapFacts, ObjectType,
+    Poisoned, ProgramInput, ProgramKind, Rejection, Verified, Widths, verify,
 };
 
 /// A program as a case file describes it.
@@ -106,6 +106,7 @@ impl Case {
             poisoned: &self.poisoned,
             global_funcs: &self.global_funcs,
             types: self.types.as_deref(),
+            own: None,
         }
     }
 }
@@ -297,6 +298,7 @@ fn map_facts(text: &str, types: Option<&Btf>) -> MapFacts {
         inner: None,
         kptrs: Vec::new(),
         managed: Vec::new(),
+        graph: Vec::new(),
     };
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|n| n.parse().ok()).expect("a number");
@@ -315,7 +317,7 @@ fn map_facts(text: &str, types: Option<&Btf>) -> MapFacts {
                         "kptr" => KptrKind::Referenced,
                         _ => KptrKind::Untrusted,
                     },
-                    ty: ty.expect("the kernel has the struct"),
+                    ty: ObjectType::Btf(ty.expect("the kernel has the struct")),
                 });
             }
             "timer" => map.timer = Some(number()),
