@@ -16,10 +16,12 @@ pub enum Fault {
     NoAttachGrace = 3,
     /// A flush does not look again whether the element is live once it has the stripe.
     NoSecondLook = 4,
-    /// A lookup that meets the end of its chain believes it.
+    /// A lookup believes what it found, or did not, though its bucket has changed.
     NoBucketVersion = 5,
     /// What does not fit into the list of a run is forgotten, instead of being marked in the bitmap of its map.
     NoBitmap = 6,
+    /// A map is full as soon as the slot's own share is used up.
+    NoStealing = 7,
 }
 
 static FAULT: AtomicU32 = AtomicU32::new(0);

@@ -59,7 +59,29 @@ impl Region {
     #[inline]
     pub(crate) fn word64(&self, off: usize) -> &AtomicU64 {
         self.check(off, 8, 8);
-        // SAFETY: as in `word32`.
+        // SAFETY: in bounds and aligned, as just checked; mapped for the life of `self`; only ever accessed atomically.
+        unsafe { &*self.mapping.start().as_ptr().add(off).cast() }
+    }
+
+    /// The 4-byte word at `off`.
+    ///
+    /// # Safety
+    /// `off` is a multiple of four inside the region.
+    #[inline]
+    pub(crate) unsafe fn word32_unchecked(&self, off: usize) -> &AtomicU32 {
+        debug_assert!(off.is_multiple_of(4) && off + 4 <= self.mapping.len());
+        // SAFETY: the caller vouches for it; mapped for the life of `self`; only ever accessed atomically.
+        unsafe { &*self.mapping.start().as_ptr().add(off).cast() }
+    }
+
+    /// The 8-byte word at `off`.
+    ///
+    /// # Safety
+    /// `off` is a multiple of eight inside the region.
+    #[inline]
+    pub(crate) unsafe fn word64_unchecked(&self, off: usize) -> &AtomicU64 {
+        debug_assert!(off.is_multiple_of(8) && off + 8 <= self.mapping.len());
+        // SAFETY: as in `word32_unchecked`.
         unsafe { &*self.mapping.start().as_ptr().add(off).cast() }
     }
 
@@ -172,6 +194,13 @@ impl<'a> SharedBytes<'a> {
         }
     }
 
+    /// The first eight bytes as a word, padded with zeros if there are fewer.
+    #[inline]
+    pub(crate) fn load_word(self) -> u64 {
+        // SAFETY: valid by construction.
+        unsafe { load_word(self.address as *const u8, self.len) }
+    }
+
     /// Overwrites this range with `from`, which has the same length.
     ///
     /// # Safety
@@ -228,6 +257,29 @@ impl<'a> SharedBytes<'a> {
             len,
             memory: PhantomData,
         }
+    }
+}
+
+/// The first eight bytes, or `len` if that is less, as a word padded with zeros: read whole if they are an aligned integer.
+///
+/// # Safety
+/// `from` is readable for `len` bytes, under the rules of [`SharedBytes`].
+#[inline]
+pub(crate) unsafe fn load_word(from: *const u8, len: usize) -> u64 {
+    use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+    // SAFETY: readable by the caller's word, and aligned, as compared.
+    unsafe {
+        if len >= 8 && from.cast::<u64>().is_aligned() {
+            return (*from.cast::<AtomicU64>()).load(Relaxed);
+        }
+        if len == 4 && from.cast::<u32>().is_aligned() {
+            return (*from.cast::<AtomicU32>()).load(Relaxed).into();
+        }
+        let mut bytes = [0; 8];
+        for (i, byte) in bytes.iter_mut().enumerate().take(len) {
+            *byte = (*from.add(i).cast::<AtomicU8>()).load(Relaxed);
+        }
+        u64::from_ne_bytes(bytes)
     }
 }
 

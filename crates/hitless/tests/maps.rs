@@ -25,12 +25,17 @@ enum Call {
     Lookup(u8),
 }
 
-fn call() -> impl Strategy<Value = Call> {
-    prop_oneof![
-        (0..12u8, any::<u8>(), 0..4u64).prop_map(|(key, value, flags)| Call::Update(key, value, flags)),
-        (0..12u8).prop_map(Call::Delete),
-        (0..12u8).prop_map(Call::Lookup),
-    ]
+/// Calls on twice as many keys as the map takes, mostly insertions at first, so that it gets full.
+fn calls(entries: u8) -> impl Strategy<Value = Vec<Call>> {
+    let keys = entries + entries / 2;
+    let call = move || {
+        prop_oneof![
+            4 => (0..keys, any::<u8>(), 0..4u64).prop_map(|(key, value, flags)| Call::Update(key, value, flags)),
+            2 => (0..keys).prop_map(Call::Delete),
+            2 => (0..keys).prop_map(Call::Lookup),
+        ]
+    };
+    prop::collection::vec(call(), 1..8 * usize::from(entries))
 }
 
 fn errno<T>(result: &Result<T, MapError>) -> i32 {
@@ -42,16 +47,35 @@ const E2BIG: i32 = 7;
 const EEXIST: i32 = 17;
 const EINVAL: i32 = 22;
 
+/// Key and value sizes that lead to each layout and each way of reading a key.
+const SIZES: [(u32, u32); 9] = [
+    (4, 8),
+    (8, 8),
+    (3, 5),
+    (6, 4),
+    (1, 1),
+    (4, 64),
+    (8, 9),
+    (16, 64),
+    (512, 1),
+];
+
 proptest! {
-    /// A hash map of eight elements behaves as one whose state is written down.
+    /// A hash map behaves as one whose state is written down.
     #[test]
     fn a_hash_behaves_as_its_model(
-        calls in prop::collection::vec(call(), 1..200),
-        (key_size, value_size) in prop_oneof![Just((4u32, 8u32)), Just((3, 5)), Just((16, 64)), Just((512, 1))],
+        (entries, calls) in prop_oneof![Just(1u8), Just(8), Just(100)].prop_flat_map(|n| (Just(n), calls(n))),
+        (key_size, value_size) in prop::sample::select(&SIZES[..]),
+        kind in prop_oneof![Just(MapKind::Hash), Just(MapKind::PercpuHash)],
     ) {
-        let map = map(MapKind::Hash, key_size, value_size, 8);
+        let map = map(kind, key_size, value_size, entries.into());
         let key_bytes = |key: u8| { let mut bytes = vec![0; key_size as usize]; bytes[key_size as usize - 1] = key; bytes };
         let value_bytes = |value: u8| vec![value; value_size as usize];
+        let slot_3 = if kind == MapKind::PercpuHash { UpdateFlags::slot(3).bits() } else { 0 };
+        let lookup = |key: u8| match kind {
+            MapKind::PercpuHash => map.lookup_slot(&key_bytes(key), 3),
+            _ => map.lookup(&key_bytes(key)),
+        };
         let mut model = HashMap::new();
         for call in calls {
             match call {
@@ -60,10 +84,11 @@ proptest! {
                         (3.., _) => EINVAL,
                         (1, true) => EEXIST,
                         (2, false) => ENOENT,
-                        (_, false) if model.len() == 8 => E2BIG,
+                        (_, false) if model.len() == usize::from(entries) => E2BIG,
                         _ => { model.insert(key, value); 0 }
                     };
-                    let result = map.update(&key_bytes(key), &value_bytes(value), UpdateFlags::from_bits(flags));
+                    let flags = UpdateFlags::from_bits(flags | slot_3);
+                    let result = map.update(&key_bytes(key), &value_bytes(value), flags);
                     prop_assert_eq!(errno(&result), expected);
                 }
                 Call::Delete(key) => {
@@ -72,19 +97,53 @@ proptest! {
                 }
                 Call::Lookup(key) => {
                     let expected = model.get(&key).map(|value| value_bytes(*value));
-                    prop_assert_eq!(map.lookup(&key_bytes(key)), Ok(expected));
+                    prop_assert_eq!(lookup(key), Ok(expected));
                 }
             }
         }
-        let mut entries = map.entries().unwrap();
-        entries.sort();
-        let mut expected: Vec<_> = model.iter().map(|(key, value)| (key_bytes(*key), value_bytes(*value))).collect();
+        let mut keys: Vec<_> = map.entries().unwrap().into_iter().map(|(key, _)| key).collect();
+        keys.sort();
+        let mut expected: Vec<_> = model.keys().map(|key| key_bytes(*key)).collect();
         expected.sort();
-        prop_assert_eq!(entries, expected);
+        prop_assert_eq!(keys, expected);
+        for (key, value) in model {
+            prop_assert_eq!(lookup(key), Ok(Some(value_bytes(value))));
+        }
+    }
+
+    /// An LRU map holds the latest value of each key that it has not evicted, and never too many.
+    #[test]
+    fn an_lru_map_forgets_and_nothing_else(
+        (entries, calls) in prop_oneof![Just(1u8), Just(8), Just(100)].prop_flat_map(|n| (Just(n), calls(n))),
+        (key_size, value_size) in prop::sample::select(&SIZES[..]),
+    ) {
+        let map = map(MapKind::LruHash, key_size, value_size, entries.into());
+        let key_bytes = |key: u8| { let mut bytes = vec![0; key_size as usize]; bytes[key_size as usize - 1] = key; bytes };
+        let value_bytes = |value: u8| vec![value; value_size as usize];
+        let mut model = HashMap::new();
+        for call in calls {
+            match call {
+                Call::Update(key, value, _) => {
+                    prop_assert_eq!(map.update(&key_bytes(key), &value_bytes(value), UpdateFlags::ANY), Ok(()));
+                    prop_assert_eq!(map.lookup(&key_bytes(key)), Ok(Some(value_bytes(value))));
+                    model.insert(key, value);
+                }
+                Call::Delete(key) => {
+                    let result = errno(&map.delete(&key_bytes(key)));
+                    prop_assert!(result == ENOENT || result == 0 && model.contains_key(&key));
+                    model.remove(&key);
+                }
+                Call::Lookup(key) => {
+                    let found = map.lookup(&key_bytes(key)).unwrap();
+                    prop_assert!(found.is_none() || found == model.get(&key).map(|value| value_bytes(*value)));
+                }
+            }
+            prop_assert!(map.entries().unwrap().len() <= usize::from(entries));
+        }
     }
 
     #[test]
-    fn an_array_behaves_as_its_model(calls in prop::collection::vec(call(), 1..100), value_size in 1..20u32) {
+    fn an_array_behaves_as_its_model(calls in calls(8), value_size in 1..20u32) {
         let map = map(MapKind::Array, 4, value_size, 8);
         let value_bytes = |value: u8| vec![value; value_size as usize];
         let mut model = [0; 8];
@@ -185,16 +244,21 @@ fn a_key_that_is_there_throughout_is_always_found() {
     });
 }
 
-/// Values always belong to their keys and are whole when they fit a word; `max_entries` holds; nothing leaks.
 #[test]
 fn concurrent_histories_stay_within_the_rules() {
+    concurrent_histories::<16>();
+    concurrent_histories::<8>();
+}
+
+/// Values always belong to their keys and are whole when they fit a word; `max_entries` holds; nothing leaks.
+fn concurrent_histories<const VALUE: usize>() {
     const KEYS: u64 = 96;
     const LIMIT: u32 = 64;
-    let map = map(MapKind::Hash, 8, 16, LIMIT);
+    let map = map(MapKind::Hash, 8, VALUE as u32, LIMIT);
     let tagged = |key: u64, n: u64| {
-        let mut value = [0; 16];
+        let mut value = [0; VALUE];
+        value[VALUE - 8..].copy_from_slice(&n.to_ne_bytes());
         value[..8].copy_from_slice(&key.to_ne_bytes());
-        value[8..].copy_from_slice(&n.to_ne_bytes());
         value
     };
     thread::scope(|scope| {
@@ -241,7 +305,7 @@ fn concurrent_histories_stay_within_the_rules() {
         map.update(&key.to_ne_bytes(), &tagged(key, 0), UpdateFlags::NOEXIST)
             .unwrap();
     }
-    let over = map.update(&u64::MAX.to_ne_bytes(), &[0; 16], UpdateFlags::ANY);
+    let over = map.update(&u64::MAX.to_ne_bytes(), &[0; VALUE], UpdateFlags::ANY);
     assert_eq!(over, Err(MapError::Full { max_entries: LIMIT }));
     // A full map still takes updates of what it holds.
     map.update(&0u64.to_ne_bytes(), &tagged(0, 9), UpdateFlags::EXIST)

@@ -174,7 +174,8 @@ fn recycling() {
     mirrored_exactly(&[deleter, adder]);
 }
 
-/// A lookup must find a key that is there throughout, though elements are put back into the chain that it follows.
+/// A lookup must find a key that is there throughout, though its element is replaced and used again. All keys of so small a map
+/// share a bucket.
 fn missed_key() {
     let runtime = Runtime::new(hitless::Options {
         slots: Some(4),
@@ -182,28 +183,83 @@ fn missed_key() {
     });
     let def = MapDef::new("m", MapKind::Hash, 4, 16, 4);
     let map = runtime.create_map(def).expect("a map");
-    // With the model's fixed seed these three share a bucket.
-    for key in CHAIN {
+    for key in KEYS {
         map.update(&key.to_ne_bytes(), &[0; 16], UpdateFlags::ANY)
             .expect("an insert");
     }
     let writer = {
         let map = Arc::clone(&map);
         thread::spawn(move || {
-            for key in [CHAIN[2], CHAIN[0]] {
+            // The second replacement reuses the element that the first one left.
+            for key in [KEYS[1], KEYS[0]] {
                 map.update(&key.to_ne_bytes(), &[1; 16], UpdateFlags::EXIST)
                     .expect("a replacement");
             }
         })
     };
-    let found = map.lookup(&CHAIN[1].to_ne_bytes()).expect("a lookup");
+    let found = map.lookup(&KEYS[1].to_ne_bytes()).expect("a lookup");
     assert!(found.is_some(), "a key that is there was missed");
     writer.join().expect("the writer ends");
 }
 
-const CHAIN: [u32; 3] = [0, 4, 14];
+const KEYS: [u32; 3] = [0, 4, 14];
 
-const SCENARIOS: [(&str, fn(), Fault); 7] = [
+/// What one lookup has found the next one must find, if nobody deletes it: not even early, in a slot that is being reused.
+fn found_early() {
+    let runtime = Runtime::new(hitless::Options {
+        slots: Some(4),
+        ..hitless::Options::default()
+    });
+    let map = runtime
+        .create_map(MapDef::new("m", MapKind::Hash, 4, 8, 1))
+        .expect("a map");
+    map.update(&KEYS[0].to_ne_bytes(), &[0; 8], UpdateFlags::ANY)
+        .expect("an insert");
+    let writer = {
+        let map = Arc::clone(&map);
+        thread::spawn(move || {
+            map.delete(&KEYS[0].to_ne_bytes()).expect("a delete");
+            map.update(&KEYS[1].to_ne_bytes(), &[1; 8], UpdateFlags::NOEXIST)
+                .expect("an insert");
+        })
+    };
+    let [first, second] = [(); 2].map(|()| map.lookup(&KEYS[1].to_ne_bytes()).expect("a lookup"));
+    assert!(first.is_none() || second.is_some(), "a key was found, and then was not");
+    writer.join().expect("the writer ends");
+}
+
+/// A free element on another slot's list is found: the map is full only if it holds `max_entries`.
+fn stranded() {
+    let runtime = Runtime::new(hitless::Options {
+        slots: Some(4),
+        ..hitless::Options::default()
+    });
+    for value_size in [8, 16] {
+        let map = runtime
+            .create_map(MapDef::new("m", MapKind::Hash, 4, value_size, 2))
+            .expect("a map");
+        let threads = [0, 1].map(|thread| {
+            let map = Arc::clone(&map);
+            thread::spawn(move || {
+                let key = u32::to_ne_bytes(thread);
+                for _ in 0..2 {
+                    map.update(&key, &vec![1; value_size as usize], UpdateFlags::NOEXIST)
+                        .expect("there is room for it");
+                    map.delete(&key).expect("a delete");
+                }
+            })
+        });
+        for thread in threads {
+            thread.join().expect("a thread ends");
+        }
+        for key in 0..2u32 {
+            map.update(&key.to_ne_bytes(), &vec![1; value_size as usize], UpdateFlags::NOEXIST)
+                .expect("everything was given back");
+        }
+    }
+}
+
+const SCENARIOS: [(&str, fn(), Fault); 9] = [
     ("stale overwrite", stale_overwrite, Fault::NoStripes),
     ("resurrected delete", resurrected_delete, Fault::NoStripes),
     ("late flush", late_flush, Fault::NoGate),
@@ -211,6 +267,8 @@ const SCENARIOS: [(&str, fn(), Fault); 7] = [
     ("flush after delete", flush_after_delete, Fault::NoSecondLook),
     ("recycling", recycling, Fault::NoStripes),
     ("missed key", missed_key, Fault::NoBucketVersion),
+    ("found early", found_early, Fault::NoBucketVersion),
+    ("stranded", stranded, Fault::NoStealing),
 ];
 
 fn explore(scheduler: impl Scheduler + 'static, scenario: fn()) {

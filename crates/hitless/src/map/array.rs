@@ -4,6 +4,7 @@
 //! for each slot, at multiples of a page. Updates are made in place.
 
 use super::common::{Common, Values, calls_by_ops};
+use super::key::Seed;
 use super::{Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Put, Rule};
 use crate::region::{Region, SharedBytes, round_up_8};
 use crate::run::Run;
@@ -102,7 +103,7 @@ impl MapOps for Array {
     }
 
     fn stripe_hash(&self, key: &Key) -> u64 {
-        key.hash(0)
+        Seed::FIXED.hash(key) >> 32
     }
 
     fn positions(&self) -> u64 {
@@ -113,8 +114,8 @@ impl MapOps for Array {
         Some(Elem(position as u32))
     }
 
-    fn position_of(&self, key: &Key) -> Option<u64> {
-        self.lookup(key).map(|elem| elem.0.into())
+    fn place_of(&self, key: &Key) -> Option<(u64, Elem)> {
+        self.lookup(key).map(|elem| (elem.0.into(), elem))
     }
 
     fn common(&self) -> &Common {

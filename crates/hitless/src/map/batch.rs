@@ -70,8 +70,8 @@ impl Map {
         loop {
             let found = self.slots.run(|_| {
                 let from = next.unwrap_or_else(|| {
-                    let known = key.as_ref().and_then(|key| self.ops.position_of(key));
-                    known.map_or(0, |position| position + 1)
+                    let known = key.as_ref().and_then(|key| self.ops.place_of(key));
+                    known.map_or(0, |(position, _)| position + 1)
                 });
                 let end = self.ops.positions().min(from + POSITIONS);
                 next = Some(end);

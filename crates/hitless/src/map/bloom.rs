@@ -4,6 +4,7 @@
 //! size follows Linux: 7/5 bits for each value and hash function, rounded up to a power of two, which makes the share of
 //! false positives the least that so much memory allows.
 
+use super::key::Seed;
 use super::keyless::{self, Keyless};
 use super::values::ValueOps;
 use super::{Creation, MapCreateError, MapError, MapFlags, MapOps, Special};
@@ -51,7 +52,7 @@ pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreate
         region: creation.reserve(1, bits / 8)?,
         mask: (bits - 1) as u32,
         hashes,
-        seed: if seeded { super::hash::random_seed() } else { 0 },
+        seed: if seeded { Seed::random().words()[0] } else { 0 },
     };
     Ok(keyless::make(creation, bloom))
 }

@@ -20,6 +20,9 @@ pub enum MapError {
         /// The map's limit.
         max_entries: u32,
     },
+    /// `-ENOMEM`: there is no room where the key belongs, though the map is not full.
+    #[error("no memory for the key where it belongs")]
+    NoMemory,
     /// `-E2BIG`: no such index in an array.
     #[error("index {index} is not below max_entries {max_entries}")]
     IndexTooLarge {
@@ -187,6 +190,7 @@ impl MapError {
             MapError::Unsupported | MapError::OtherSlot => libc::EOPNOTSUPP,
             MapError::NotBytes => libc::EBADF,
             MapError::InRun => libc::EDEADLK,
+            MapError::NoMemory => libc::ENOMEM,
             MapError::NoSlot { .. } => libc::ERANGE,
             MapError::Busy => libc::EBUSY,
             MapError::Frozen | MapError::Access { .. } => libc::EPERM,

@@ -3,6 +3,7 @@
 //! An element is what a kind says that it is; the host sees four bytes of it, an id.
 
 use super::common::{Common, calls_by_ops};
+use super::key::Seed;
 use super::{Creation, Elem, Key, MapCalls, MapCreateError, MapError, MapOps, Put, Special};
 use crate::primitive::Ordering::Relaxed;
 use crate::region::{Region, SharedBytes};
@@ -104,7 +105,7 @@ impl<T: Indexed> MapOps for IndexedMap<T> {
     }
 
     fn stripe_hash(&self, key: &Key) -> u64 {
-        key.hash(0)
+        Seed::FIXED.hash(key) >> 32
     }
 
     fn positions(&self) -> u64 {
@@ -115,8 +116,8 @@ impl<T: Indexed> MapOps for IndexedMap<T> {
         Some(Elem(position as u32))
     }
 
-    fn position_of(&self, key: &Key) -> Option<u64> {
-        self.lookup(key).map(|elem| elem.0.into())
+    fn place_of(&self, key: &Key) -> Option<(u64, Elem)> {
+        self.lookup(key).map(|elem| (elem.0.into(), elem))
     }
 
     fn common(&self) -> &Common {

@@ -315,8 +315,8 @@ impl MapOps for HashOfMaps {
         self.words.at(position)
     }
 
-    fn position_of(&self, key: &Key) -> Option<u64> {
-        self.words.position_of(key)
+    fn place_of(&self, key: &Key) -> Option<(u64, Elem)> {
+        self.words.place_of(key)
     }
 
     fn common(&self) -> &Common {

@@ -54,17 +54,95 @@ impl Key {
     pub(crate) fn index(&self) -> u32 {
         (self.words()[0] & 0xffff_ffff) as u32
     }
+}
 
-    /// A seeded hash: multiply, fold, multiply, over the words.
+/// Something made of words: a key.
+pub(crate) trait Words {
+    /// How many words there are.
+    fn count(&self) -> usize;
+
+    /// The word at an index below the count.
+    fn word(&self, index: usize) -> u64;
+}
+
+impl Words for Key {
     #[inline]
-    pub(crate) fn hash(&self, seed: u64) -> u64 {
-        let mut hash = seed;
-        for word in self.words() {
-            hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    fn count(&self) -> usize {
+        self.len.div_ceil(8)
+    }
+
+    #[inline]
+    fn word(&self, index: usize) -> u64 {
+        self.words()[index]
+    }
+}
+
+/// A key of a length that the compiler knows.
+#[derive(Clone, Copy)]
+pub(crate) struct Short<const WORDS: usize>(pub(crate) [u64; WORDS]);
+
+impl<const WORDS: usize> Words for Short<WORDS> {
+    #[inline]
+    fn count(&self) -> usize {
+        WORDS
+    }
+
+    #[inline]
+    fn word(&self, index: usize) -> u64 {
+        self.0[index]
+    }
+}
+
+/// A hash that nobody who does not know the seed can predict: multiply, fold, multiply, over the words. The multiplier is part of
+/// the seed, so that no set of keys collides under most seeds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seed {
+    start: u64,
+    multiplier: u64,
+}
+
+impl Seed {
+    /// The seed that every map with `BPF_F_ZERO_SEED` has; also that of the model, which replays schedules.
+    pub(crate) const FIXED: Seed = Seed {
+        start: 0,
+        multiplier: 0x9e37_79b9_7f4a_7c15,
+    };
+
+    pub(crate) fn random() -> Seed {
+        if cfg!(hitless_model) {
+            return Seed::FIXED;
+        }
+        let mut bytes = [0; 16];
+        // A short read or an error leaves zeros: a weaker seed, but never a small multiplier, and no failure.
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+        let [start, multiplier] = [0, 8].map(|at| {
+            let word = bytes[at..at + 8].iter();
+            word.fold(0u64, |word, byte| word << 8 | u64::from(*byte))
+        });
+        Seed::from_words(start, multiplier ^ Seed::FIXED.multiplier)
+    }
+
+    /// A seed of two words; of the second one only what is odd counts.
+    pub(crate) fn from_words(start: u64, multiplier: u64) -> Seed {
+        Seed {
+            start,
+            multiplier: multiplier | 1,
+        }
+    }
+
+    /// The words that it is made of.
+    pub(crate) fn words(self) -> [u64; 2] {
+        [self.start, self.multiplier]
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, key: &impl Words) -> u64 {
+        let mut hash = self.start;
+        for i in 0..key.count() {
+            hash = (hash ^ key.word(i)).wrapping_mul(self.multiplier);
             hash ^= hash >> 32;
         }
-        hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        hash ^ (hash >> 32)
+        hash.wrapping_mul(0xd6e8_feb8_6659_fd93)
     }
 }
 

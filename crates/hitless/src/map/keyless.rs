@@ -3,6 +3,7 @@
 //! What they can do, they do by functions of their own; everything that takes a key is refused.
 
 use super::common::{Common, calls_by_ops};
+use super::key::Seed;
 use super::{Creation, Elem, Key, MapCalls, MapError, MapOps, Put, Special};
 use crate::region::SharedBytes;
 use crate::run::Run;
@@ -60,7 +61,7 @@ impl<T: Keyless> MapOps for KeylessMap<T> {
     }
 
     fn stripe_hash(&self, key: &Key) -> u64 {
-        key.hash(0)
+        Seed::FIXED.hash(key) >> 32
     }
 
     fn positions(&self) -> u64 {
@@ -71,7 +72,7 @@ impl<T: Keyless> MapOps for KeylessMap<T> {
         None
     }
 
-    fn position_of(&self, _key: &Key) -> Option<u64> {
+    fn place_of(&self, _key: &Key) -> Option<(u64, Elem)> {
         None
     }
 

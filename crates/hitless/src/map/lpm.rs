@@ -22,6 +22,7 @@
 //! less the node's index, so that it is zero in untouched memory.
 
 use super::common::{Common, calls_by_ops};
+use super::key::Seed;
 use super::{Creation, Elem, Key, MapCalls, MapCreateError, MapError, MapFlags, MapOps, Put, Rule};
 use crate::lock::lock;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -474,7 +475,7 @@ impl MapOps for LpmTrie {
     }
 
     fn stripe_hash(&self, key: &Key) -> u64 {
-        key.hash(0)
+        Seed::FIXED.hash(key) >> 32
     }
 
     fn positions(&self) -> u64 {
@@ -494,9 +495,9 @@ impl MapOps for LpmTrie {
         }
     }
 
-    fn position_of(&self, key: &Key) -> Option<u64> {
+    fn place_of(&self, key: &Key) -> Option<(u64, Elem)> {
         let found = self.lookup(key)?;
-        (self.prefix_len(found.0) == prefix_len(key.words()[0])).then(|| self.position(found.0).into())
+        (self.prefix_len(found.0) == prefix_len(key.words()[0])).then(|| (self.position(found.0).into(), found))
     }
 
     fn common(&self) -> &Common {

@@ -82,6 +82,10 @@ pub use wait::{WaitError, WaitEvent};
 #[cfg(all(test, not(hitless_model)))]
 pub(crate) use {ring::Wakeup, ringbuf::Ringbuf};
 
+/// How often a position is looked at again whose key is not where it is looked for: its element is being replaced, or is not
+/// yet completely there.
+const LIVE_TRIES: u32 = 64;
+
 /// The name of a map type, as `bpftool` prints it.
 pub(crate) const fn kind_name(kind: MapKind) -> &'static str {
     hitless_verifier::tables::map_types::of(kind).name
@@ -578,16 +582,19 @@ impl Map {
         (self.ops.lookup(&key) == Some(elem)).then_some(key)
     }
 
-    /// The live element at a position and its key. A key is not missed because its element is replaced meanwhile.
-    fn live_at(&self, position: u64) -> Option<(Elem, Key)> {
-        loop {
+    /// The live element at a position and its key. A key that is there throughout is not missed, though its element may be
+    /// replaced meanwhile.
+    pub(crate) fn live_at(&self, position: u64) -> Option<(Elem, Key)> {
+        for _ in 0..LIVE_TRIES {
             let elem = self.ops.at(position)?;
-            if let Some(key) = self.live(elem) {
+            if let Some(key) = self.ops.key_of(elem)
+                && let Some((found, elem)) = self.ops.place_of(&key)
+                && found == position
+            {
                 return Some((elem, key));
             }
-            if self.ops.at(position) == Some(elem) {
-                return None;
-            }
         }
+        // An insertion that is not complete.
+        None
     }
 }

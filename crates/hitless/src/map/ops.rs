@@ -102,8 +102,8 @@ pub(crate) trait MapOps: Send + Sync + std::fmt::Debug {
     /// The element at a position, if there is one now.
     fn at(&self, position: u64) -> Option<Elem>;
 
-    /// The position of a key, if it is there.
-    fn position_of(&self, key: &Key) -> Option<u64>;
+    /// The position of a key, if it is there, and the element at it.
+    fn place_of(&self, key: &Key) -> Option<(u64, Elem)>;
 
     /// What every kind has, part of its own state.
     fn common(&self) -> &Common;

@@ -9,6 +9,7 @@
 use hitless_verifier::MapKind;
 
 use super::common::{Common, calls_by_ops};
+use super::key::Seed;
 use super::{Creation, Elem, Key, MapCalls, MapCreateError, MapDef, MapError, MapOps, Put, Rule};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::AtomicU32;
@@ -120,7 +121,7 @@ impl MapOps for Redirect {
     }
 
     fn stripe_hash(&self, key: &Key) -> u64 {
-        key.hash(0)
+        Seed::FIXED.hash(key) >> 32
     }
 
     fn positions(&self) -> u64 {
@@ -131,8 +132,8 @@ impl MapOps for Redirect {
         Some(Elem(position as u32))
     }
 
-    fn position_of(&self, key: &Key) -> Option<u64> {
-        self.lookup(key).map(|elem| elem.0.into())
+    fn place_of(&self, key: &Key) -> Option<(u64, Elem)> {
+        self.lookup(key).map(|elem| (elem.0.into(), elem))
     }
 
     fn common(&self) -> &Common {

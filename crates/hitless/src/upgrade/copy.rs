@@ -1,20 +1,20 @@
 //! The bulk copy: every element that an old map holds, brought over under the stripe of its key, while programs run.
 //!
-//! Elements are visited by index. A key may move from an index that is still to come to one that was passed, but only by
-//! an update, and that is mirrored; so every key that was there throughout arrives, by the one way or the other.
+//! Positions are visited in order, and a key keeps its position as long as it is in the map. What comes after its position was
+//! visited is mirrored; so every key that is there at the end has arrived, by the one way or the other.
 
 use std::time::{Duration, Instant};
 
 use super::Progress;
 use super::mirror::MapMirror;
-use crate::map::{Elem, Map};
+use crate::map::Map;
 use crate::run::{Forked, Run, Slots};
 use crate::trace::{Cell, Mirror};
 
-/// How many entries are copied, and how many indices visited, in one run: enough to share the cost of entering, which is high
+/// How many entries are copied, and how many positions visited, in one run: enough to share the cost of entering, which is high
 /// when there are more threads than slots; so few that a grace period does not wait for it.
 const ENTRIES: u64 = 64;
-const INDICES: u32 = 4096;
+const POSITIONS: u64 = 4096;
 
 /// Keeps a copy to so many entries a second.
 pub(super) struct Pace {
@@ -51,15 +51,15 @@ pub(super) fn copy_map(
     pace: &mut Pace,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<u64, Forked> {
-    let total = old.ops().indices();
+    let total = old.ops().positions();
     let mut copied = 0;
-    let mut next = 0;
+    let mut next = 0u64;
     while next < total {
         let mut in_batch = 0;
         slots.run(|run| {
-            let end = next.saturating_add(INDICES).min(total);
+            let end = next.saturating_add(POSITIONS).min(total);
             while next < end && in_batch < ENTRIES {
-                in_batch += u64::from(copy_element(run, old, mirror, Elem(next)));
+                in_batch += u64::from(copy_element(run, old, mirror, next));
                 next += 1;
                 // The first entry is reported as soon as it is over.
                 if copied == 0 && in_batch == 1 {
@@ -70,8 +70,8 @@ pub(super) fn copy_map(
         copied += in_batch;
         progress(Progress::Copying {
             map: old.name(),
-            visited: next.into(),
-            total: total.into(),
+            visited: next,
+            total,
             copied,
         });
         pace.wait(in_batch);
@@ -79,8 +79,11 @@ pub(super) fn copy_map(
     Ok(copied)
 }
 
-/// Copies the element at an index, if it is live; says whether it was.
-fn copy_element(run: &Run<'_>, old: &Map, mirror: &MapMirror, elem: Elem) -> bool {
+/// Copies the element at a position, if there is one; says whether there was. One that is replaced meanwhile is mirrored.
+fn copy_element(run: &Run<'_>, old: &Map, mirror: &MapMirror, position: u64) -> bool {
+    let Some((elem, _)) = old.live_at(position) else {
+        return false;
+    };
     match old.trace_or_init().lock_live(run, old, elem) {
         Ok(Some(_stripe)) => {
             mirror.copy(run, old, Cell::own(old, run, elem));
