@@ -46,6 +46,8 @@ pub(crate) struct RunEnv<'a> {
     /// The context, in the runtime's own layout; null in a function that runs by itself.
     context: *const u8,
     reach: Reach<'a>,
+    /// What a helper lends to a function of the program while it calls it back: first address, and one past the last.
+    lent: (u64, u64),
     /// The latest pointer write, not yet known to have executed.
     latest: Option<(&'a Map, Cell)>,
     /// What the update or delete helper just did, for the trace call that follows it.
@@ -80,6 +82,7 @@ impl<'a> RunEnv<'a> {
             run,
             context,
             reach,
+            lent: (0, 0),
             latest: None,
             pending: None,
         }
@@ -142,6 +145,22 @@ impl<'a> RunEnv<'a> {
         // SAFETY: the environment begins with the `Vm`, by `repr(C)`, and is not used until this returns; for the rest as for
         // this function.
         unsafe { Vm::callback(ptr::from_mut(self).cast(), func, args) }
+    }
+
+    /// Lends bytes to what `f` calls back; it is given their address.
+    pub(crate) fn lend<R>(&mut self, bytes: &[u8], f: impl FnOnce(&mut RunEnv<'a>, u64) -> R) -> R {
+        let range = bytes.as_ptr_range();
+        let before = std::mem::replace(&mut self.lent, (range.start as u64, range.end as u64));
+        let result = f(self, range.start as u64);
+        self.lent = before;
+        result
+    }
+
+    /// A helper is about to write at an address that may lie in a map value, though none of its arguments says so.
+    pub(crate) fn register_write(&mut self, address: u64) {
+        if self.is_traced() {
+            self.register_pointer(address);
+        }
     }
 
     /// Which subprogram that is, to be called later by [`Program::run_callback`].
@@ -279,12 +298,14 @@ unsafe impl Env for RunEnv<'_> {
                         .checked_add(len as u64)
                         .is_some_and(|last| last <= start + size as u64)
             }
-            // There are neither ring buffers nor maps of maps, and the runtime has no objects.
+            Region::MapKey { .. } | Region::InnerMapKey { .. } => {
+                let (start, end) = self.lent;
+                !write && start <= addr && addr.checked_add(len as u64).is_some_and(|last| last <= end)
+            }
+            Region::Record { map } => self.program().maps()[map as usize].holds_record(addr, len),
+            // The runtime has no objects.
             Region::Stack
-            | Region::MapKey { .. }
-            | Region::InnerMapKey { .. }
             | Region::Context { .. }
-            | Region::Record { .. }
             | Region::InnerRecord { .. }
             | Region::InnerMapValue { .. }
             | Region::Object

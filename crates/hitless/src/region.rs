@@ -211,6 +211,24 @@ impl<'a> SharedBytes<'a> {
         unsafe { copy_words(from.address as *const u8, self.address as *mut u8, self.len) }
     }
 
+    /// Like [`SharedBytes::write`], of ranges that may overlap.
+    ///
+    /// # Safety
+    /// As for [`SharedBytes::write`].
+    pub(crate) unsafe fn write_overlapping(self, from: SharedBytes<'_>) {
+        use std::sync::atomic::AtomicU8;
+        let behind = self.address.wrapping_sub(from.address) < from.len as u64;
+        if !behind {
+            // SAFETY: as for this function; what is overwritten has been read before.
+            return unsafe { self.write(from) };
+        }
+        assert_eq!(from.len, self.len, "length of a copy into shared memory");
+        for at in (0..self.len).rev() {
+            // SAFETY: inside the range; the caller vouches that it is writable.
+            unsafe { (*(self.address as *const AtomicU8).add(at)).store(from.byte(at), Relaxed) };
+        }
+    }
+
     /// Like [`SharedBytes::write`], but leaves the `skip.1` bytes at `skip.0` as they are.
     ///
     /// # Safety
@@ -331,6 +349,22 @@ mod tests {
                 target.read(&mut back);
                 assert_eq!(back, pattern[..len]);
             }
+        }
+    }
+
+    #[test]
+    fn overlapping_ranges_keep_every_byte() {
+        for (from, to) in [(0, 3), (3, 0), (0, 8), (8, 0), (5, 5), (0, 16)] {
+            let region = Region::new("test", 64).unwrap();
+            let pattern: Vec<u8> = (0..16).collect();
+            // SAFETY: region memory is writable.
+            unsafe {
+                region.bytes(from, 16).write(SharedBytes::from_slice(&pattern));
+                region.bytes(to, 16).write_overlapping(region.bytes(from, 16));
+            }
+            let mut back = [0; 16];
+            region.bytes(to, 16).read(&mut back);
+            assert_eq!(back, pattern[..], "{from} to {to}");
         }
     }
 

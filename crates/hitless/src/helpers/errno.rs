@@ -12,6 +12,7 @@ impl Errno {
 
 pub(super) const E2BIG: Errno = Errno(libc::E2BIG);
 pub(super) const EACCES: Errno = Errno(libc::EACCES);
+pub(super) const EAGAIN: Errno = Errno(libc::EAGAIN);
 pub(super) const EALREADY: Errno = Errno(libc::EALREADY);
 pub(super) const EFAULT: Errno = Errno(libc::EFAULT);
 pub(super) const EINVAL: Errno = Errno(libc::EINVAL);

@@ -7,7 +7,9 @@
 
 mod callback;
 mod checksum;
+mod dynptr;
 mod errno;
+mod events;
 mod format;
 mod lock;
 mod maps;
@@ -17,6 +19,7 @@ mod packet;
 mod print;
 mod probe;
 mod random;
+mod ringbuf;
 mod shared;
 mod tail_call;
 mod task;
@@ -78,6 +81,9 @@ const LISTS: &[&[Helper]] = &[
     text::HELPERS,
     print::HELPERS,
     checksum::HELPERS,
+    ringbuf::HELPERS,
+    dynptr::HELPERS,
+    events::HELPERS,
     packet::LISTS[0],
     packet::LISTS[1],
     packet::LISTS[2],

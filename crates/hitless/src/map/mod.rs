@@ -30,21 +30,17 @@ mod lpm;
 mod objects;
 mod ops;
 mod ordered;
-#[allow(dead_code, reason = "for BPF helpers")]
 mod perf;
 #[allow(dead_code, reason = "for BPF helpers")]
 mod prog_array;
 mod queue;
 mod redirect;
 mod references;
-#[allow(dead_code, reason = "for BPF helpers")]
 mod ring;
-#[allow(dead_code, reason = "for BPF helpers")]
 mod ringbuf;
 mod rings;
 #[allow(dead_code, reason = "for BPF helpers")]
 mod special;
-#[allow(dead_code, reason = "for BPF helpers")]
 mod user_ringbuf;
 mod values;
 mod wait;
@@ -75,12 +71,13 @@ pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Put, Rule};
 #[cfg(all(test, not(hitless_model)))]
 pub(crate) use perf::CURRENT_SLOT;
 pub use perf::{PerfBuffer, PerfRecord};
+pub(crate) use ring::Wakeup;
+pub(crate) use ringbuf::{RingQuery, Ringbuf};
 pub(crate) use special::Special;
+pub(crate) use values::ValueOps;
 use wait::Memory;
 pub(crate) use wait::Registered;
 pub use wait::{WaitError, WaitEvent};
-#[cfg(all(test, not(hitless_model)))]
-pub(crate) use {ring::Wakeup, ringbuf::Ringbuf};
 
 /// How often a position is looked at again whose key is not where it is looked for: its element is being replaced, or is not
 /// yet completely there.
