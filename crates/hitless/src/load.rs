@@ -10,6 +10,7 @@ use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, MapFacts, ProgramK
 use crate::Value;
 use crate::facts::{ProgramFacts, Sort};
 use crate::helpers::HELPERS;
+use crate::helpers::kfuncs::{self, Kfunc};
 use crate::load_maps::{check_prog_arrays, fill_prog_arrays, reason, type_name};
 use crate::load_options::LoadOptions;
 use crate::map::{MapCreateError, MapError, MapHandle};
@@ -293,7 +294,8 @@ impl Runtime {
         let kind = program_type.kind();
         let context = self.context(spec, &program_type, types)?;
         let helpers = tables::helpers::of(kind).iter().map(offered).collect();
-        let excluded = |proto: &KfuncProto| proto.excluded.or(Some(NOT_HERE));
+        let lacking = |proto: &KfuncProto| kfuncs::by_name(&proto.name).is_none().then_some(NOT_HERE);
+        let excluded = |proto: &KfuncProto| proto.excluded.or_else(|| lacking(proto));
         let verified = ProgramFacts::new(object, spec, kind, context.clone(), helpers, excluded, None)
             .verify(facts, None)
             .map_err(|source| LoadError::Rejected {
@@ -308,6 +310,7 @@ impl Runtime {
             context,
             verified,
             maps: maps.iter().map(|map| Arc::clone(map)).collect(),
+            kfuncs: called(spec),
         };
         self.inner().create_program(parts).map_err(|source| LoadError::Build {
             program: spec.name.clone(),
@@ -349,6 +352,14 @@ impl Runtime {
 
 /// Why what the verifier knows, and user space could offer, is refused.
 const NOT_HERE: &str = "the runtime does not have it";
+
+/// The kernel functions that a program calls, by their BTF ids.
+fn called(spec: &ProgramSpec) -> Vec<(i32, Kfunc)> {
+    let called = spec.kfuncs.iter();
+    called
+        .filter_map(|called| Some((called.id, kfuncs::by_name(&called.name)?)))
+        .collect()
+}
 
 /// A helper as it is here: what the runtime lacks is refused by name.
 fn offered(proto: &HelperProto) -> HelperProto {

@@ -14,6 +14,7 @@ use hitless_verifier::{ContextFacts, ContextFieldKind, Verified, tables};
 
 use crate::env::{Reach, RunEnv, SERVICES};
 use crate::helpers::Shared;
+use crate::helpers::kfuncs::Kfunc;
 use crate::link::AttachError;
 use crate::map::Map;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -35,6 +36,7 @@ pub struct Program {
     packet_fields: Option<(u32, u32)>,
     verified: Verified,
     maps: Vec<Arc<Map>>,
+    kfuncs: Vec<(i32, Kfunc)>,
     shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
     plain: Compiled,
@@ -92,6 +94,8 @@ pub(crate) struct ProgramParts {
     pub(crate) verified: Verified,
     /// In the order of the verifier's table.
     pub(crate) maps: Vec<Arc<Map>>,
+    /// The kernel functions that it calls, by their BTF ids.
+    pub(crate) kfuncs: Vec<(i32, Kfunc)>,
 }
 
 impl Program {
@@ -108,8 +112,9 @@ impl Program {
             context,
             verified,
             maps,
+            kfuncs,
         } = parts;
-        let plain = compile(&verified, &context, &maps, engine.as_ref(), Variant::Plain)?;
+        let plain = compile(&verified, &context, &maps, &kfuncs, engine.as_ref(), Variant::Plain)?;
         let calls_spin_lock = |pc: usize| {
             let helper = Instruction::Call(CallTarget::Helper(tables::helpers::SPIN_LOCK));
             verified.facts.is_reachable(pc) && hitless_isa::decode(&verified.insns, pc) == Ok(helper)
@@ -125,6 +130,7 @@ impl Program {
             context,
             verified,
             maps,
+            kfuncs,
             shared,
             engine,
             plain,
@@ -248,6 +254,7 @@ impl Program {
                 &self.verified,
                 &self.context,
                 &self.maps,
+                &self.kfuncs,
                 self.engine.as_ref(),
                 Variant::Traced,
             )?;
@@ -372,6 +379,7 @@ fn compile(
     verified: &Verified,
     context: &ContextFacts,
     maps: &[Arc<Map>],
+    kfuncs: &[(i32, Kfunc)],
     engine: &dyn Engine,
     variant: Variant,
 ) -> Result<Compiled, BuildError> {
@@ -381,7 +389,7 @@ fn compile(
         context,
         maps: &addresses,
         variant,
-        resolve: &Resolver { maps },
+        resolve: &Resolver { maps, kfuncs },
         services: SERVICES,
     })?);
     let code = engine.compile(Arc::clone(&image))?;

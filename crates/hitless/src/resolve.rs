@@ -11,6 +11,7 @@ use hitless_jit::{Arg, CallSite, Callee, Inline, Resolve, Variant};
 use hitless_verifier::tables::helpers;
 
 use crate::env::RunEnv;
+use crate::helpers::kfuncs::Kfunc;
 use crate::map::Map;
 
 /// Finds the functions for the calls of a program.
@@ -18,6 +19,8 @@ use crate::map::Map;
 pub(crate) struct Resolver<'a> {
     /// The maps of the program, in the order of the verifier's table.
     pub(crate) maps: &'a [Arc<Map>],
+    /// The kernel functions that it calls, by their BTF ids.
+    pub(crate) kfuncs: &'a [(i32, Kfunc)],
 }
 
 impl Resolve for Resolver<'_> {
@@ -41,6 +44,12 @@ impl Resolve for Resolver<'_> {
             }
             _ => callee,
         })
+    }
+
+    fn kfunc(&self, call: &CallSite<'_>) -> Option<Callee> {
+        let mut known = self.kfuncs.iter();
+        let (_, kfunc) = known.find(|(id, _)| id.cast_unsigned() == call.id)?;
+        Some(kfunc.callee())
     }
 }
 

@@ -12,7 +12,7 @@ use hitless_verifier::{ContextFacts, ContextField, ContextFieldKind, tables};
 
 use crate::context::{Describe, XdpAction};
 use crate::header::{tag_hook, tag_writable};
-use crate::helpers::HELPERS;
+use crate::helpers::{HELPERS, kfuncs};
 use crate::map::{KINDS, kind_name};
 
 /// The runtime's types, with their index.
@@ -61,6 +61,9 @@ fn btf() -> Btf {
             Some((name.replacen("bpf_", "BPF_FUNC_", 1), id.into()))
         }),
     );
+    for kfunc in kfuncs::prototypes() {
+        function(&mut types, kfunc);
+    }
     for event in map_trace::EVENTS {
         let facts = event.facts();
         context(&mut types, &facts);
@@ -100,6 +103,53 @@ fn hook(types: &mut Builder, name: &str, arguments: &[ContextField]) {
         .collect();
     let int = types.int("int", 4, IntEncoding::Signed);
     types.function(name, int, &params);
+}
+
+/// A function that programs call by its name.
+fn function(types: &mut Builder, kfunc: &tables::kfuncs::Kfunc) {
+    let params: Vec<_> = kfunc
+        .params
+        .iter()
+        .map(|(name, ty)| (name, c_type(types, ty)))
+        .collect();
+    let ret = c_type(types, kfunc.ret);
+    types.function(kfunc.name, ret, &params);
+}
+
+/// The type that is written so in C, in the table of such functions.
+///
+/// # Panics
+/// If it is none that they have.
+fn c_type(types: &mut Builder, text: &str) -> TypeId {
+    if let Some(pointee) = text.strip_suffix(" *") {
+        let pointee = c_type(types, pointee);
+        return types.pointer(pointee);
+    }
+    match text {
+        "void" => TypeId::VOID,
+        "bool" => types.boolean(),
+        "int" => types.int("int", 4, IntEncoding::Signed),
+        "u32" | "__u32" => types.unsigned(4),
+        "u64" => types.unsigned(8),
+        // What const is about is not compared.
+        _ => match text.strip_prefix("const ") {
+            Some(text) => c_type(types, text),
+            None => opaque(types, text),
+        },
+    }
+}
+
+/// A struct that only functions look into.
+fn opaque(types: &mut Builder, text: &str) -> TypeId {
+    let (name, words) = match text {
+        "struct bpf_dynptr" => ("bpf_dynptr", 2),
+        "struct bpf_iter_num" => ("bpf_iter_num", 1),
+        "struct bpf_iter_bits" => ("bpf_iter_bits", 2),
+        other => panic!("{other} is no type of a function that the runtime has"),
+    };
+    let word = types.unsigned(8);
+    let members: Vec<_> = (0..words).map(|i| (format!("word{i}"), word, 8 * i)).collect();
+    types.structure(name, 8 * words, &members)
 }
 
 fn field_type(types: &mut Builder, size: u32, kind: ContextFieldKind) -> TypeId {
@@ -162,7 +212,7 @@ mod tests {
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"), Some(27));
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_SOCKMAP"), None);
         assert_eq!(value("bpf_func_id", "BPF_FUNC_map_lookup_elem"), Some(1));
-        assert_eq!(value("bpf_func_id", "BPF_FUNC_ringbuf_output"), None);
+        assert_eq!(value("bpf_func_id", "BPF_FUNC_setsockopt"), None);
     }
 
     #[test]

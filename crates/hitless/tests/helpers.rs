@@ -11,6 +11,10 @@ mod oracle;
 
 #[path = "helpers/format.rs"]
 mod format;
+#[path = "helpers/kfuncs.rs"]
+mod kfuncs;
+#[path = "helpers/maps.rs"]
+mod maps;
 #[path = "helpers/packet.rs"]
 mod packet;
 #[path = "helpers/task.rs"]

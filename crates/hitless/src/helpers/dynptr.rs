@@ -227,14 +227,3 @@ pub(super) unsafe extern "C" fn size(_: &mut RunEnv<'_>, at: u64, _: u64, _: u64
     }
     dynptr.len().into()
 }
-
-/// `bpf_dynptr_clone()`.
-pub(super) unsafe extern "C" fn clone(_: &mut RunEnv<'_>, at: u64, to: u64, _: u64, _: u64, _: u64) -> u64 {
-    // SAFETY: the verifier proved a dynptr, and a place for another one.
-    let dynptr = unsafe {
-        let dynptr = Dynptr::load(at);
-        if dynptr.is_null() { Dynptr::NULL } else { dynptr }.store(to);
-        dynptr
-    };
-    returned(if dynptr.is_null() { Err(EINVAL) } else { Ok(0) })
-}

@@ -1,5 +1,6 @@
 //! Helpers that look at maps and change them.
 
+use hitless_verifier::MapKind;
 use hitless_verifier::tables::helpers::{self, number};
 
 use super::Helper;
@@ -73,18 +74,36 @@ unsafe extern "C" fn push(env: &mut RunEnv<'_>, map: u64, value: u64, flags: u64
 
 unsafe extern "C" fn pop(env: &mut RunEnv<'_>, map: u64, value: u64, _: u64, _: u64, _: u64) -> u64 {
     let map = env.map(map);
-    errno(match values(map) {
-        _ if map.is_sealed() => Err(MapError::Migrated),
-        // SAFETY: the verifier proved a value there that may be written.
-        Ok(values) => unsafe { values.pop(env.run(), value_at(map, value)) },
-        Err(error) => Err(error),
-    })
+    if map.is_sealed() {
+        return errno(Err(MapError::Migrated));
+    }
+    // SAFETY: the verifier proved a value there that may be written.
+    unsafe { take(map, value, |values, value| values.pop(env.run(), value)) }
 }
 
 unsafe extern "C" fn peek(env: &mut RunEnv<'_>, map: u64, value: u64, _: u64, _: u64, _: u64) -> u64 {
     let map = env.map(map);
     // SAFETY: the verifier proved a value there that may be written.
-    errno(values(map).and_then(|values| unsafe { values.peek(env.run(), value_at(map, value)) }))
+    unsafe { take(map, value, |values, value| values.peek(env.run(), value)) }
+}
+
+/// Takes or looks at the next value. Of an empty queue or stack, that is zeros.
+///
+/// # Safety
+/// A value of the map may be written at the address.
+unsafe fn take(
+    map: &Map,
+    address: u64,
+    take: impl FnOnce(&dyn ValueOps, SharedBytes<'_>) -> Result<(), MapError>,
+) -> u64 {
+    // SAFETY: as for this function.
+    let value = unsafe { value_at(map, address) };
+    let taken = values(map).and_then(|values| take(values, value));
+    if matches!(taken, Err(MapError::NotFound)) && map.def().kind != MapKind::BloomFilter {
+        // SAFETY: as for this function.
+        unsafe { value.fill(0) };
+    }
+    errno(taken)
 }
 
 /// What maps without keys do. Other maps of maps of these may be of another type, which does not have that.
@@ -123,7 +142,7 @@ unsafe extern "C" fn for_each(env: &mut RunEnv<'_>, map_at: u64, func: u64, cont
     let ops = map.ops();
     let mut count = 0;
     for position in 0..ops.positions() {
-        let Some((elem, key)) = ops.at(position).and_then(|elem| Some((elem, ops.key_of(elem)?))) else {
+        let Some((elem, key)) = map.live_at(position) else {
             continue;
         };
         count += 1;

@@ -11,6 +11,7 @@ mod dynptr;
 mod errno;
 mod events;
 mod format;
+pub(crate) mod kfuncs;
 mod lock;
 mod maps;
 mod memory;

@@ -81,6 +81,15 @@ impl Here {
         verdict
     }
 
+    /// Takes the records of a ring buffer.
+    pub fn drain(&self, map: &str) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        let ring = self.object.map(map).expect("such a map");
+        ring.read_records(usize::MAX, |record| records.push(record.to_vec()))
+            .expect("a ring buffer");
+        records
+    }
+
     fn result(&self, value: u32, packet: Vec<u8>) -> Result {
         let data = self.object.map(".bss");
         let data = data.map(|map| map.lookup(&[0; 4]).expect("it is read"));
@@ -145,6 +154,14 @@ impl Both {
         let (here, there) = self.run(program, packet);
         compare(&format!("{program} on {}", packet.escape_ascii()), &here, &there);
         there
+    }
+
+    /// Takes the records of a ring buffer everywhere; they must be the same.
+    pub fn drain(&mut self, map: &str) {
+        let there = self.there.drain(map);
+        for here in &self.here {
+            assert_eq!(here.drain(map), there, "{map}");
+        }
     }
 
     /// The same of a program of traffic control.
