@@ -1,6 +1,7 @@
 //! The host of docs/embedding.md.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use hitless::context::Bytes;
@@ -40,9 +41,10 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["header"] => header(),
+        ["types"] => types(),
         ["run", plugin] => run(plugin),
         ["replace", old, new] => replace(old, new),
-        _ => bail!("expected header, run PLUGIN or replace OLD NEW"),
+        _ => bail!("expected header, types, run PLUGIN or replace OLD NEW"),
     }
 }
 
@@ -52,6 +54,13 @@ fn header() -> Result<()> {
     let _hook = runtime.hook::<Message>("message");
     print!("{}", runtime.header("MESSAGE_H")?);
     Ok(())
+}
+
+/// Writes what plugins can be verified by without this program.
+fn types() -> Result<()> {
+    let runtime = Runtime::default();
+    let _hook = runtime.hook::<Message>("message");
+    Ok(std::io::stdout().write_all(&runtime.btf().btf().to_bytes())?)
 }
 
 /// Runs a plugin on some messages.
