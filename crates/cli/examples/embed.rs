@@ -2,19 +2,26 @@
 
 use std::error::Error;
 
-use hitless::upgrade::{Options, Upgrade};
-use hitless::{Packet, Runtime, Xdp};
-use hitless_object::ObjectSpec;
+use hitless::maps::HashMap;
+use hitless::upgrade::Options;
+use hitless::{Object, Packet, Runtime, Value, Xdp};
+
+/// `struct flow_stats` of the new version.
+#[derive(Clone, Copy, Debug, Value)]
+#[repr(C)]
+struct FlowStats {
+    last_seen: u64,
+    octets: u64,
+    packets: u64,
+}
 
 /// Public for a test of the README.
 pub fn main() -> Result<(), Box<dyn Error>> {
-    let old = ObjectSpec::parse(&std::fs::read("bpf/flows_v1.bpf.o")?)?;
-    let new = ObjectSpec::parse(&std::fs::read("bpf/flows_v2.bpf.o")?)?;
-
     let runtime = Runtime::default();
-    let counting = runtime.load(&old)?;
+    let counting = Object::open("bpf/flows_v1.bpf.o")?.load(&runtime)?;
     let program = counting.program("count_flows").ok_or("no such program")?;
     let hook = runtime.hook::<Xdp>("xdp");
+    // The program is detached when this is dropped.
     let _link = runtime.attach(&hook, program)?;
 
     // Any number of threads may do this, before, during and after the upgrade.
@@ -22,17 +29,16 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let verdict = hook.run(&mut Packet::new(&mut frame))?;
     println!("{}", verdict.name());
 
-    let upgrade = Upgrade::new(&runtime, &counting, &new, Options::default());
+    let new = Object::open("bpf/flows_v2.bpf.o")?;
+    let upgrade = new.upgrade(&runtime, &counting, Options::default());
     let (counting, report) = upgrade.run(&mut |progress| println!("{progress:?}"))?;
     println!("the gate was closed for {:?}", report.gate_closed);
 
     hook.run(&mut Packet::new(&mut frame))?;
-    let flows = counting.map("flows").ok_or("no such map")?;
-    if let (Some(btf), Some(value_type)) = (flows.btf(), flows.value_type()) {
-        for (_key, value) in flows.entries()? {
-            // {"last_seen": ..., "octets": 136, "packets": 2}
-            println!("{}", btf.value(value_type, &value)?);
-        }
+    for flow in &counting.get::<HashMap<[u8; 40], FlowStats>>("flows")? {
+        // FlowStats { last_seen: ..., octets: 136, packets: 2 }
+        let (_key, stats) = flow?;
+        println!("{stats:?}");
     }
     Ok(())
 }
