@@ -22,6 +22,8 @@ pub enum Fault {
     NoBitmap = 6,
     /// A map is full as soon as the slot's own share is used up.
     NoStealing = 7,
+    /// A traced map is put into a map of maps without waiting for the programs that write the maps in there.
+    NoInnerGrace = 8,
 }
 
 static FAULT: AtomicU32 = AtomicU32::new(0);

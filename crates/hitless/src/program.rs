@@ -4,6 +4,7 @@
 //! the first time, registers pointer writes and runs tracers. Which one runs is a word of the program, switched by the
 //! runtime; a grace period later nobody runs the other.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use hitless_isa::{CallTarget, Instruction};
@@ -220,6 +221,13 @@ impl Program {
         written.map(|index| &self.maps[*index as usize])
     }
 
+    /// The maps of maps such that it may change the maps in them.
+    fn written_inside(&self) -> impl Iterator<Item = &Arc<Map>> {
+        let verified = &self.verified;
+        let written = verified.inner_maps_updated.union(&verified.inner_maps_stored);
+        written.map(|index| &self.maps[*index as usize])
+    }
+
     pub(crate) fn maps(&self) -> &[Arc<Map>] {
         &self.maps
     }
@@ -229,9 +237,12 @@ impl Program {
         &self.shared
     }
 
-    /// Ids of the maps that the program may change.
+    /// Ids of the maps that the program may change, or may change the maps in.
     pub(crate) fn written_maps(&self) -> Vec<u32> {
-        self.written().map(|map| map.id()).collect()
+        self.written()
+            .chain(self.written_inside())
+            .map(|map| map.id())
+            .collect()
     }
 
     /// How many bytes the program may read behind the context field with this name.
@@ -247,8 +258,11 @@ impl Program {
 
     /// Switches to the variant that the state of the program's maps asks for. The caller holds the runtime's control lock,
     /// and waits for a grace period before it relies on the switch.
-    pub(crate) fn choose_variant(&self) -> Result<(), BuildError> {
-        let traced = self.written().filter_map(|map| map.trace()).any(TraceState::is_armed);
+    ///
+    /// `outers` are the maps of maps that hold a map that is traced.
+    pub(crate) fn choose_variant(&self, outers: &BTreeSet<u32>) -> Result<(), BuildError> {
+        let traced = self.written().filter_map(|map| map.trace()).any(TraceState::is_armed)
+            || self.written_inside().any(|outer| outers.contains(&outer.id()));
         if traced && self.traced.get().is_none() {
             let compiled = compile(
                 &self.verified,

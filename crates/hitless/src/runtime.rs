@@ -71,6 +71,7 @@ impl Engine {
 }
 
 pub(crate) struct Inner {
+    this: Weak<Inner>,
     pub(crate) slots: Arc<Slots>,
     engine: Arc<dyn hitless_jit::Engine>,
     shared: Arc<Shared>,
@@ -160,7 +161,8 @@ impl Runtime {
         let count = options.slots.unwrap_or(2 * cpus);
         let slots = Slots::new(id, count, Box::default());
         Runtime {
-            inner: Arc::new(Inner {
+            inner: Arc::new_cyclic(|this| Inner {
+                this: Weak::clone(this),
                 engine: options.engine.make(),
                 shared: Arc::new(Shared::new(slots.count())),
                 slots: Arc::new(slots),
@@ -353,7 +355,8 @@ impl Inner {
 
     pub(crate) fn create_map(&self, def: MapDef, source: MapSource) -> Result<Arc<Map>, MapCreateError> {
         let id = self.control().next_id();
-        let map = Arc::new(Map::new(id, def, Arc::clone(&self.slots), source)?);
+        let runtime = Weak::clone(&self.this);
+        let map = Arc::new(Map::new(id, def, (Arc::clone(&self.slots), runtime), source)?);
         self.control().register(&map);
         Ok(map)
     }
@@ -369,7 +372,7 @@ impl Inner {
             parts,
         )?);
         let mut control = self.control();
-        program.choose_variant()?;
+        control.choose_variant(&program)?;
         control.programs.retain(|known| known.strong_count() > 0);
         control.programs.push(Arc::downgrade(&program));
         Ok(program)
@@ -382,10 +385,15 @@ impl Inner {
         self.free_later(before)
     }
 
+    /// Waits until nothing runs that does not know of a change of what is attached.
+    pub(crate) fn wait_for_change(&self) -> Result<(), SyncError> {
+        self.slots.wait_for_change(GRACE_TIMEOUT)
+    }
+
     /// Frees what was unpublished, after a grace period. If a run does not end, it is never freed: better than to hang, or to
     /// free what is in use.
     pub(crate) fn free_later<T>(&self, unpublished: T) -> Result<(), SyncError> {
-        match self.slots.wait_for_change(GRACE_TIMEOUT) {
+        match self.wait_for_change() {
             #[cfg(hitless_model)]
             Ok(()) if crate::model::fault(crate::model::Fault::NoAttachGrace) => {
                 std::mem::forget(unpublished);
@@ -495,9 +503,5 @@ impl Control {
 
     pub(crate) fn hook_name(&self, hook: usize) -> &str {
         &self.hooks[hook].name
-    }
-
-    pub(crate) fn choose_variants(&self) -> Result<(), BuildError> {
-        self.live_programs().try_for_each(|program| program.choose_variant())
     }
 }

@@ -135,7 +135,7 @@ impl Lowering<'_> {
             }
             Instruction::Call(CallTarget::Helper(helpers::SPIN_LOCK | helpers::SPIN_UNLOCK)) => {}
             Instruction::Call(CallTarget::Helper(helpers::TAIL_CALL)) => self.push(pc, Op::FlushPointers),
-            Instruction::Call(CallTarget::Helper(_)) => {
+            Instruction::Call(CallTarget::Helper(_) | CallTarget::Kfunc { .. }) => {
                 for (base, memory) in ARGUMENTS.into_iter().zip(&facts.memory) {
                     if memory.is_some_and(|memory| memory.write && memory.regions.iter().any(in_map)) {
                         self.push(pc, Op::RegisterPointer { base, off: 0 });

@@ -125,6 +125,15 @@ pub enum MapError {
     /// `-EDEADLK`: the call waits for a grace period, and was made from inside a run.
     #[error("the call waits for a grace period: from inside a run it would wait for itself")]
     InRun,
+    /// `-EINVAL`: the inner map is traced by a program that may write the maps in this one: it would trace itself.
+    #[error("the inner map is traced by a program that may write the maps in this one: it would loop")]
+    TraceLoop,
+    /// `-ENOTSUP`: the inner map is traced, and a program that may write it cannot be made to tell its tracers.
+    #[error("the inner map is traced, and the traced variant of a program that may write it cannot be made")]
+    TraceVariant,
+    /// `-ETIMEDOUT`: the inner map is traced, and a run that has to end before did not.
+    #[error("the inner map is traced, and a run that began before did not end in time")]
+    Overdue,
     /// `-E2BIG`: a record is longer than it may be.
     #[error("the record is longer than {limit} bytes")]
     TooLong {
@@ -184,6 +193,7 @@ impl MapError {
             | MapError::IncompatibleProgram
             | MapError::OtherInnerMap { .. }
             | MapError::OtherRuntime
+            | MapError::TraceLoop
             | MapError::Corrupt { .. } => libc::EINVAL,
             MapError::NoRoom { .. } | MapError::NoSpace => libc::ENOSPC,
             MapError::NoElements | MapError::OtherKind { .. } => ENOTSUPP,
@@ -191,6 +201,8 @@ impl MapError {
             MapError::NotBytes => libc::EBADF,
             MapError::InRun => libc::EDEADLK,
             MapError::NoMemory => libc::ENOMEM,
+            MapError::TraceVariant => libc::ENOTSUP,
+            MapError::Overdue => libc::ETIMEDOUT,
             MapError::NoSlot { .. } => libc::ERANGE,
             MapError::Busy => libc::EBUSY,
             MapError::Frozen | MapError::Access { .. } => libc::EPERM,

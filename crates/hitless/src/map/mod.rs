@@ -45,7 +45,7 @@ mod user_ringbuf;
 mod values;
 mod wait;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use hitless_btf::{Btf, TypeId};
 use hitless_verifier::{MapFacts, MapKind};
@@ -55,6 +55,7 @@ use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::primitive::atomic::AtomicU32;
 use crate::region::{SharedBytes, round_up_8};
 use crate::run::{Run, Slots};
+use crate::runtime::Inner;
 use crate::trace::{Cell, Event, StripeGuard, TraceState};
 
 pub use batch::{BatchCursor, BatchError};
@@ -113,6 +114,7 @@ pub struct Map {
     trace: OnceLock<TraceState>,
     source: MapSource,
     slots: Arc<Slots>,
+    runtime: Weak<Inner>,
     /// How many user references there are ([`MapHandle`]).
     users: AtomicU32,
     /// Set when the host has frozen the map.
@@ -122,7 +124,12 @@ pub struct Map {
 }
 
 impl Map {
-    pub(crate) fn new(id: u32, def: MapDef, slots: Arc<Slots>, source: MapSource) -> Result<Map, MapCreateError> {
+    pub(crate) fn new(
+        id: u32,
+        def: MapDef,
+        (slots, runtime): (Arc<Slots>, Weak<Inner>),
+        source: MapSource,
+    ) -> Result<Map, MapCreateError> {
         let Some(known) = kind(def.kind) else {
             return Err(MapCreateError::Kind {
                 name: def.name,
@@ -160,6 +167,7 @@ impl Map {
             trace: OnceLock::new(),
             source,
             slots,
+            runtime,
             users: AtomicU32::new(0),
             frozen: AtomicU32::new(0),
             memory: Memory::new(),
@@ -274,6 +282,11 @@ impl Map {
     /// Whether the map's content has moved to another map.
     pub(crate) fn is_sealed(&self) -> bool {
         self.ops.common().is_sealed()
+    }
+
+    /// The runtime, if it is still there.
+    pub(crate) fn inner_runtime(&self) -> &Weak<Inner> {
+        &self.runtime
     }
 
     /// The runtime that the map belongs to.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::inner::check_fits;
 use super::{Creation, Map, MapCreateError, MapDef, MapError, PerfBuffer, Special, UpdateFlags};
 use crate::program::Program;
-use crate::trace::{Cell, Event};
+use crate::trace::{self, Cell, Event, Taken};
 
 /// Refuses flags: what is put into an array takes the place of what is there.
 fn check_any(flags: UpdateFlags) -> Result<(), MapError> {
@@ -49,7 +49,8 @@ impl Map {
     /// before: it waits for a grace period.
     ///
     /// # Errors
-    /// [`MapError::OtherInnerMap`] unless the map is like the template; [`MapError::InRun`]; [`MapError::OtherKind`] for another
+    /// [`MapError::OtherInnerMap`] unless the map is like the template; [`MapError::TraceLoop`] if the map is traced by a program
+    /// that leads back to this one; [`MapError::TraceVariant`] and [`MapError::Overdue`] if it is traced; [`MapError::InRun`]; [`MapError::OtherKind`] for another
     /// type of map; [`MapError::OtherRuntime`]; and as [`Map::update`].
     pub fn insert_map(&self, key: &[u8], inner: &Arc<Map>, flags: UpdateFlags) -> Result<(), MapError> {
         let before = self.swap_map(key, inner, flags)?;
@@ -58,12 +59,7 @@ impl Map {
     }
 
     /// Like [`Map::insert_map`], but leaves the grace period to the caller, who then drops what was there before.
-    pub(crate) fn swap_map(
-        &self,
-        key: &[u8],
-        inner: &Arc<Map>,
-        flags: UpdateFlags,
-    ) -> Result<Option<Arc<Map>>, MapError> {
+    pub(crate) fn swap_map(&self, key: &[u8], inner: &Arc<Map>, flags: UpdateFlags) -> Result<Option<Taken>, MapError> {
         let maps = self.inner_maps().ok_or(self.lacks("insert_map"))?;
         self.check_permitted()?;
         self.check_runtime(inner.runtime())?;
@@ -78,7 +74,8 @@ impl Map {
         if self.slots.in_run() {
             return Err(MapError::InRun);
         }
-        self.slots.run(|run| {
+        let hold = trace::hold(self, inner)?;
+        let before = self.slots.run(|run| {
             self.check_writable()?;
             let stripe = self.count_busy(self.lock_stripe(run, &key))?;
             let inserted = maps.insert(run, &key, inner, put.rule)?;
@@ -86,12 +83,14 @@ impl Map {
                 let cell = Cell::own(self, run, inserted.elem);
                 stripe.run_tracers(run, self, &Event::Update { cell, flags });
             }
-            Ok(inserted.before)
-        })?
+            Ok::<_, MapError>(inserted.before)
+        })??;
+        hold.keep();
+        Ok(before.map(|before| Taken::new(self, before)))
     }
 
     /// Takes a map out of a map of maps, and leaves the grace period to the caller, who then drops it.
-    pub(super) fn take_map(&self, key: &[u8]) -> Result<Arc<Map>, MapError> {
+    pub(super) fn take_map(&self, key: &[u8]) -> Result<Taken, MapError> {
         let maps = self.inner_maps().ok_or(self.lacks("delete"))?;
         let key = self.check_key(key)?;
         if self.slots.in_run() {
@@ -104,7 +103,7 @@ impl Map {
             if let Some(stripe) = stripe {
                 stripe.run_tracers(run, self, &Event::Delete { key: &key });
             }
-            Ok(before)
+            Ok(Taken::new(self, before))
         })?
     }
 

@@ -243,7 +243,7 @@ mod tests {
     fn map(size: u32) -> Map {
         let slots = Slots::new(0, 4, Box::default());
         let def = MapDef::new("events", MapKind::Ringbuf, 0, 0, size);
-        Map::new(1, def, slots.into(), MapSource::default()).expect("a map")
+        Map::new(1, def, (slots.into(), std::sync::Weak::new()), MapSource::default()).expect("a map")
     }
 
     fn in_run<R>(map: &Map, f: impl FnOnce(&Run<'_>, &Ringbuf) -> R) -> R {

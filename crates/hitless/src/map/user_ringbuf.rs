@@ -201,7 +201,7 @@ mod tests {
     fn map() -> Map {
         let slots = Slots::new(0, 4, Box::default());
         let def = MapDef::new("commands", MapKind::UserRingbuf, 0, 0, 4096);
-        Map::new(1, def, slots.into(), MapSource::default()).expect("a map")
+        Map::new(1, def, (slots.into(), std::sync::Weak::new()), MapSource::default()).expect("a map")
     }
 
     fn drain(map: &Map) -> Result<Vec<Vec<u8>>, MapError> {

@@ -128,6 +128,8 @@ impl Control {
         // Those that are gone are forgotten now and then, so that this costs little for each map.
         if self.maps.len() > self.maps_limit {
             self.maps.retain(|_, known| !known.is_gone());
+            let maps = &self.maps;
+            self.graph.forget_outers(|outer| maps.contains_key(&outer));
             self.maps_limit = 2 * self.maps.len() + 16;
         }
     }

@@ -9,6 +9,8 @@
 pub(crate) struct TraceGraph {
     /// (link, traced map, written map), by id.
     edges: Vec<(u32, u32, u32)>,
+    /// (map of maps, map in it), once for each key that it is under: who writes the one may write the other.
+    held: Vec<(u32, u32)>,
 }
 
 impl TraceGraph {
@@ -23,6 +25,7 @@ impl TraceGraph {
             if !seen.contains(&at) {
                 seen.push(at);
                 open.extend(self.edges.iter().filter(|edge| edge.1 == at).map(|edge| edge.2));
+                open.extend(self.held.iter().filter(|held| held.0 == at).map(|held| held.1));
             }
         }
         false
@@ -34,6 +37,26 @@ impl TraceGraph {
 
     pub(crate) fn remove(&mut self, link: u32) {
         self.edges.retain(|edge| edge.0 != link);
+    }
+
+    pub(crate) fn add_held(&mut self, outer: u32, inner: u32) {
+        self.held.push((outer, inner));
+    }
+
+    pub(crate) fn remove_held(&mut self, outer: u32, inner: u32) {
+        if let Some(at) = self.held.iter().position(|held| *held == (outer, inner)) {
+            self.held.swap_remove(at);
+        }
+    }
+
+    /// Forgets what a map of maps held that is no more.
+    pub(crate) fn forget_outers(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.held.retain(|held| is_there(held.0));
+    }
+
+    /// Which map of maps holds which map.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.held.iter().copied()
     }
 }
 
@@ -51,6 +74,13 @@ mod tests {
         assert!(graph.closes_loop(3, &[9, 1]));
         assert!(!graph.closes_loop(5, &[1]));
         graph.remove(11);
+        assert!(!graph.closes_loop(4, &[1]));
+        graph.add_held(2, 4);
+        graph.add_held(2, 4);
+        assert!(graph.closes_loop(4, &[1]), "by way of a map of maps");
+        graph.remove_held(2, 4);
+        assert!(graph.closes_loop(4, &[1]));
+        graph.remove_held(2, 4);
         assert!(!graph.closes_loop(4, &[1]));
     }
 }

@@ -23,6 +23,7 @@ mod attach;
 mod call;
 mod flush;
 mod graph;
+mod inner;
 mod stripe;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use crate::scratch::Scratch;
 use flush::Dirty;
 pub(crate) use flush::{FlushList, flush, traced_maps};
 pub(crate) use graph::TraceGraph;
+pub(crate) use inner::{Taken, hold};
 use stripe::Stripe;
 pub(crate) use stripe::StripeGuard;
 
