@@ -17,6 +17,8 @@ mod kfuncs;
 mod maps;
 #[path = "helpers/packet.rs"]
 mod packet;
+#[path = "helpers/redirect.rs"]
+mod redirect;
 #[path = "helpers/task.rs"]
 mod task;
 #[path = "helpers/text.rs"]

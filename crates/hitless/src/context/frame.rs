@@ -13,7 +13,6 @@ pub(crate) enum PacketFrame<'a> {
     Skb(&'a mut SkbFrame),
 }
 
-#[expect(dead_code, reason = "asked by the helpers of packets, which are being written")]
 impl<'a> PacketFrame<'a> {
     /// The frame at an address, for programs of a kind that gets packets.
     ///

@@ -91,6 +91,7 @@ const LISTS: &[&[Helper]] = &[
     packet::LISTS[3],
     packet::LISTS[4],
     packet::LISTS[5],
+    packet::LISTS[6],
 ];
 
 /// The numbers of the helpers that the runtime has. A program that calls another one is refused at load, by its name.

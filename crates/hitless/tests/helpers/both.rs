@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hitless::context::{Context, PacketBuf, SkBuff, Tc, TcAction};
-use hitless::{Collection, Engine, Options, Packet, Runtime, Xdp};
+use hitless::{Collection, Engine, Options, Packet, Runtime, UpdateFlags, Xdp};
 use hitless_btf::Type;
 use hitless_object::ObjectSpec;
 
@@ -67,12 +67,15 @@ impl Here {
         fields.protocol = u16::from_ne_bytes([packet[12], packet[13]]).into();
         let value = match self.run_at::<Tc>(program, &mut skb) {
             TcAction::Ok => 0,
-            other => panic!("{other:?}"),
+            TcAction::Shot => 2,
+            TcAction::Redirect => 7,
+            TcAction::Unspec => u32::MAX,
         };
         self.result(value, skb.buf.data().to_vec())
     }
 
-    fn run_at<C: Context>(&self, program: &str, input: &mut C::Input<'_>) -> C::Verdict {
+    /// Runs a program once, at a hook of its own.
+    pub fn run_at<C: Context>(&self, program: &str, input: &mut C::Input<'_>) -> C::Verdict {
         let hook = self.runtime.hook::<C>("test");
         let program = self.object.program(program).expect("such a program");
         let link = self.runtime.attach(&hook, program).expect("it attaches");
@@ -154,6 +157,15 @@ impl Both {
         let (here, there) = self.run(program, packet);
         compare(&format!("{program} on {}", packet.escape_ascii()), &here, &there);
         there
+    }
+
+    /// Updates an element everywhere.
+    pub fn update(&mut self, map: &str, key: &[u8], value: &[u8]) {
+        assert_eq!(self.there.update(map, key, value), 0, "{map}");
+        for here in &self.here {
+            let map = here.object.map(map).expect("such a map");
+            map.update(key, value, UpdateFlags::ANY).expect("it is updated");
+        }
     }
 
     /// Takes the records of a ring buffer everywhere; they must be the same.

@@ -14,7 +14,7 @@ fn iterators_of_numbers() {
         for end in edges {
             let count = i64::from(end.cast_signed()) - i64::from(start.cast_signed());
             // Not the long ones, which take long.
-            if !(1 << 16..1 << 23).contains(&count) {
+            if !(1 << 16..=1 << 23).contains(&count) {
                 both.agree_tc("numbers", &PACKET, [start, end, 0, 0, 0]);
             }
         }

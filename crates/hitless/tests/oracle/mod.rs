@@ -1,7 +1,5 @@
 //! The running kernel's view of an object's programs: asks `oracle.c`, compiled here.
 
-#![allow(dead_code, reason = "each test binary asks for some of it")]
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -1,12 +1,13 @@
 //! Helpers that read, write and move the packet of a program: a file each for what XDP programs have (`xdp.rs`), and for what
 //! programs of the network stack have: their bytes (`bytes.rs`), checksums (`sums.rs`), room (`room.rs`), VLAN tags (`vlan.rs`) and
-//! what is known of the packet beside its bytes (`fields.rs`).
+//! what is known of the packet beside its bytes (`fields.rs`). Both send it elsewhere (`redirect.rs`).
 //!
 //! A packet lies in one piece in its room, so whatever the kernel would allocate for has to be in the room from the beginning;
 //! where it is not, the answer is `-ENOMEM`. Offsets count from the packet's start.
 
 mod bytes;
 mod fields;
+mod redirect;
 mod room;
 mod sums;
 mod vlan;
@@ -18,9 +19,10 @@ use crate::env::RunEnv;
 use crate::region::SharedBytes;
 
 /// All of them.
-pub(super) const LISTS: [&[Helper]; 6] = [
+pub(super) const LISTS: [&[Helper]; 7] = [
     bytes::HELPERS,
     fields::HELPERS,
+    redirect::HELPERS,
     room::HELPERS,
     sums::HELPERS,
     vlan::HELPERS,
