@@ -4,15 +4,16 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{ARRAY, HASH, committed, object};
 use hitless::maps::{
     Array, BloomFilter, GetMapError, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, PerCpuValues, Prefix,
-    Queue, Stack, TypedMap,
+    Queue, RingBuf, Stack, TypedMap,
 };
 use hitless::{
-    Collection, Map, MapDef, MapError, MapFlags, MapHandle, MapKind, Object, OpenError, Options, Runtime, UpdateFlags,
-    Value,
+    BatchCursor, Collection, Map, MapDef, MapError, MapFlags, MapHandle, MapKind, Object, OpenError, Options, Packet,
+    Runtime, UpdateFlags, Value,
 };
 
 const PERCPU_HASH: u32 = 5;
@@ -194,6 +195,58 @@ fn queues_and_stacks_differ_in_their_order() {
     assert_eq!((rest, stack.pop()), (vec![2, 3, 4], Ok(Some(3))));
     let error = Queue::<u64>::from_map(&made(MapKind::Stack, 0, 8)).unwrap_err();
     assert_eq!(error.to_string(), "map made: type stack, expected queue");
+}
+
+#[test]
+fn keys_are_taken_and_set_many_at_once() {
+    let object = Object::from(object(HASH, 500)).load(&Runtime::default()).unwrap();
+    let map: HashMap<u32, u64> = object.get("state").unwrap();
+    let entries: Vec<(u32, u64)> = (0..500).map(|n| (n, 2 * u64::from(n))).collect();
+    map.insert_batch(entries.iter().map(|(key, value)| (key, value)), UpdateFlags::ANY)
+        .unwrap();
+    assert_eq!((map.take(&7), map.take(&7)), (Ok(Some(14)), Ok(None)));
+    let mut cursor = BatchCursor::default();
+    let mut found = Vec::new();
+    while !cursor.is_done() {
+        found.extend(map.get_batch(&mut cursor, 64).unwrap());
+    }
+    found.sort_unstable();
+    assert_eq!(found.len(), 499);
+    assert!(
+        found
+            .iter()
+            .all(|(key, value)| *value == 2 * u64::from(*key) && *key != 7)
+    );
+    map.remove_batch(&[1, 2, 3]).unwrap();
+    let error = map.remove_batch(&[4, 7, 5]).unwrap_err();
+    assert_eq!((error.done, error.source), (1, MapError::NotFound));
+    let taken = map.take_batch(&mut BatchCursor::default(), usize::MAX).unwrap();
+    assert_eq!((taken.len(), map.iter().count()), (495, 0));
+}
+
+/// Records of a program that runs on another thread, read as they come.
+#[test]
+fn records_of_programs_are_waited_for() {
+    let runtime = Runtime::default();
+    let object = Object::from(committed("helpers_maps")).load(&runtime).unwrap();
+    let hook = runtime.hook::<hitless::Xdp>("xdp");
+    let _link = runtime.attach(&hook, object.program("records").unwrap()).unwrap();
+    let mut reader = object.get::<RingBuf>("ring").unwrap().reader().unwrap();
+    // Four times: reserve a record of (turn, number), submit it if the number is even, else discard it.
+    let mut packet = [0; 256];
+    for (turn, number) in [2u32, 3, 4, 6].into_iter().enumerate() {
+        packet[8 * turn..][..4].copy_from_slice(&1u32.to_ne_bytes());
+        packet[8 * turn + 4..][..4].copy_from_slice(&number.to_ne_bytes());
+    }
+    let records: Vec<[u64; 2]> = std::thread::scope(|scope| {
+        scope.spawn(|| hook.run(&mut Packet::new(&mut packet)).unwrap());
+        let record = |_| reader.next_within(Duration::from_secs(60)).unwrap().expect("a record");
+        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap());
+        let pair = |record: Box<[u8]>| [number(&record[..8]), number(&record[8..])];
+        (0..3).map(record).map(pair).collect()
+    });
+    assert_eq!(records, [[0, 2], [2, 4], [3, 6]]);
+    assert!(reader.next().unwrap().is_none());
 }
 
 #[test]

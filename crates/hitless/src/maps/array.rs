@@ -10,19 +10,10 @@ use crate::map::{MapError, MapHandle, UpdateFlags};
 
 /// An array: values by index, all of them there from the start.
 #[doc(alias = "BPF_MAP_TYPE_ARRAY")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Array<V> {
     map: MapHandle,
     types: PhantomData<fn() -> V>,
-}
-
-impl<V> Clone for Array<V> {
-    fn clone(&self) -> Array<V> {
-        Array {
-            map: self.map.clone(),
-            types: PhantomData,
-        }
-    }
 }
 
 impl<V: Value> TypedMap for Array<V> {

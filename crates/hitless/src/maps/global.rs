@@ -11,21 +11,11 @@ use crate::map::{MapError, MapHandle};
 /// A global variable of a loaded object, from [`Collection::global`](crate::Collection::global).
 ///
 /// Programs write it at any time; a value of up to eight bytes is read and written whole, longer ones word by word.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Global<T> {
     map: MapHandle,
     offset: u32,
     ty: PhantomData<fn() -> T>,
-}
-
-impl<T> Clone for Global<T> {
-    fn clone(&self) -> Global<T> {
-        Global {
-            map: self.map.clone(),
-            offset: self.offset,
-            ty: PhantomData,
-        }
-    }
 }
 
 impl<T: Value> Global<T> {

@@ -6,12 +6,12 @@ use hitless_verifier::MapKind;
 
 use super::{MapTypeError, TypedMap, check_key, check_kind, check_value};
 use crate::Value;
-use crate::map::{Entries, MapError, MapHandle, UpdateFlags};
+use crate::map::{BatchCursor, BatchError, Entries, Entry, MapError, MapHandle, UpdateFlags};
 
 /// A hash map, also one that evicts what was not used for long when it is full.
 #[doc(alias = "BPF_MAP_TYPE_HASH")]
 #[doc(alias = "BPF_MAP_TYPE_LRU_HASH")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HashMap<K, V> {
     map: MapHandle,
     types: PhantomData<fn(K) -> V>,
@@ -20,15 +20,6 @@ pub struct HashMap<K, V> {
 /// A hash map that evicts: it is used like any other.
 #[doc(alias = "BPF_MAP_TYPE_LRU_HASH")]
 pub type LruHashMap<K, V> = HashMap<K, V>;
-
-impl<K, V> Clone for HashMap<K, V> {
-    fn clone(&self) -> HashMap<K, V> {
-        HashMap {
-            map: self.map.clone(),
-            types: PhantomData,
-        }
-    }
-}
 
 impl<K: Value, V: Value> TypedMap for HashMap<K, V> {
     fn from_map(map: &MapHandle) -> Result<HashMap<K, V>, MapTypeError> {
@@ -72,6 +63,71 @@ impl<K: Value, V: Value> HashMap<K, V> {
         self.map.delete(bytemuck::bytes_of(key))
     }
 
+    /// Removes a key and returns its value, as one step; `None` if it is not there.
+    ///
+    /// # Errors
+    /// As [`Map::lookup_and_delete`](crate::Map::lookup_and_delete).
+    pub fn take(&self, key: &K) -> Result<Option<V>, MapError> {
+        let taken = self.map.lookup_and_delete(bytemuck::bytes_of(key))?;
+        Ok(taken.map(|value| bytemuck::pod_read_unaligned(&value)))
+    }
+
+    /// Up to `limit` keys with their values, from where the cursor stands; fewer only at the end. Quicker than an iterator, since
+    /// many are read in one run.
+    ///
+    /// # Errors
+    /// As [`Map::lookup_batch`](crate::Map::lookup_batch).
+    ///
+    /// # Examples
+    /// ```
+    /// # use hitless::maps::{HashMap, TypedMap};
+    /// # use hitless::{BatchCursor, MapDef, MapKind, Runtime, UpdateFlags};
+    /// # let runtime = Runtime::default();
+    /// # let map = runtime.create_map(MapDef::new("counts", MapKind::Hash, 4, 8, 1000))?;
+    /// let counts = HashMap::<u32, u64>::from_map(&map)?;
+    /// let new: Vec<(u32, u64)> = (0..500).map(|n| (n, 1)).collect();
+    /// counts.insert_batch(new.iter().map(|(key, value)| (key, value)), UpdateFlags::ANY)?;
+    /// let (mut cursor, mut sum) = (BatchCursor::default(), 0);
+    /// while !cursor.is_done() {
+    ///     sum += counts.get_batch(&mut cursor, 100)?.iter().map(|(_, value)| value).sum::<u64>();
+    /// }
+    /// assert_eq!(sum, 500);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_batch(&self, cursor: &mut BatchCursor, limit: usize) -> Result<Vec<(K, V)>, MapError> {
+        Ok(typed(self.map.lookup_batch(cursor, limit)?))
+    }
+
+    /// Removes up to `limit` keys, each in one step with reading its value, from where the cursor stands.
+    ///
+    /// # Errors
+    /// As [`Map::lookup_and_delete_batch`](crate::Map::lookup_and_delete_batch).
+    pub fn take_batch(&self, cursor: &mut BatchCursor, limit: usize) -> Result<Vec<(K, V)>, MapError> {
+        Ok(typed(self.map.lookup_and_delete_batch(cursor, limit)?))
+    }
+
+    /// Sets the values of several keys, in order. Of flags there is [`UpdateFlags::LOCK`].
+    ///
+    /// # Errors
+    /// [`BatchError`]: which one could not be set, and why; those before it were.
+    pub fn insert_batch<'a>(
+        &self,
+        entries: impl IntoIterator<Item = (&'a K, &'a V)>,
+        flags: UpdateFlags,
+    ) -> Result<(), BatchError> {
+        let entries = entries.into_iter();
+        let bytes = entries.map(|(key, value)| (bytemuck::bytes_of(key), bytemuck::bytes_of(value)));
+        self.map.update_batch(bytes, flags)
+    }
+
+    /// Removes several keys, in order.
+    ///
+    /// # Errors
+    /// [`BatchError`]: which one could not be removed, and why; those before it were.
+    pub fn remove_batch<'a>(&self, keys: impl IntoIterator<Item = &'a K>) -> Result<(), BatchError> {
+        self.map.delete_batch(keys.into_iter().map(bytemuck::bytes_of))
+    }
+
     /// All keys with their values, each read when the iterator comes to it: a key that is there throughout shows up once.
     #[must_use]
     pub fn iter(&self) -> HashIter<'_, K, V> {
@@ -86,6 +142,12 @@ impl<K: Value, V: Value> HashMap<K, V> {
     pub fn map(&self) -> &MapHandle {
         &self.map
     }
+}
+
+fn typed<K: Value, V: Value>(entries: Vec<Entry>) -> Vec<(K, V)> {
+    let read =
+        |(key, value): (Vec<u8>, Vec<u8>)| (bytemuck::pod_read_unaligned(&key), bytemuck::pod_read_unaligned(&value));
+    entries.into_iter().map(read).collect()
 }
 
 impl<'a, K: Value, V: Value> IntoIterator for &'a HashMap<K, V> {

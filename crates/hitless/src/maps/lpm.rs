@@ -73,19 +73,10 @@ impl<K: Value> Prefix<K> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "BPF_MAP_TYPE_LPM_TRIE")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LpmTrie<K, V> {
     map: MapHandle,
     types: PhantomData<fn(K) -> V>,
-}
-
-impl<K, V> Clone for LpmTrie<K, V> {
-    fn clone(&self) -> LpmTrie<K, V> {
-        LpmTrie {
-            map: self.map.clone(),
-            types: PhantomData,
-        }
-    }
 }
 
 impl<K: Value, V: Value> TypedMap for LpmTrie<K, V> {

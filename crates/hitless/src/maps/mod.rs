@@ -58,6 +58,7 @@ mod hash;
 mod lpm;
 mod percpu;
 mod perf;
+mod prog_array;
 mod ringbuf;
 mod sequence;
 mod wait;
@@ -74,6 +75,7 @@ pub use hash::{HashIter, HashMap, LruHashMap};
 pub use lpm::{LpmIter, LpmTrie, Prefix};
 pub use percpu::{PerCpuArray, PerCpuHashIter, PerCpuHashMap, PerCpuValues};
 pub use perf::{PerfEventArray, PerfReader, PerfReaderError};
+pub use prog_array::ProgArray;
 pub use ringbuf::{ReadError, RingBuf, RingReader, UserRingBuf};
 pub use sequence::{BloomFilter, Fifo, Lifo, Order, Queue, Sequence, Stack};
 

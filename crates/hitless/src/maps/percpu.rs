@@ -94,19 +94,10 @@ fn stride<V>() -> usize {
 /// A hash map with a value for each slot; also one that evicts what was not used for long.
 #[doc(alias = "BPF_MAP_TYPE_PERCPU_HASH")]
 #[doc(alias = "BPF_MAP_TYPE_LRU_PERCPU_HASH")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PerCpuHashMap<K, V> {
     map: MapHandle,
     types: PhantomData<fn(K) -> V>,
-}
-
-impl<K, V> Clone for PerCpuHashMap<K, V> {
-    fn clone(&self) -> PerCpuHashMap<K, V> {
-        PerCpuHashMap {
-            map: self.map.clone(),
-            types: PhantomData,
-        }
-    }
 }
 
 impl<K: Value, V: Value> TypedMap for PerCpuHashMap<K, V> {
@@ -157,6 +148,15 @@ impl<K: Value, V: Value> PerCpuHashMap<K, V> {
         self.map.delete(bytemuck::bytes_of(key))
     }
 
+    /// Removes a key and returns its values, as one step; `None` if it is not there.
+    ///
+    /// # Errors
+    /// As [`Map::lookup_and_delete`](crate::Map::lookup_and_delete).
+    pub fn take(&self, key: &K) -> Result<Option<PerCpuValues<V>>, MapError> {
+        let taken = self.map.lookup_and_delete(bytemuck::bytes_of(key))?;
+        Ok(taken.map(|bytes| PerCpuValues::read(&bytes)))
+    }
+
     /// All keys with their values, each read when the iterator comes to it.
     #[must_use]
     pub fn iter(&self) -> PerCpuHashIter<'_, K, V> {
@@ -200,19 +200,10 @@ impl<K: Value, V: Value> Iterator for PerCpuHashIter<'_, K, V> {
 
 /// An array with a value for each index and slot.
 #[doc(alias = "BPF_MAP_TYPE_PERCPU_ARRAY")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PerCpuArray<V> {
     map: MapHandle,
     types: PhantomData<fn() -> V>,
-}
-
-impl<V> Clone for PerCpuArray<V> {
-    fn clone(&self) -> PerCpuArray<V> {
-        PerCpuArray {
-            map: self.map.clone(),
-            types: PhantomData,
-        }
-    }
 }
 
 impl<V: Value> TypedMap for PerCpuArray<V> {

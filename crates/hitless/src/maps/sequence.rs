@@ -47,19 +47,10 @@ pub type Queue<V> = Sequence<V, Fifo>;
 pub type Stack<V> = Sequence<V, Lifo>;
 
 /// A [`Queue`] or a [`Stack`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sequence<V, O> {
     map: MapHandle,
     types: PhantomData<fn(O) -> V>,
-}
-
-impl<V, O> Clone for Sequence<V, O> {
-    fn clone(&self) -> Sequence<V, O> {
-        Sequence {
-            map: self.map.clone(),
-            types: PhantomData,
-        }
-    }
 }
 
 impl<V: Value, O: Order> TypedMap for Sequence<V, O> {
@@ -109,19 +100,10 @@ impl<V: Value, O: Order> Sequence<V, O> {
 
 /// A set of values that knows for certain what it does not hold.
 #[doc(alias = "BPF_MAP_TYPE_BLOOM_FILTER")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BloomFilter<V> {
     map: MapHandle,
     types: PhantomData<fn(V)>,
-}
-
-impl<V> Clone for BloomFilter<V> {
-    fn clone(&self) -> BloomFilter<V> {
-        BloomFilter {
-            map: self.map.clone(),
-            types: PhantomData,
-        }
-    }
 }
 
 impl<V: Value> TypedMap for BloomFilter<V> {
