@@ -1,9 +1,50 @@
 //! An eBPF subsystem in user space whose stateful programs are replaced while they run.
 //!
-//! A [`Runtime`] loads the objects that clang makes ([`Runtime::load`]), verifies their programs as the Linux kernel does, and
-//! runs them at [`Hook`]s of this process. [`Runtime::trace_map`] attaches programs to the changes of a map. An
-//! [`upgrade::Upgrade`] replaces a running object by a new one whose maps may have another layout: while programs keep
-//! running, every change is mirrored into the new maps, and no update is lost, resurrected or counted twice.
+//! An [`Object`], made by clang, is loaded into a [`Runtime`]: its programs are verified as the Linux kernel does, compiled,
+//! and run at [`Hook`]s of this process.
+//!
+//! - A hook of your own passes programs a Rust struct, `#[derive(Ctx)]` ([`context`]); [`Runtime::header`] writes it as
+//!   a C header. Programs that were written for Linux run at hooks that have their contexts ([`Xdp`] and others).
+//! - Their maps are used with Rust types ([`maps`]), or as bytes ([`Map`]).
+//! - An [`upgrade`] replaces a running object by a new one whose maps may have another layout: while programs keep
+//!   running, every change is mirrored into the new maps, and no update is lost, resurrected or counted twice.
+//! - [`Runtime::trace_map`] attaches programs to the changes of a map.
+//!
+//! `docs/embedding.md` in the repository is a guide that begins with an empty directory.
+//!
+//! # Examples
+//! A server asks a plugin what to do with a request. The plugin's function begins
+//! `SEC("hook/request") int filter(struct request *ctx)`.
+//!
+//! ```
+//! use hitless::context::Bytes;
+//! use hitless::{Ctx, Object, Runtime};
+//!
+//! #[derive(Ctx)]
+//! #[repr(C)]
+//! struct Request<'a> {
+//!     client: u32,
+//!     trusted: u32,
+//!     now_ns: u64,
+//!     path: Bytes<'a>,
+//! }
+//!
+//! # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+//! let runtime = Runtime::default();
+//! let hook = runtime.hook::<Request>("request");
+//! let plugin = Object::open("bpf/filter_v1.bpf.o")?.set_global("limit", 10u32)?.load(&runtime)?;
+//! let _link = runtime.attach(&hook, plugin.program("filter").unwrap())?;
+//!
+//! let mut request = Request { client: 7, trusted: 0, now_ns: 0, path: Bytes::new(b"/admin/users") };
+//! assert_eq!(hook.run(&mut request)?, 403);
+//! assert_eq!(plugin.global::<u64>("denied")?.get()?, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Threads, signals, processes
+//! Everything may be shared between threads, and a program runs on the thread that runs its hook. Hooks may be run and
+//! maps used from signal handlers: what would have to wait for the interrupted code fails as busy instead. In a forked child
+//! hooks and maps are inert ([`Forked`]). Runtimes of one process have nothing in common.
 
 // What the derives make names everything from `::hitless`, in this crate, too.
 extern crate self as hitless;

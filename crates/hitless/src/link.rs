@@ -7,7 +7,27 @@ use crate::run::SyncError;
 use crate::runtime::{Attachment, Inner};
 use crate::sys;
 
-/// An attachment, undone when the link is dropped.
+/// An attachment, undone when the link is dropped: the program does not run any more once the drop returns, which waits for
+/// runs that are active. Keep it as long as the program is to be attached, and give it a name for that: `let _ = ...` drops it
+/// at once.
+///
+/// A link dropped from inside a run cannot wait: the program then stays attached until the runtime ends. In a forked child
+/// a drop does nothing.
+///
+/// # Examples
+/// ```
+/// # use hitless::{Object, Packet, Runtime, Xdp, XdpAction};
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+/// let runtime = Runtime::default();
+/// let hook = runtime.hook::<Xdp>("xdp");
+/// let object = Object::open("bpf/flows_v1.bpf.o")?.load(&runtime)?;
+/// let link = runtime.attach(&hook, object.program("count_flows").unwrap())?;
+/// hook.run(&mut Packet::new(&mut [0; 64]))?;
+/// drop(link);
+/// hook.run(&mut Packet::new(&mut [0; 64]))?;
+/// assert_eq!(object.global::<u64>("packets_seen")?.get()?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the program is detached when the link is dropped"]
 pub struct Link {
