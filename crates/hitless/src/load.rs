@@ -296,12 +296,20 @@ impl Runtime {
         let helpers = tables::helpers::of(kind).iter().map(offered).collect();
         let lacking = |proto: &KfuncProto| kfuncs::by_name(&proto.name).is_none().then_some(NOT_HERE);
         let excluded = |proto: &KfuncProto| proto.excluded.or_else(|| lacking(proto));
-        let verified = ProgramFacts::new(object, spec, kind, context.clone(), helpers, excluded, None)
-            .verify(facts, None)
-            .map_err(|source| LoadError::Rejected {
-                program: spec.name.clone(),
-                source,
-            })?;
+        let verified = ProgramFacts::new(
+            object,
+            spec,
+            kind,
+            context.clone(),
+            helpers,
+            excluded,
+            Some(self.btf().btf()),
+        )
+        .verify(facts, None)
+        .map_err(|source| LoadError::Rejected {
+            program: spec.name.clone(),
+            source,
+        })?;
         check_prog_arrays(spec, &program_type, maps)?;
         let parts = ProgramParts {
             name: spec.name.clone(),

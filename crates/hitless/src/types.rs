@@ -47,6 +47,8 @@ fn btf() -> Btf {
     );
     let u32 = types.unsigned(4);
     types.structure("bpf_spin_lock", 4, &[("val", u32, 0)]);
+    // What stands for a thread has an address, and no members.
+    types.structure::<&str>("task_struct", 8, &[]);
     types.enumeration(
         "bpf_map_type",
         KINDS.iter().map(|known| {

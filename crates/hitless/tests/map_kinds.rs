@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use hitless::{Map, MapDef, MapError, MapFlags, MapHandle, MapKind, Runtime, UpdateFlags, WaitError, WaitEvent};
+use hitless_object::{Element, InitialValue, MapSpec, ObjectSpec, ProgramSpec};
 use proptest::prelude::*;
 
 fn make(runtime: &Runtime, def: MapDef) -> MapHandle {
@@ -359,4 +360,106 @@ fn maps_are_found_by_id() {
     drop(maps);
     assert_eq!(runtime.map_ids(), []);
     assert!(runtime.map_by_id(ids[1]).is_none());
+}
+
+/// An object with a prog array that holds the object's own program, which holds the array.
+fn cycle() -> ObjectSpec {
+    let array = MapSpec {
+        name: "programs".into(),
+        map_type: 3,
+        key_size: 4,
+        value_size: 4,
+        max_entries: 4,
+        values: vec![InitialValue {
+            index: 2,
+            element: Element::Program(0),
+        }],
+        ..MapSpec::default()
+    };
+    let program = |name: &str, section: &str| ProgramSpec {
+        name: name.into(),
+        section: section.into(),
+        insns: hitless_isa::asm::assemble("r0 = 1\nexit").expect("the program assembles"),
+        ..ProgramSpec::default()
+    };
+    ObjectSpec {
+        license: "GPL".into(),
+        maps: vec![array],
+        programs: vec![program("one", "xdp"), program("other", "socket")],
+        ..ObjectSpec::default()
+    }
+}
+
+#[test]
+fn prog_arrays_hold_programs_of_one_type() {
+    let runtime = Runtime::default();
+    let object = runtime.load(&cycle()).unwrap();
+    let (array, programs) = (&object.maps()[0], object.programs());
+    assert_eq!(id_of(array, 2), Some(programs[0].id()));
+    array.insert_program(3, &programs[0]).unwrap();
+    let refused = array.insert_program(0, &programs[1]);
+    assert_eq!(refused, Err(MapError::IncompatibleProgram));
+    assert_eq!(errno(array.insert_program(4, &programs[0])), libc::E2BIG);
+    assert_eq!(errno(array.delete(&0u32.to_ne_bytes())), libc::ENOENT);
+    array.delete(&3u32.to_ne_bytes()).unwrap();
+    let expected = (2u32.to_ne_bytes().to_vec(), programs[0].id().to_ne_bytes().to_vec());
+    assert_eq!(array.entries().unwrap(), [expected]);
+}
+
+/// What would be a leak for ever: an array that holds a program that holds the array.
+#[test]
+fn a_prog_array_is_emptied_with_its_last_user_reference() {
+    let runtime = Runtime::default();
+    let object = runtime.load(&cycle()).unwrap();
+    let array = object.maps()[0].clone();
+    let program = std::sync::Arc::downgrade(&object.programs()[0]);
+    let id = array.id();
+    drop(object);
+    assert_eq!(
+        id_of(&array, 2),
+        program.upgrade().map(|program| program.id()),
+        "there is a handle"
+    );
+    drop(array);
+    assert!(program.upgrade().is_none());
+    runtime.wait_freed(id, LONG).unwrap();
+}
+
+/// The array is empty for those that still hold it, and takes programs again from whoever gets a new handle.
+#[test]
+fn an_emptied_prog_array_can_be_filled_again() {
+    let runtime = Runtime::default();
+    let object = runtime.load(&cycle()).unwrap();
+    let program = std::sync::Arc::clone(&object.programs()[0]);
+    let id = object.maps()[0].id();
+    drop(object);
+    let array = runtime.map_by_id(id).expect("the program holds it");
+    assert_eq!(id_of(&array, 2), None);
+    array.insert_program(1, &program).unwrap();
+    assert_eq!(id_of(&array, 1), Some(program.id()));
+}
+
+#[test]
+fn many_inner_maps_are_replaced_at_once() {
+    let runtime = Runtime::default();
+    let outers = [MapKind::ArrayOfMaps, MapKind::HashOfMaps].map(|kind| make(&runtime, outer(kind, 4)));
+    let maps: Vec<_> = (0..4).map(|_| make(&runtime, inner(4))).collect();
+    let keys = [0u32.to_ne_bytes(), 1u32.to_ne_bytes()];
+    for outer in &outers {
+        outer.insert_maps(keys.iter().map(|key| (&key[..], &*maps[0]))).unwrap();
+    }
+    let swaps = outers.iter().flat_map(|outer| keys.iter().map(move |key| (outer, key)));
+    let swaps = swaps.map(|(outer, key)| (&***outer, &key[..], &*maps[1]));
+    runtime.replace_many(swaps).unwrap();
+    assert_eq!(std::sync::Arc::strong_count(&maps[0]), 1);
+    assert_eq!(std::sync::Arc::strong_count(&maps[1]), 5);
+    let wrong = make(&runtime, MapDef::new("array", MapKind::Array, 4, 8, 4));
+    let swaps = [(&keys[0], &maps[2]), (&keys[1], &wrong)];
+    let error = outers[0]
+        .insert_maps(swaps.map(|(key, map)| (&key[..], &**map)))
+        .unwrap_err();
+    assert_eq!((error.done, error.source.errno()), (1, libc::EINVAL));
+    assert_eq!(id_of(&outers[0], 0), Some(maps[2].id()));
+    outers[1].delete_batch(keys.iter().map(|key| &key[..])).unwrap();
+    assert_eq!(outers[1].entries().unwrap(), []);
 }

@@ -24,6 +24,7 @@ mod ringbuf;
 mod shared;
 mod tail_call;
 mod task;
+mod task_storage;
 mod text;
 mod time;
 
@@ -75,6 +76,7 @@ const LISTS: &[&[Helper]] = &[
     memory::HELPERS,
     time::HELPERS,
     task::HELPERS,
+    task_storage::HELPERS,
     random::HELPERS,
     lock::HELPERS,
     callback::HELPERS,

@@ -58,6 +58,9 @@ impl Map {
         if self.def.key_size == 0 {
             return Err(self.refusal()?);
         }
+        if self.tasks().is_some() {
+            return Err(self.lacks("next_key"));
+        }
         if self.is_indexed() {
             let max_entries = self.def.max_entries;
             let next = match key.map(|key| key.index()) {
@@ -165,7 +168,11 @@ impl Map {
     /// # Errors
     /// As [`Map::lookup`].
     pub fn lookup_batch(&self, cursor: &mut BatchCursor, limit: usize) -> Result<Vec<Entry>, MapError> {
-        if matches!(self.ops.special(), Special::Programs(_) | Special::Events(_)) || self.def.key_size == 0 {
+        let lacking = matches!(
+            self.ops.special(),
+            Special::Programs(_) | Special::Events(_) | Special::Tasks(_)
+        );
+        if lacking || self.def.key_size == 0 {
             return Err(self.lacks("lookup_batch"));
         }
         self.batch(cursor, limit, |run, elem, key| {

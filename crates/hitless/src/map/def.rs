@@ -39,6 +39,9 @@ impl MapFlags {
     /// Programs may not read it (`BPF_F_WRONLY_PROG`).
     #[doc(alias = "BPF_F_WRONLY_PROG")]
     pub const WRONLY_PROG: MapFlags = MapFlags(1 << 8);
+    /// A copy is made where the owner is copied (`BPF_F_CLONE`); without effect, since threads are not.
+    #[doc(alias = "BPF_F_CLONE")]
+    pub const CLONE: MapFlags = MapFlags(1 << 9);
     /// The host may map its values into memory (`BPF_F_MMAPABLE`).
     #[doc(alias = "BPF_F_MMAPABLE")]
     pub const MMAPABLE: MapFlags = MapFlags(1 << 10);

@@ -152,6 +152,12 @@ pub enum MapError {
     /// `-EOPNOTSUPP`: the buffer is another slot's.
     #[error("the buffer belongs to another slot")]
     OtherSlot,
+    /// `-ESRCH`: there is no such thread.
+    #[error("the process has no thread {thread}")]
+    NoThread {
+        /// Its id.
+        thread: u32,
+    },
     /// `-EPERM`: the map was made to be read only, or written only, by the host.
     #[error("the map may only be {only} by the host")]
     Access {
@@ -203,6 +209,7 @@ impl MapError {
             MapError::NoMemory => libc::ENOMEM,
             MapError::TraceVariant => libc::ENOTSUP,
             MapError::Overdue => libc::ETIMEDOUT,
+            MapError::NoThread { .. } => libc::ESRCH,
             MapError::NoSlot { .. } => libc::ERANGE,
             MapError::Busy => libc::EBUSY,
             MapError::Frozen | MapError::Access { .. } => libc::EPERM,

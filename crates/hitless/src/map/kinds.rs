@@ -3,7 +3,7 @@
 use hitless_verifier::MapKind;
 
 use super::{Creation, MapCreateError, MapFlags, MapOps};
-use super::{array, bloom, hash, inner, lpm, perf, prog_array, queue, redirect, ringbuf, user_ringbuf};
+use super::{array, bloom, hash, inner, lpm, perf, prog_array, queue, redirect, ringbuf, task_storage, user_ringbuf};
 
 /// A kind of map: the flags that it knows, and how one is made.
 pub(crate) struct Kind {
@@ -15,7 +15,7 @@ pub(crate) struct Kind {
 type Make = fn(&Creation<'_>) -> Result<Box<dyn MapOps>, MapCreateError>;
 
 /// The kinds of maps that there are.
-pub(crate) const KINDS: [Kind; 20] = [
+pub(crate) const KINDS: [Kind; 21] = [
     row(MapKind::Hash, HASH, hash::make),
     row(MapKind::Array, ARRAY, array::make),
     row(MapKind::ProgArray, OBJECTS, prog_array::make),
@@ -38,6 +38,11 @@ pub(crate) const KINDS: [Kind; 20] = [
     row(MapKind::Stack, VALUES, queue::make_stack),
     row(MapKind::DevmapHash, OBJECTS, redirect::make_hash),
     row(MapKind::Ringbuf, MapFlags::NUMA_NODE, ringbuf::make),
+    row(
+        MapKind::TaskStorage,
+        MapFlags::NO_PREALLOC.with(MapFlags::CLONE),
+        task_storage::make,
+    ),
     row(MapKind::BloomFilter, VALUES.with(MapFlags::ZERO_SEED), bloom::make),
     row(MapKind::UserRingbuf, MapFlags::NUMA_NODE, user_ringbuf::make),
 ];

@@ -39,8 +39,8 @@ mod references;
 mod ring;
 mod ringbuf;
 mod rings;
-#[allow(dead_code, reason = "for BPF helpers")]
 mod special;
+mod task_storage;
 mod user_ringbuf;
 mod values;
 mod wait;
@@ -75,6 +75,7 @@ pub use perf::{PerfBuffer, PerfRecord};
 pub(crate) use ring::Wakeup;
 pub(crate) use ringbuf::{RingQuery, Ringbuf};
 pub(crate) use special::Special;
+pub(crate) use task_storage::TaskStorage;
 pub(crate) use values::ValueOps;
 use wait::Memory;
 pub(crate) use wait::Registered;

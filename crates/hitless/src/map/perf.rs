@@ -321,3 +321,111 @@ impl PerfEventArray {
         self.elements.clear()
     }
 }
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+    use crate::map::{Map, MapDef, MapSource};
+    use crate::run::Slots;
+    use hitless_verifier::MapKind;
+
+    /// A map with a buffer of a page for each of two slots.
+    fn map() -> (Map, [Arc<PerfBuffer>; 2]) {
+        let slots = Slots::new(0, 2, Box::default());
+        let def = MapDef::new("events", MapKind::PerfEventArray, 4, 4, 2);
+        let runtime = (slots.into(), std::sync::Weak::new());
+        let map = Map::new(1, def, runtime, MapSource::default()).expect("a map");
+        let buffers = [0, 1].map(|slot| map.perf_buffer(slot, 1).expect("a buffer"));
+        for (slot, buffer) in (0..).zip(&buffers) {
+            map.insert_buffer(slot, buffer).expect("it fits");
+        }
+        (map, buffers)
+    }
+
+    fn output(map: &Map, index: u32, parts: &[&[u8]]) -> (u32, Result<(), MapError>) {
+        let parts: Vec<_> = parts.iter().map(|part| SharedBytes::from_slice(part)).collect();
+        let events = map.events().expect("a perf event array");
+        let run = |run: &Run<'_>| (run.index(), events.output(run, index, &parts));
+        map.slots().run(run).expect("not forked")
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Seen {
+        Sample(Vec<u8>),
+        Lost(u64),
+    }
+
+    fn read(buffer: &PerfBuffer) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        let each = |record: PerfRecord<'_>| {
+            seen.push(match record {
+                PerfRecord::Sample(data) => Seen::Sample(data.to_vec()),
+                PerfRecord::Lost(count) => Seen::Lost(count),
+            });
+        };
+        buffer.consume(each).unwrap();
+        seen
+    }
+
+    #[test]
+    fn records_go_to_the_buffer_of_the_slot() {
+        let (map, buffers) = map();
+        let (slot, written) = output(&map, CURRENT_SLOT, &[b"ab", b"cde"]);
+        assert_eq!(written, Ok(()));
+        // Five bytes, and four of length, are padded to sixteen.
+        assert_eq!(
+            read(&buffers[slot as usize]),
+            [Seen::Sample(b"abcde\0\0\0\0\0\0\0".to_vec())]
+        );
+        assert_eq!(read(&buffers[1 - slot as usize]), []);
+        let (slot, other) = output(&map, 1 - slot, &[b"x"]);
+        assert_eq!(other, Err(MapError::OtherSlot));
+        assert_eq!(output(&map, 2, &[]).1.unwrap_err().errno(), libc::E2BIG);
+        map.delete(&slot.to_ne_bytes()).unwrap();
+        assert_eq!(output(&map, slot, &[b"x"]).1, Err(MapError::NotFound));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let (map, buffers) = map();
+        let record = [7; 500];
+        let mut written = 0;
+        let slot = loop {
+            match output(&map, CURRENT_SLOT, &[&record]) {
+                (_, Ok(())) => written += 1,
+                (slot, Err(error)) => {
+                    assert_eq!(error, MapError::NoSpace);
+                    break slot;
+                }
+            }
+        };
+        assert_eq!(output(&map, slot, &[&record]).1, Err(MapError::NoSpace));
+        let buffer = &buffers[slot as usize];
+        assert_eq!(buffer.lost_count(), 2);
+        assert_eq!(read(buffer).len(), written);
+        output(&map, slot, &[b"later"]).1.unwrap();
+        let seen = read(buffer);
+        assert_eq!((&seen[0], seen.len(), buffer.lost_count()), (&Seen::Lost(2), 2, 0));
+        let long = vec![0; 1 << 16];
+        assert!(matches!(output(&map, slot, &[&long]).1, Err(MapError::TooLong { .. })));
+    }
+
+    #[test]
+    fn records_wrap_around_and_wake() {
+        let (map, buffers) = map();
+        for buffer in &buffers {
+            buffer.event().unwrap();
+        }
+        for n in 0..1000usize {
+            let record = vec![n as u8; n % 300];
+            let (slot, written) = output(&map, CURRENT_SLOT, &[&record]);
+            written.unwrap();
+            let buffer = &buffers[slot as usize];
+            let mut count = [0; 8];
+            assert!(rustix::io::read(buffer.event().unwrap(), &mut count).is_ok());
+            let padded = (record.len() + 4).next_multiple_of(8) - 4;
+            let expected = [record, vec![0; padded - n % 300]].concat();
+            assert_eq!(read(buffer), [Seen::Sample(expected)]);
+        }
+    }
+}

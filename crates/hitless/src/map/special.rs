@@ -4,6 +4,7 @@ use super::inner::InnerMaps;
 use super::perf::PerfEventArray;
 use super::prog_array::ProgArray;
 use super::ringbuf::Ringbuf;
+use super::task_storage::TaskStorage;
 use super::user_ringbuf::UserRingbuf;
 use super::values::ValueOps;
 use super::{Key, Map, MapError, UpdateFlags};
@@ -25,6 +26,8 @@ pub(crate) enum Special<'a> {
     Maps(&'a dyn InnerMaps),
     /// Buffers for records.
     Events(&'a PerfEventArray),
+    /// Values of threads.
+    Tasks(&'a TaskStorage),
 }
 
 impl Map {
@@ -76,6 +79,14 @@ impl Map {
         }
     }
 
+    /// The values of threads.
+    pub(crate) fn tasks(&self) -> Option<&TaskStorage> {
+        match self.ops.special() {
+            Special::Tasks(tasks) => Some(tasks),
+            _ => None,
+        }
+    }
+
     /// Whether `len` bytes at an address lie in records of a ring buffer.
     pub(crate) fn holds_record(&self, address: u64, len: usize) -> bool {
         match self.ops.special() {
@@ -91,7 +102,7 @@ impl Map {
             Special::Values(_) => return Some(self.check_key(key).and_then(|_| self.next_into(value, false))),
             Special::Ringbuf(_) | Special::UserRingbuf(_) => MapError::NoElements,
             Special::Events(_) => self.lacks("lookup"),
-            Special::None | Special::Programs(_) | Special::Maps(_) => return None,
+            Special::None | Special::Programs(_) | Special::Maps(_) | Special::Tasks(_) => return None,
         };
         Some(Err(error))
     }
@@ -99,7 +110,7 @@ impl Map {
     /// Updates a map of another sort: pushes to a queue, for instance. `None` if it is of the usual sort.
     pub(super) fn update_special(&self, key: &[u8], value: &[u8], flags: UpdateFlags) -> Option<Result<(), MapError>> {
         let error = match self.ops.special() {
-            Special::None => return None,
+            Special::None | Special::Tasks(_) => return None,
             // No such value has a spin lock.
             _ if flags.bits() & UpdateFlags::LOCK.bits() != 0 => MapError::InvalidFlags { flags: flags.bits() },
             Special::Values(_) => return Some(self.check_key(key).and_then(|_| self.push(value, flags))),
@@ -117,7 +128,7 @@ impl Map {
                 Some(self.check_key(key).and_then(|_| self.slots.run(refused)?))
             }
             Special::Programs(_) | Special::Maps(_) | Special::Events(_) => Some(self.delete_object(key)),
-            Special::None => None,
+            Special::None | Special::Tasks(_) => None,
         }
     }
 
