@@ -59,14 +59,7 @@ fn dump(map: &Map) -> Result<Dump> {
     let context = || format!("cannot dump map {}", map.name());
     let mut entries = map.entries().with_context(context)?;
     entries.sort();
-    let element = |(key, value): &(Vec<u8>, Vec<u8>)| {
-        let key = match (map.key_type(), key.first_chunk()) {
-            // Indices of global data have no type.
-            (None, Some(index)) if map.def().global_data => Value::UInt(u32::from_ne_bytes(*index).into()),
-            (key_type, _) => read(map.btf(), key_type, key)?,
-        };
-        Ok((key, read(map.btf(), map.value_type(), value)?))
-    };
+    let element = |(key, value): &(Vec<u8>, Vec<u8>)| Ok((self::key(map, key)?, self::value(map, value)?));
     Ok(Dump {
         name: map.name().to_owned(),
         kind: format!("{:?}", map.def().kind).to_lowercase(),
@@ -77,6 +70,20 @@ fn dump(map: &Map) -> Result<Dump> {
             .collect::<Result<_>>()
             .with_context(context)?,
     })
+}
+
+/// A key of a map, by its type.
+pub(crate) fn key(map: &Map, key: &[u8]) -> Result<Value> {
+    match (map.key_type(), key.first_chunk()) {
+        // Indices of global data have no type.
+        (None, Some(index)) if map.def().global_data => Ok(Value::UInt(u32::from_ne_bytes(*index).into())),
+        (key_type, _) => read(map.btf(), key_type, key),
+    }
+}
+
+/// A value of a map, by its type.
+pub(crate) fn value(map: &Map, value: &[u8]) -> Result<Value> {
+    read(map.btf(), map.value_type(), value)
 }
 
 /// Bytes without a type are shown as such.

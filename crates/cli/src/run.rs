@@ -12,6 +12,7 @@ use crate::args::TrafficArgs;
 use crate::dump::{self, JsonMap};
 use crate::host::{Host, read_capture, read_object};
 use crate::traffic::{self, Verdicts};
+use crate::watch::{self, WatchArgs, Watched};
 use crate::{output, pcap, steer};
 
 /// Replays a capture through an XDP program
@@ -42,7 +43,10 @@ pub(crate) struct Args {
     #[arg(long)]
     dump_maps: bool,
 
-    /// Print one JSON object: packets, seconds, packets_per_second, threads, verdicts, check (or null), maps
+    #[command(flatten)]
+    watch: WatchArgs,
+
+    /// Print one JSON object: packets, seconds, packets_per_second, threads, verdicts, check (or null), watched, maps
     #[arg(long)]
     json: bool,
 }
@@ -56,6 +60,7 @@ struct Report {
     threads: Vec<ThreadReport>,
     verdicts: Verdicts,
     check: Option<Check>,
+    watched: Vec<Watched>,
     maps: Vec<JsonMap>,
 }
 
@@ -79,12 +84,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 
     let shares = steer::shares(&frames, args.traffic.threads, args.traffic.steer);
-    let start = Instant::now();
-    let (done, sent) = traffic::drive(&host.hook, &shares, Some(args.repeat), |traffic| {
-        traffic.wait_for(args.repeat)
+    let ((sent, time), watched) = watch::during(&args.watch, &host.collection, args.json, || {
+        let start = Instant::now();
+        let (done, sent) = traffic::drive(&host.hook, &shares, Some(args.repeat), |traffic| {
+            traffic.wait_for(args.repeat)
+        })?;
+        done?;
+        Ok((sent, start.elapsed()))
     })?;
-    done?;
-    let time = start.elapsed();
 
     let check = account::check(&accounts, &host.collection, traffic::total(&sent))?;
     let maps = if args.dump_maps {
@@ -108,6 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .collect(),
         verdicts: Verdicts::of(&sent),
         check,
+        watched,
         maps: maps.iter().map(dump::Dump::json).collect::<Result<_>>()?,
     };
     if args.json {
@@ -141,6 +149,9 @@ impl Report {
         match &self.check {
             Some(check) => writeln!(out, "check: {check}")?,
             None => writeln!(out, "check: not possible, the object has no accounts (see --account)")?,
+        }
+        for watched in &self.watched {
+            writeln!(out, "{watched}")?;
         }
         Ok(out)
     }

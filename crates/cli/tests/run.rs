@@ -147,3 +147,63 @@ fn configuration_options_come_from_a_file() {
     ]);
     assert!(line.starts_with("cannot read no/such/file: "), "{line}");
 }
+
+#[test]
+fn changes_of_a_map_are_printed_as_they_happen() {
+    let out = succeeds(&[
+        "run",
+        V1,
+        "--pcap",
+        CAPTURE,
+        "--threads",
+        "2",
+        "--watch",
+        "flows",
+        "--json",
+        "--dump",
+        "flows",
+    ]);
+    let mut lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let report = lines.pop().unwrap();
+    assert_eq!(report["watched"][0]["changes"], lines.len());
+    assert_eq!(report["watched"][0]["missed"], 0);
+    // Replaying the changes gives the map.
+    let mut replayed = std::collections::BTreeMap::new();
+    for change in &lines {
+        assert_eq!((&change["map"], &change["missed"]), (&"flows".into(), &0.into()));
+        let key = change["key"].to_string();
+        match change["event"].as_str().unwrap() {
+            "UPDATE_ELEM" => replayed.insert(key, change["value"].clone()),
+            event => {
+                assert_eq!((event, &change["value"]), ("DELETE_ELEM", &serde_json::Value::Null));
+                replayed.remove(&key)
+            }
+        };
+    }
+    let elements = report["maps"][0]["elements"].as_array().unwrap().iter();
+    let held = elements.map(|element| (element["key"].to_string(), element["value"].clone()));
+    assert_eq!(replayed, held.collect());
+    assert!(lines.iter().any(|change| change["event"] == "DELETE_ELEM"));
+}
+
+#[test]
+fn changes_that_do_not_fit_are_counted() {
+    let args = ["run", V1, "--pcap", CAPTURE, "--threads", "1", "--watch"];
+    let all = succeeds(&[&args[..], &["flows"]].concat());
+    let few = succeeds(&[&args[..], &["flows", "--watch-buffer", "4096"]].concat());
+    let told = |out: &str| {
+        let line = out
+            .lines()
+            .find_map(|line| line.strip_prefix("watched flows: "))
+            .unwrap();
+        let (changes, rest) = line.split_once(" changes, ").unwrap();
+        let missed = rest.strip_suffix(" missed").unwrap();
+        (changes.parse::<u64>().unwrap(), missed.parse::<u64>().unwrap())
+    };
+    let (changes, missed) = told(&all);
+    assert_eq!(missed, 0);
+    let (printed, missed) = told(&few);
+    assert_eq!(printed + missed, changes);
+    let wrong = fails(&["run", V1, "--pcap", CAPTURE, "--watch", "flow"]);
+    assert!(wrong.contains("cannot watch map flow: no such map"), "{wrong}");
+}

@@ -50,6 +50,7 @@
 extern crate self as hitless;
 
 mod btf_type;
+mod changes;
 pub mod context;
 mod env;
 mod facts;
@@ -86,6 +87,7 @@ pub mod upgrade;
 mod verdict;
 
 pub use btf_type::{BtfType, LayoutMismatch, Value, btf_of};
+pub use changes::{Change, Changes, ChangesError};
 pub use context::{Packet, Xdp, XdpAction};
 pub use header::{c_header, hooks_of};
 pub use hook::{Hook, RunError};

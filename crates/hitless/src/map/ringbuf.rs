@@ -127,12 +127,23 @@ impl Ringbuf {
     /// # Errors
     /// As [`Ringbuf::reserve`]; programs see `-EAGAIN`.
     pub(crate) fn output(&self, run: &Run<'_>, data: SharedBytes<'_>, wakeup: Wakeup) -> Result<(), MapError> {
-        let sample = self.reserve(run, data.len() as u64)?;
-        // SAFETY: the record was just reserved, is as long, and is committed once, here.
-        unsafe {
-            SharedBytes::from_raw(sample, data.len()).write(data);
-            Ringbuf::commit(sample, false, wakeup);
-        }
+        // SAFETY: the record was just reserved, and is as long.
+        let write = |sample| unsafe { SharedBytes::from_raw(sample, data.len()).write(data) };
+        self.output_with(run, data.len() as u64, write, wakeup)
+    }
+
+    /// Like [`Ringbuf::output`], with a record of `size` bytes that `write` fills, given the address of its sample.
+    pub(crate) fn output_with(
+        &self,
+        run: &Run<'_>,
+        size: u64,
+        write: impl FnOnce(u64),
+        wakeup: Wakeup,
+    ) -> Result<(), MapError> {
+        let sample = self.reserve(run, size)?;
+        write(sample);
+        // SAFETY: the record was just reserved, and is committed once, here.
+        unsafe { Ringbuf::commit(sample, false, wakeup) };
         Ok(())
     }
 

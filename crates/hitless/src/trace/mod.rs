@@ -64,6 +64,8 @@ pub enum TraceEvent {
 }
 
 impl TraceEvent {
+    pub(crate) const ALL: [TraceEvent; 3] = [TraceEvent::UpdateElem, TraceEvent::DeleteElem, TraceEvent::EvictElem];
+
     /// What programs know of it.
     pub(crate) const fn table(self) -> &'static map_trace::Event {
         match self {
