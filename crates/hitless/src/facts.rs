@@ -248,7 +248,7 @@ impl<'a> ProgramFacts<'a> {
             gpl_compatible: is_gpl_compatible(&object.license),
             lines: lines.collect(),
             poisoned: poisoned.collect(),
-            global_funcs: global_funcs(object.btf.as_ref(), spec, &context.name),
+            global_funcs: global_funcs(object.btf.as_ref(), spec, &context.name, types),
             context,
         }
     }

@@ -3,7 +3,7 @@
 //! As in Linux: numbers, the context (by its type, or `__arg_ctx`), and pointers to types of known size, which may be NULL
 //! unless `__arg_nonnull` says otherwise. They return a number.
 
-use hitless_btf::{Btf, FuncProto, Type, TypeId};
+use hitless_btf::{Btf, FuncProto, Kind, Type, TypeId};
 use hitless_object::{ProgramSpec, Subprogram};
 use hitless_verifier::{FuncArg, GlobalFunc};
 
@@ -11,17 +11,23 @@ use hitless_verifier::{FuncArg, GlobalFunc};
 const MAX_ARGS: usize = 5;
 
 /// The global functions of a program, but for the program itself.
-pub(crate) fn global_funcs(btf: Option<&Btf>, spec: &ProgramSpec, context: &str) -> Vec<GlobalFunc> {
+/// Objects that they take are of types of `host`.
+pub(crate) fn global_funcs(
+    btf: Option<&Btf>,
+    spec: &ProgramSpec,
+    context: &str,
+    host: Option<&Btf>,
+) -> Vec<GlobalFunc> {
     let callees = spec.subprograms.iter().skip(1).filter(|func| func.global);
     let facts = |func: &Subprogram| GlobalFunc {
         start: func.start,
         name: func.name.clone(),
-        args: args(btf, func, context),
+        args: args(btf, func, context, host),
     };
     callees.map(facts).collect()
 }
 
-fn args(btf: Option<&Btf>, func: &Subprogram, context: &str) -> Result<Vec<FuncArg>, String> {
+fn args(btf: Option<&Btf>, func: &Subprogram, context: &str, host: Option<&Btf>) -> Result<Vec<FuncArg>, String> {
     let name = &func.name;
     let (Some(btf), Some(id)) = (btf, func.func) else {
         return Err(format!("Global function {name}() has no BTF"));
@@ -46,11 +52,16 @@ fn args(btf: Option<&Btf>, func: &Subprogram, context: &str) -> Result<Vec<FuncA
             match tag {
                 "arg:ctx" => tags.context = true,
                 "arg:nonnull" => tags.non_null = true,
+                "arg:trusted" => tags.trusted = true,
+                "arg:nullable" => tags.nullable = true,
                 other if other.starts_with("arg:") => {
                     return Err(format!("arg#{index} of {name}(): tag {other} is not supported"));
                 }
                 _ => {}
             }
+        }
+        if tags.trusted {
+            return object(btf, name, index, param.ty, tags.nullable, host);
         }
         arg_of(btf, name, index, param.ty, tags, context)
     };
@@ -62,6 +73,38 @@ fn args(btf: Option<&Btf>, func: &Subprogram, context: &str) -> Result<Vec<FuncA
 struct Tags {
     context: bool,
     non_null: bool,
+    trusted: bool,
+    nullable: bool,
+}
+
+/// A pointer to a struct that the host has, by its name without what follows three underscores.
+fn object(
+    btf: &Btf,
+    func: &str,
+    index: u32,
+    ty: TypeId,
+    nullable: bool,
+    host: Option<&Btf>,
+) -> Result<FuncArg, String> {
+    let pointee = match btf.resolve(ty) {
+        Some((_, Type::Ptr(pointee))) => btf.resolve(*pointee).map(|(_, ty)| ty),
+        _ => None,
+    };
+    let name = match pointee {
+        Some(Type::Struct(found)) => found.name.as_str(),
+        _ => {
+            return Err(format!(
+                "arg#{index} of {func}() is tagged as trusted, but is no pointer to a struct"
+            ));
+        }
+    };
+    let name = name.split_once("___").map_or(name, |(name, _)| name);
+    match host.and_then(|host| host.find(Kind::Struct, name)) {
+        Some(ty) => Ok(FuncArg::Object { ty, nullable }),
+        None => Err(format!(
+            "arg#{index} of {func}() is a struct {name}, which the host does not have"
+        )),
+    }
 }
 
 fn arg_of(btf: &Btf, func: &str, index: u32, ty: TypeId, tags: Tags, context: &str) -> Result<FuncArg, String> {

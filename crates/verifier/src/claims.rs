@@ -94,12 +94,14 @@ fn claim(value: &Value) -> Claim {
         PointerKind::MapKey { map } => Object::MapKey(map),
         PointerKind::InnerMapOrNull { map, .. } => Object::InnerMapOrNull(map),
         PointerKind::MapValue { map, nullable, .. } => Object::MapValue(map, nullable),
-        PointerKind::ContextMemory { field } => Object::ContextMemory(field),
+        PointerKind::ContextMemory { nullable: true, .. } | PointerKind::Symbol { .. } => return Claim::Nothing,
+        PointerKind::ContextMemory { field, .. } => Object::ContextMemory(field),
         PointerKind::Slice {
             memory, size, nullable, ..
         } => match memory {
             DynptrMemory::MapValue { map } => Object::Slice(map, size, false, nullable),
             DynptrMemory::Record { map } => Object::Slice(map, size, true, nullable),
+            DynptrMemory::Packet { .. } => return Claim::Nothing,
         },
         PointerKind::Record {
             map, size, nullable, ..

@@ -32,11 +32,12 @@ use std::rc::Rc;
 use hitless_isa::{CallTarget, Instruction};
 
 use crate::check::{self, arg_reg, check};
+use crate::domain::object::Object;
 use crate::domain::pointer::{Argument, Pointer, PointerKind};
 use crate::domain::stack::Slots;
 use crate::domain::value::Value;
 use crate::error::{Failure, Rejection, VerifierError};
-use crate::facts::{FuncArg, ProgramInput, Stats, Verified};
+use crate::facts::{FuncArg, ObjectPointer, ObjectType, ProgramInput, Stats, Trust, Verified};
 use crate::history::Segment;
 use crate::log::Log;
 use crate::log::trace::Tracer;
@@ -202,7 +203,8 @@ impl Search<'_, '_> {
             }
             let args = self.program.global(subprog).and_then(|func| func.args.as_ref().ok());
             let args = (0..).zip(args.into_iter().flatten());
-            let entry = args.map(|(index, arg)| (arg_reg(index), global_argument(subprog, index, *arg)));
+            let ids = &mut self.ids;
+            let entry = args.map(|(index, arg)| (arg_reg(index), global_argument(subprog, index, *arg, ids)));
             let state = State::entry_of(subprog, entry);
             self.follow(self.program.subprogs[subprog].0, state)?;
         }
@@ -538,10 +540,19 @@ impl Search<'_, '_> {
 }
 
 /// What a global function knows of an argument.
-fn global_argument(subprog: usize, index: u8, arg: FuncArg) -> Value {
+fn global_argument(subprog: usize, index: u8, arg: FuncArg, ids: &mut Ids) -> Value {
     match arg {
         FuncArg::Scalar => Value::UNKNOWN,
         FuncArg::Context => Value::Pointer(Pointer::to(PointerKind::Context)),
+        FuncArg::Object { ty, nullable } => {
+            let pointer = ObjectPointer {
+                ty: ObjectType::Btf(ty),
+                trust: Trust::Trusted,
+                nullable,
+            };
+            let object = Object::new(pointer, || ids.fresh());
+            Value::Pointer(Pointer::to(PointerKind::Object(object)))
+        }
         FuncArg::Memory { size, nullable } => Value::Pointer(Pointer::to(PointerKind::Argument(Argument {
             subprog: subprog as u32,
             index,

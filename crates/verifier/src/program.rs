@@ -4,13 +4,18 @@
 //! somewhere sensible, that nothing is unreachable for every path, that no subprogram calls itself. After this every `pc`
 //! that the search can come to holds an instruction.
 
-use hitless_btf::{Kind, TypeId};
+use hitless_btf::{Kind, Type, TypeId};
 use std::collections::BTreeSet;
 
 use hitless_isa::{CallTarget, Imm64, Instruction, decode, disasm};
 
+use crate::domain::object::Object;
+use crate::domain::pointer::PointerKind;
 use crate::error::{Failure, VerifierError};
-use crate::facts::{GlobalFunc, HelperProto, KfuncProto, MapFacts, ObjectType, ProgramInput, SourceLine, ValueFields};
+use crate::facts::{
+    GlobalFunc, HelperProto, KfuncProto, MapFacts, MapKind, ObjectPointer, ObjectType, ProgramInput, SourceLine, Trust,
+    ValueFields,
+};
 use crate::liveness;
 use crate::requirements::{Requirement, kfunc_requirements, requirements};
 use crate::state::MAX_FRAMES;
@@ -187,6 +192,57 @@ impl<'a> Program<'a> {
     /// The struct of this name among the host's types.
     pub(crate) fn struct_named(&self, name: &str) -> Option<TypeId> {
         self.input.types?.find(Kind::Struct, name)
+    }
+
+    /// What the address of a function or variable of the host's points to. Variables of each processor are not supported.
+    pub(crate) fn host_symbol(&self, id: i32) -> Option<PointerKind> {
+        let types = self.input.types?;
+        let id = TypeId(u32::try_from(id).ok()?);
+        let variable = match types.get(id)? {
+            Type::Func(_) => return Some(PointerKind::Symbol { size: 0 }),
+            Type::Var(variable) => variable,
+            _ => return None,
+        };
+        let percpu = types
+            .find(Kind::Datasec, ".data..percpu")
+            .and_then(|section| types.get(section));
+        if matches!(percpu, Some(Type::Datasec(section)) if section.vars.iter().any(|var| var.ty == id)) {
+            return None;
+        }
+        match types.resolve(variable.ty)? {
+            (id, Type::Struct(_) | Type::Union(_)) => {
+                let pointer = ObjectPointer {
+                    ty: ObjectType::Btf(id),
+                    trust: Trust::Plain,
+                    nullable: false,
+                };
+                Some(PointerKind::Object(Object::new(pointer, || 0)))
+            }
+            _ => Some(PointerKind::Symbol {
+                size: types.size_of(variable.ty)?,
+            }),
+        }
+    }
+
+    /// The struct that the host has for a map, by name, and as an object of which nothing is known, if its types say.
+    pub(crate) fn map_struct(&self, map: u32) -> Option<(&'static str, Object)> {
+        let name = match self.map(map).kind {
+            MapKind::Array | MapKind::PercpuArray | MapKind::ProgArray | MapKind::PerfEventArray => "bpf_array",
+            MapKind::ArrayOfMaps | MapKind::CgroupArray => "bpf_array",
+            MapKind::Hash | MapKind::PercpuHash | MapKind::LruHash => "bpf_htab",
+            MapKind::LruPercpuHash | MapKind::HashOfMaps => "bpf_htab",
+            MapKind::LpmTrie => "lpm_trie",
+            MapKind::Queue | MapKind::Stack => "bpf_queue_stack",
+            MapKind::Ringbuf | MapKind::UserRingbuf => "bpf_ringbuf_map",
+            MapKind::StackTrace => "bpf_stack_map",
+            _ => return None,
+        };
+        let pointer = ObjectPointer {
+            ty: ObjectType::Btf(self.struct_named(name)?),
+            trust: Trust::Untrusted,
+            nullable: false,
+        };
+        Some((name, Object::new(pointer, || 0)))
     }
 
     /// The fields of an object that are more than bytes, if it is one that programs allocate.

@@ -121,6 +121,11 @@ pub enum Requirement {
         /// Offset into its value, if that is what is meant.
         value_off: Option<u32>,
     },
+    /// A function or variable of the host's whose address is loaded is of a type that the verifier knows.
+    HostSymbol {
+        /// Its id in the host's types.
+        id: i32,
+    },
     /// A function whose address is loaded is part of its caller: neither the main program nor verified by itself.
     StaticFunction {
         /// Where it begins, in slots from the next one on.
@@ -248,6 +253,7 @@ impl fmt::Display for Requirement {
             Requirement::Divisor { .. } => f.write_str("a divisor other than zero"),
             Requirement::ShiftCount { bits, .. } => write!(f, "a shift by less than {bits}"),
             Requirement::MapReference { value_off: None, .. } => f.write_str("a map of the program"),
+            Requirement::HostSymbol { .. } => f.write_str("a function or variable of the host's"),
             Requirement::StaticFunction { .. } => f.write_str("a static function"),
             Requirement::MapReference { .. } => f.write_str("an offset into the value of a map with one element"),
             Requirement::Accessible {
@@ -366,6 +372,7 @@ pub(crate) fn requirements(instruction: &Instruction, helpers: &[HelperProto], l
                     value_off: Some(off),
                 },
                 Imm64::Func(off) => Requirement::StaticFunction { off },
+                Imm64::BtfId { id, fd: 0 } => Requirement::HostSymbol { id },
                 Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId { .. } => Requirement::Supported,
             });
         }

@@ -149,6 +149,8 @@ pub(crate) struct State {
     references: Rc<Vec<Reference>>,
     /// How many turns of `may_goto` were counted on the way here (see `loops`). No part of the set.
     pub(crate) turns: u32,
+    /// Whether slices were made on the way here that may lie in the stack. No part of the set.
+    pub(crate) has_stack_slices: bool,
 }
 
 impl State {
@@ -175,6 +177,7 @@ impl State {
             regions: Regions::default(),
             references: Rc::default(),
             turns: 0,
+            has_stack_slices: false,
         }
     }
 

@@ -66,6 +66,7 @@ files!(
     maps,
     maps_of_maps,
     objects,
+    packet_dynptrs,
     packets,
     poisoned,
     program_types,

@@ -3,7 +3,7 @@
 use hitless_isa::Reg;
 
 use super::Context;
-use super::memory::{Bytes, aligned, argument_memory, bytes_of_object, stack_bytes, stack_range};
+use super::memory::{Bytes, aligned, argument_memory, buffer_region, bytes_of_object, stack_bytes, stack_range};
 use super::{dynptr, kptr, object, reference_count, text};
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
@@ -266,6 +266,8 @@ pub(super) fn memory(
         | PointerKind::InnerMapOrNull { .. }
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }
+        | PointerKind::ContextMemory { nullable: true, .. }
+        | PointerKind::Symbol { .. }
         | PointerKind::Record { nullable: true, .. }
         | PointerKind::Argument(Argument { nullable: true, .. }) => return Err(wrong_type(value, reg, expected)),
         PointerKind::Object(object) if object.is_trusted_memory() => {
@@ -277,7 +279,9 @@ pub(super) fn memory(
             object::accessible(cx, &bytes, object, access)?
         }
         PointerKind::Object(_) => return Err(wrong_type(value, reg, expected)),
-        PointerKind::MapKey { .. } | PointerKind::Element { .. } if write => {
+        PointerKind::MapKey { .. } | PointerKind::Element { .. } | PointerKind::Slice { readonly: true, .. }
+            if write =>
+        {
             let message = format!("R{} cannot write into {}", reg.index(), pointer.kind.name());
             return Err(Failure::new(value.to_string(), message));
         }
@@ -303,6 +307,13 @@ pub(super) fn memory(
         _ => {
             if align {
                 aligned(&bytes, "value ")?;
+            }
+            if let PointerKind::Slice {
+                buffer: Some(buffer), ..
+            } = pointer.kind
+            {
+                let elsewhere = buffer_region(cx, buffer);
+                cx.recorder.argument(cx.pc, index, Some(elsewhere), write);
             }
             bytes_of_object(cx, &bytes)?
         }

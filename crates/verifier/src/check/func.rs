@@ -1,10 +1,14 @@
 //! Arguments of global functions: at the call all that is known of them is their types.
 
-use super::Context;
+use hitless_btf::TypeId;
+use hitless_isa::Reg;
+
 use super::call::{arg_reg, context, memory};
+use super::{Context, object};
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{FuncArg, MemUse};
+use crate::facts::{FuncArg, MemUse, Trust};
+use crate::members;
 
 /// The arguments of the call of the global function `subprog` are of its types.
 pub(super) fn arguments(cx: &mut Context<'_, '_>, subprog: usize) -> Result<(), Failure> {
@@ -34,7 +38,10 @@ pub(super) fn arguments(cx: &mut Context<'_, '_>, subprog: usize) -> Result<(), 
                 return Err(Failure::new(value.to_string(), message));
             }
             FuncArg::Context => context(&value, reg)?,
-            FuncArg::Memory { nullable: true, .. } if value.is_zero() => cx.uses.value(reg),
+            FuncArg::Memory { nullable: true, .. } | FuncArg::Object { nullable: true, .. } if value.is_zero() => {
+                cx.uses.value(reg);
+            }
+            FuncArg::Object { ty, nullable } => trusted(cx, reg, &value, ty, nullable)?,
             FuncArg::Memory { size, nullable } => {
                 let pointer = value.not_null();
                 if !nullable && (pointer != value || value.is_zero()) {
@@ -54,6 +61,19 @@ pub(super) fn arguments(cx: &mut Context<'_, '_>, subprog: usize) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// The object is of the type, and is kept alive while the function runs. Linux takes others as well.
+fn trusted(cx: &Context<'_, '_>, reg: Reg, value: &Value, ty: TypeId, nullable: bool) -> Result<(), Failure> {
+    let wanted = cx.program.input.types.map_or("", |types| members::name(types, ty));
+    object::typed(cx, reg, value, wanted, nullable)?;
+    match value.as_object() {
+        Some(object) if object.worth() == Trust::Trusted => Ok(()),
+        _ => {
+            let message = format!("R{} must be referenced or trusted", reg.index());
+            Err(Failure::new(value.to_string(), message))
+        }
+    }
 }
 
 fn program_moves_packet(cx: &Context<'_, '_>, subprog: usize, value: &Value) -> bool {

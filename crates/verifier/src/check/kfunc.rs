@@ -3,15 +3,16 @@
 use hitless_btf::{Type, TypeId};
 use hitless_isa::Reg;
 
-use super::call::{arg_reg, context, function, wrong_type};
+use super::call::{arg_reg, context, function, memory, size_range, wrong_type};
+use super::dynptr::dynptr_at;
 use super::memory::Bytes;
 use super::{Context, dynptr, graph, object, region};
 use crate::domain::iterator::OpenIterator;
 use crate::domain::pointer::{Pointer, PointerKind};
-use crate::domain::stack::{FRAME_SIZE, slots_of};
+use crate::domain::stack::{DynptrMemory, FRAME_SIZE, SliceBuffer, slots_of};
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{IteratorType, KfuncArg, KfuncProto, KfuncRet};
+use crate::facts::{IteratorType, KfuncArg, KfuncProto, KfuncRet, MemUse};
 use crate::program::Program;
 use crate::state::State;
 use crate::tables::kfuncs::IteratorStep;
@@ -60,6 +61,7 @@ pub(super) fn callable(cx: &Context<'_, '_>) -> Result<(), Failure> {
             format!("kernel func {name} is sleepable within {region} region")
         })?;
     }
+    slice(cx, proto)?;
     region::step(cx, proto)
 }
 
@@ -91,6 +93,13 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, index: u8) -> Result<(), Failur
                 Err(Failure::new(value.to_string(), message))
             }
         },
+        Some(KfuncArg::UninitDynptr) => new_dynptr(cx, proto, reg, &value),
+        Some(KfuncArg::Memory { optional: true }) if value.is_zero() => {
+            cx.uses.value(reg);
+            Ok(())
+        }
+        Some(KfuncArg::Memory { .. }) => sized_memory(cx, proto, index, &value),
+        Some(KfuncArg::FixedMemory(size)) => memory(cx, index, &value, size.into(), MemUse::ReadAndWrite, false),
         Some(KfuncArg::OwnType) => graph::own_type(cx, reg, &value),
         Some(KfuncArg::Allocated) => graph::allocated(cx, reg, &value),
         Some(KfuncArg::Counted) => graph::counted(cx, reg, &value),
@@ -110,6 +119,51 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, index: u8) -> Result<(), Failur
         },
         _ => Ok(()),
     }
+}
+
+/// There is room for a dynptr. Of those that are references there is one only.
+fn new_dynptr(cx: &mut Context<'_, '_>, proto: &KfuncProto, reg: Reg, value: &Value) -> Result<(), Failure> {
+    let copied = dynptr_at(cx.state, &cx.state.reg(Reg::R1)).filter(|_| proto.clones());
+    if copied.is_some_and(|(_, dynptr)| matches!(dynptr.memory, DynptrMemory::Record { .. })) {
+        let message = format!("{}: copies of dynptrs of records are not supported", proto.name);
+        return Err(Failure::new("a dynptr of a record", message));
+    }
+    dynptr::uninitialized(cx, reg, value)
+}
+
+/// Memory of the size in the next argument. Where a slice of a packet may lie in it, it is known which that is.
+fn sized_memory(cx: &mut Context<'_, '_>, proto: &KfuncProto, index: u8, value: &Value) -> Result<(), Failure> {
+    let size_reg = arg_reg(index + 1);
+    let (_, max) = size_range(&cx.state.reg(size_reg), size_reg, true)?;
+    cx.uses.value(size_reg);
+    memory(cx, index, value, max, MemUse::ReadAndWrite, false)?;
+    if matches!(proto.ret(), KfuncRet::Slice { .. }) && slice_buffer(value).is_none() {
+        let message = format!("{}: such buffers are not supported", proto.name);
+        return Err(Failure::new(value.to_string(), message));
+    }
+    Ok(())
+}
+
+/// Where a slice of a packet may lie, if it is given this buffer.
+pub(crate) fn slice_buffer(value: &Value) -> Option<SliceBuffer> {
+    let pointer = value.as_pointer()?;
+    match pointer.kind {
+        PointerKind::Stack { frame } => Some(SliceBuffer::Stack {
+            frame,
+            off: pointer.constant_offset()?.try_into().ok()?,
+        }),
+        PointerKind::MapValue { map, .. } => Some(SliceBuffer::MapValue { map }),
+        _ => None,
+    }
+}
+
+/// Slices that may be written are for programs that may write the packet.
+fn slice(cx: &Context<'_, '_>, proto: &KfuncProto) -> Result<(), Failure> {
+    if proto.ret() == (KfuncRet::Slice { writable: true }) && !cx.program.input.context.packet_writable {
+        let message = "the prog does not allow writes to packet data";
+        return Err(Failure::new(cx.program.input.context.name.clone(), message));
+    }
+    Ok(())
 }
 
 /// The address of a function, as it was loaded.

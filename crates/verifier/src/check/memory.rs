@@ -6,7 +6,7 @@ use super::Context;
 use super::{dynptr, kptr, object};
 use crate::domain::object::Object;
 use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
-use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, slots_of};
+use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, SliceBuffer, slots_of};
 use crate::domain::tnum::Tnum;
 use crate::domain::value::Value;
 use crate::error::Failure;
@@ -58,12 +58,13 @@ pub(super) fn accessible(
     };
     let atomic = matches!(access, Access::Atomic { .. });
     let region = match pointer.kind {
-        PointerKind::Map { .. }
-        | PointerKind::Func { .. }
+        PointerKind::Map { map } => map_itself(cx, &bytes, map, access)?,
+        PointerKind::Func { .. }
         | PointerKind::InnerMapOrNull { .. }
         | PointerKind::PacketEnd
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }
+        | PointerKind::ContextMemory { nullable: true, .. }
         | PointerKind::Record { nullable: true, .. }
         | PointerKind::Argument(Argument { nullable: true, .. })
         | PointerKind::Object(Object { nullable: true, .. }) => {
@@ -129,11 +130,32 @@ pub(super) fn accessible(
             }
             value_access(cx, &bytes, access)?
         }
+        PointerKind::Slice { readonly: true, .. } if bytes.write => {
+            return bytes.fail(format!("R{reg} cannot write into rdonly_mem"));
+        }
+        PointerKind::Slice {
+            buffer: Some(buffer), ..
+        } => {
+            if atomic {
+                return bytes.fail("atomic operations on slices of packets are not supported".to_owned());
+            }
+            let region = bytes_of_object(cx, &bytes)?;
+            let elsewhere = buffer_region(cx, buffer);
+            cx.recorder.access(cx.pc, elsewhere, bytes.write)?;
+            region
+        }
         PointerKind::Record { .. } | PointerKind::Slice { .. } => {
             if atomic {
                 aligned(&bytes, "")?;
             }
             bytes_of_object(cx, &bytes)?
+        }
+        PointerKind::Symbol { .. } if bytes.write || atomic => {
+            return bytes.fail(format!("R{reg} cannot write into rdonly_mem"));
+        }
+        PointerKind::Symbol { size } => {
+            sized(&bytes, size, &format!("memory, mem_size={size}"))?;
+            Region::Object
         }
         PointerKind::MapKey { .. } if bytes.write => {
             return bytes.fail(format!("write to change key R{reg} not allowed"));
@@ -267,7 +289,12 @@ pub(super) fn bytes_of_object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Re
                 Some(_) => bytes.fail("kptr cannot be accessed indirectly by helper".to_owned()),
             }
         }
-        PointerKind::ContextMemory { field } => context_memory(cx, bytes, field),
+        PointerKind::ContextMemory {
+            field,
+            nullable: false,
+            writable,
+            ..
+        } => context_memory(cx, bytes, field, writable),
         PointerKind::Element { size, .. } => {
             sized(bytes, size, &format!("memory, mem_size={size}"))?;
             Ok(Region::Stack)
@@ -290,6 +317,7 @@ pub(super) fn bytes_of_object(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>) -> Re
             Ok(match memory {
                 DynptrMemory::MapValue { map } => value_region(cx, map),
                 DynptrMemory::Record { map } => record_region(cx, map),
+                DynptrMemory::Packet { .. } => Region::Packet,
             })
         }
         PointerKind::Record {
@@ -376,6 +404,25 @@ fn map_value(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32) -> Result<(Regio
     Ok((value_region(cx, map), (min, max)))
 }
 
+/// A load from the host's description of a map, of which nothing is known but its type.
+fn map_itself(cx: &Context<'_, '_>, bytes: &Bytes<'_>, map: u32, access: Access) -> Result<Region, Failure> {
+    match cx.program.map_struct(map) {
+        Some((name, _)) if access.writes() => bytes.fail(format!("only read from {name} is supported")),
+        Some((_, object)) if matches!(access, Access::Load { signed: false }) => {
+            object::accessible(cx, bytes, object, access)
+        }
+        _ => bytes.fail(format!("R{} invalid mem access 'map_ptr'", bytes.reg)),
+    }
+}
+
+/// Where a slice of a packet may lie instead.
+pub(super) fn buffer_region(cx: &Context<'_, '_>, buffer: SliceBuffer) -> Region {
+    match buffer {
+        SliceBuffer::Stack { .. } => Region::Stack,
+        SliceBuffer::MapValue { map } => value_region(cx, map),
+    }
+}
+
 /// The values of a map.
 pub(super) fn value_region(cx: &Context<'_, '_>, map: u32) -> Region {
     match cx.program.named_map(map) {
@@ -418,9 +465,10 @@ fn sized(bytes: &Bytes<'_>, size: u32, what: &str) -> Result<(i64, i64), Failure
     Ok((min, max))
 }
 
-fn context_memory(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, field: u16) -> Result<Region, Failure> {
+fn context_memory(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, field: u16, writable: bool) -> Result<Region, Failure> {
     let reg = bytes.reg;
-    if bytes.write {
+    let name = if writable { "rdwr_buf" } else { "rdonly_buf" };
+    if bytes.write && !writable {
         return bytes.fail(format!("R{reg} cannot write into rdonly_buf"));
     }
     let Some((min, max)) = bytes.pointer.offsets() else {
@@ -433,7 +481,7 @@ fn context_memory(cx: &mut Context<'_, '_>, bytes: &Bytes<'_>, field: u16) -> Re
     let (min, max) = (min + bytes.off, max + bytes.off);
     if min < 0 {
         return bytes.fail(format!(
-            "R{reg} invalid rdonly_buf buffer access: off={min}, size={}",
+            "R{reg} invalid {name} buffer access: off={min}, size={}",
             bytes.len
         ));
     }

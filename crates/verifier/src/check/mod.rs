@@ -31,7 +31,7 @@ use crate::uses::Uses;
 pub(crate) use call::{arg_reg, function, lock_at, map_argument, mem_size};
 pub(crate) use dynptr::{dynptr_at, dynptr_place};
 pub(crate) use graph::{contained_at, own_struct};
-pub(crate) use kfunc::{cast_type, iterator_at, iterator_place};
+pub(crate) use kfunc::{cast_type, iterator_at, iterator_place, slice_buffer};
 pub(crate) use kptr::field_at;
 
 /// Where a requirement is to hold.
@@ -84,6 +84,10 @@ pub(crate) fn check(cx: &mut Context<'_, '_>, requirement: &Requirement) -> Resu
         }
         Requirement::Arithmetic { width, op, dst, src } => arithmetic::defined(cx, width, op, dst, src),
         Requirement::MapReference { map, value_off } => map_reference(cx, map, value_off),
+        Requirement::HostSymbol { id } => match cx.program.host_symbol(id) {
+            Some(_) => Ok(()),
+            None => Err(unsupported(cx)),
+        },
         Requirement::StaticFunction { off } => {
             let subprog = target(cx.pc, off).and_then(|start| cx.program.subprog_at(start));
             match subprog {

@@ -112,7 +112,7 @@ impl Object {
 
     /// Whether the host says that there is an object.
     pub(crate) fn is_certainly_there(self) -> bool {
-        !self.nullable && (self.trust == Trust::Trusted || self.is_socket() || self.is_kept())
+        !self.nullable && (self.trust == Trust::Trusted || self.is_socket() || self.reference != 0 || self.is_kept())
     }
 
     /// Whether it was allocated by the program, which holds a reference to it, or the lock under which it is kept.

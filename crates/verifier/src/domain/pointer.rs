@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::object::Object;
 use super::scalar::Scalar;
-use super::stack::DynptrMemory;
+use super::stack::{DynptrMemory, SliceBuffer};
 use crate::facts::ObjectType;
 
 /// Links copies of one unknown; 0 links nothing.
@@ -88,6 +88,17 @@ pub(crate) enum PointerKind {
     ContextMemory {
         /// Index of the field.
         field: u16,
+        /// Names the pointer if it may be NULL; else 0.
+        id: Id,
+        /// Whether it may be NULL instead.
+        nullable: bool,
+        /// Whether it may be written.
+        writable: bool,
+    },
+    /// A function or a number of the host's, of so many bytes, to be read only.
+    Symbol {
+        /// How many bytes.
+        size: u32,
     },
     /// Some of the bytes of a dynptr.
     Slice {
@@ -101,6 +112,10 @@ pub(crate) enum PointerKind {
         size: u32,
         /// Whether it may be NULL instead.
         nullable: bool,
+        /// Whether they may be read only.
+        readonly: bool,
+        /// Where they may be instead.
+        buffer: Option<SliceBuffer>,
     },
     /// A record reserved in a ring buffer: a reference.
     Record {
@@ -148,9 +163,25 @@ impl PointerKind {
             PointerKind::MapValue { nullable: false, .. } => "map_value",
             // As in Linux, what was found is a map only after it was found not to be NULL.
             PointerKind::MapValue { nullable: true, .. } | PointerKind::InnerMapOrNull { .. } => "map_value_or_null",
-            PointerKind::ContextMemory { .. } => "rdonly_buf",
-            PointerKind::Slice { nullable: false, .. } => "mem",
-            PointerKind::Slice { nullable: true, .. } => "mem_or_null",
+            PointerKind::ContextMemory { nullable, writable, .. } => match (writable, nullable) {
+                (false, false) => "rdonly_buf",
+                (false, true) => "rdonly_buf_or_null",
+                (true, false) => "buf",
+                (true, true) => "buf_or_null",
+            },
+            PointerKind::Symbol { .. } => "rdonly_mem",
+            PointerKind::Slice {
+                nullable: false,
+                readonly: false,
+                ..
+            } => "mem",
+            PointerKind::Slice {
+                nullable: true,
+                readonly: false,
+                ..
+            } => "mem_or_null",
+            PointerKind::Slice { nullable: false, .. } => "rdonly_mem",
+            PointerKind::Slice { nullable: true, .. } => "rdonly_mem_or_null",
             PointerKind::Record { nullable: false, .. } => "ringbuf_mem",
             PointerKind::Record { nullable: true, .. } => "ringbuf_mem_or_null",
             PointerKind::Argument(Argument { nullable: false, .. }) => "mem",
@@ -165,6 +196,7 @@ impl PointerKind {
             PointerKind::MapValue { nullable, .. }
             | PointerKind::Slice { nullable, .. }
             | PointerKind::Record { nullable, .. }
+            | PointerKind::ContextMemory { nullable, .. }
             | PointerKind::Argument(Argument { nullable, .. })
             | PointerKind::Object(Object { nullable, .. }) => nullable,
             PointerKind::InnerMapOrNull { .. } => true,
@@ -186,6 +218,7 @@ impl PointerKind {
             PointerKind::MapValue { id, nullable: true, .. }
             | PointerKind::Slice { id, nullable: true, .. }
             | PointerKind::Record { id, nullable: true, .. }
+            | PointerKind::ContextMemory { id, nullable: true, .. }
             | PointerKind::InnerMapOrNull { id, .. }
             | PointerKind::Object(Object { id, nullable: true, .. }) => Some(id),
             _ => None,
@@ -199,6 +232,10 @@ impl PointerKind {
             | PointerKind::Slice { nullable, .. }
             | PointerKind::Record { nullable, .. }
             | PointerKind::Argument(Argument { nullable, .. }) => *nullable = false,
+            PointerKind::ContextMemory { id, nullable, .. } => {
+                *nullable = false;
+                *id = 0;
+            }
             PointerKind::InnerMapOrNull { map, .. } => self = PointerKind::Map { map: *map },
             PointerKind::Object(object) => {
                 object.nullable = false;
@@ -228,6 +265,17 @@ impl PointerKind {
                 ty: ObjectType::Bytes,
                 ..
             })
+        )
+    }
+
+    /// Whether it is a slice of the packet, made by way of a dynptr.
+    pub(crate) fn is_packet_slice(self) -> bool {
+        matches!(
+            self,
+            PointerKind::Slice {
+                memory: DynptrMemory::Packet { .. },
+                ..
+            }
         )
     }
 
@@ -283,6 +331,7 @@ impl Pointer {
             PointerKind::Func { .. } => false,
             PointerKind::MapKey { .. } | PointerKind::Element { .. } => from_start,
             PointerKind::ContextMemory { .. } | PointerKind::InnerMapOrNull { .. } => false,
+            PointerKind::Symbol { .. } => from_start,
             PointerKind::Argument(argument) => !argument.nullable && from_start,
             PointerKind::Object(object) => object.is_certainly_there() && from_start,
             PointerKind::Packet { .. } | PointerKind::PacketMeta { .. } => from_start,
@@ -301,6 +350,7 @@ impl Pointer {
             | PointerKind::MapKey { .. }
             | PointerKind::Element { .. }
             | PointerKind::Argument(_)
+            | PointerKind::Symbol { .. }
             | PointerKind::Object(_) => true,
             PointerKind::InnerMapOrNull { .. }
             | PointerKind::ContextMemory { .. }

@@ -113,6 +113,17 @@ pub(crate) enum DynptrMemory {
     MapValue { map: u32 },
     /// A record of a ring buffer; the dynptr is a reference.
     Record { map: u32 },
+    /// The packet; `skb` says that it may be moved by a write.
+    Packet { skb: bool },
+}
+
+/// Where bytes of the packet may be copied to, for a slice that would not lie in one piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SliceBuffer {
+    /// The stack of a frame, at this offset.
+    Stack { frame: u8, off: i16 },
+    /// A value of a map.
+    MapValue { map: u32 },
 }
 
 /// A `struct bpf_dynptr` on the stack. Only helpers look into it.

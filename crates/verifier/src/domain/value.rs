@@ -123,7 +123,7 @@ impl Value {
 }
 
 fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
-    use PointerKind::{Element, InnerMapOrNull, MapValue, Packet, PacketMeta, Record, Slice};
+    use PointerKind::{ContextMemory, Element, InnerMapOrNull, MapValue, Packet, PacketMeta, Record, Slice};
     match (new, old) {
         (Packet { id: new_id, range: new }, Packet { id: old_id, range: old })
         | (PacketMeta { id: new_id, range: new }, PacketMeta { id: old_id, range: old }) => {
@@ -161,6 +161,8 @@ fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
                 id: new_id,
                 size: new_size,
                 nullable: new_nullable,
+                readonly: new_readonly,
+                buffer: new_buffer,
             },
             Slice {
                 dynptr,
@@ -168,9 +170,12 @@ fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
                 id,
                 size,
                 nullable,
+                readonly,
+                buffer,
             },
         ) => {
             (new_memory, new_size, new_nullable) == (memory, size, nullable)
+                && (new_readonly, new_buffer) == (readonly, buffer)
                 && ids.rename_object(dynptr, new_dynptr)
                 && ids.rename_object(id, new_id)
         }
@@ -183,6 +188,23 @@ fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
                     id: old_id,
                     size,
                     nullable,
+                },
+                other => other,
+            };
+            renamed == old && ids.rename_object(old_id, new_id)
+        }
+        (ContextMemory { id: new_id, .. }, ContextMemory { id: old_id, .. }) => {
+            let renamed = match new {
+                ContextMemory {
+                    field,
+                    nullable,
+                    writable,
+                    ..
+                } => ContextMemory {
+                    field,
+                    id: old_id,
+                    nullable,
+                    writable,
                 },
                 other => other,
             };

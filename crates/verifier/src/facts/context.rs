@@ -139,6 +139,11 @@ pub enum ContextFieldKind {
     /// Read-only memory of a size known only at attach: the greatest extent accessed is reported in
     /// [`Verified::extents`](super::Verified::extents).
     Memory,
+    /// The same, or NULL; it may be written if `writable`.
+    Buffer {
+        /// Whether it may be written.
+        writable: bool,
+    },
     /// A pointer to an object.
     Object(ObjectPointer),
     /// A pointer of a sort that is not supported, in words; it cannot be loaded.
@@ -155,6 +160,9 @@ impl ContextFieldKind {
     /// Whether the extent of what is accessed is reported in [`Verified::extents`](super::Verified::extents).
     #[must_use]
     pub const fn has_extent(self) -> bool {
-        matches!(self, ContextFieldKind::Memory | ContextFieldKind::Record)
+        matches!(
+            self,
+            ContextFieldKind::Memory | ContextFieldKind::Buffer { .. } | ContextFieldKind::Record
+        )
     }
 }

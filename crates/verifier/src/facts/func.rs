@@ -1,5 +1,7 @@
 //! Functions of a program that are verified by themselves.
 
+use hitless_btf::TypeId;
+
 /// A global function: neither `static` nor hidden. It is verified once, for any arguments of its prototype's types; callers
 /// have to give such arguments, and get a number of which nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,13 @@ pub enum FuncArg {
         /// How many bytes.
         size: u32,
         /// Whether NULL will do.
+        nullable: bool,
+    },
+    /// An object that the host keeps alive while the program runs (`__arg_trusted`).
+    Object {
+        /// The struct, in the types of the host.
+        ty: TypeId,
+        /// Whether NULL will do (`__arg_nullable`).
         nullable: bool,
     },
 }

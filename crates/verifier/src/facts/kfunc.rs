@@ -31,6 +31,15 @@ pub enum KfuncArg {
     Context,
     /// A dynptr on the stack.
     Dynptr,
+    /// Room for one, which the kfunc makes (`__uninit`).
+    UninitDynptr,
+    /// Memory that the kfunc reads and writes, of the size in the next argument (`__sz`, `__szk`); NULL if `optional` (`__opt`).
+    Memory {
+        /// Whether it may be NULL instead.
+        optional: bool,
+    },
+    /// Memory of so many bytes that the kfunc reads and writes.
+    FixedMemory(u32),
     /// An object of the host's, by the name of its struct; NULL if `nullable` (`__nullable`).
     Object {
         /// The struct.
@@ -79,6 +88,11 @@ pub enum KfuncRet {
     HostContext(&'static str),
     /// An object that nothing is known of, of the struct whose id is in the second argument (`bpf_rdonly_cast`).
     Cast,
+    /// Bytes of the dynptr in the first argument, as many as the fourth says, or NULL.
+    Slice {
+        /// Whether they may be written.
+        writable: bool,
+    },
     /// A new object, of the struct whose id is in the first argument.
     Allocated,
     /// One more reference to the object in the first argument. It is there if the program holds a reference already.
@@ -125,8 +139,12 @@ const THROW: &str = "bpf_throw";
 const CAST: &str = "bpf_rdonly_cast";
 const NEW: &str = "bpf_obj_new_impl";
 const COUNT: &str = "bpf_refcount_acquire_impl";
+const SLICE: &str = "bpf_dynptr_slice";
+const WRITABLE_SLICE: &str = "bpf_dynptr_slice_rdwr";
 
 const NUMBERS: &[&str] = &[
+    "u8",
+    "enum tcp_ca_event",
     "int",
     "u32",
     "s32",
@@ -157,9 +175,22 @@ impl KfuncProto {
     pub fn args(&self) -> impl Iterator<Item = KfuncArg> + '_ {
         let params = self.known.map_or(&[][..], |kfunc| kfunc.params);
         let casts = self.name == TO_HOST_CONTEXT;
-        params.iter().map(move |&(name, ty)| match casts {
-            true => KfuncArg::Context,
-            false => argument(name, ty),
+        let next = params.iter().skip(1).map(Some).chain([None]);
+        params.iter().zip(next).map(move |(&(name, ty), next)| {
+            let sized = next.is_some_and(|(name, _)| name.ends_with("__sz") || name.ends_with("__szk"));
+            match ty {
+                _ if casts => KfuncArg::Context,
+                // What is not given such a context has objects of the host's in its place.
+                "struct __sk_buff *" if host_context(self.kind) != Some("sk_buff") => KfuncArg::Object {
+                    name: "sk_buff",
+                    nullable: false,
+                },
+                "struct __sk_buff *" | "struct xdp_md *" => KfuncArg::Context,
+                _ if sized && ty.ends_with('*') => KfuncArg::Memory {
+                    optional: name.ends_with("__opt"),
+                },
+                _ => argument(name, ty),
+            }
         })
     }
 
@@ -197,6 +228,13 @@ impl KfuncProto {
                 KfuncRet::Number
             )
         )
+    }
+
+    /// Whether it makes a dynptr of another.
+    #[must_use]
+    pub fn clones(&self) -> bool {
+        let mut args = self.args();
+        args.next() == Some(KfuncArg::Dynptr) && args.any(|arg| arg == KfuncArg::UninitDynptr)
     }
 
     /// Whether it may be called while a lock is held.
@@ -247,6 +285,8 @@ impl KfuncProto {
             (CAST, _) => KfuncRet::Cast,
             (NEW, _) => KfuncRet::Allocated,
             (COUNT, _) => KfuncRet::Counted,
+            (SLICE, _) => KfuncRet::Slice { writable: false },
+            (WRITABLE_SLICE, _) => KfuncRet::Slice { writable: true },
             (_, "struct bpf_list_node *" | "struct bpf_rb_node *") => KfuncRet::Node,
             (_, "void") => KfuncRet::Void,
             (_, ret) if NUMBERS.contains(&ret) => KfuncRet::Number,
@@ -273,8 +313,10 @@ fn argument(name: &'static str, ty: &'static str) -> KfuncArg {
         None if ty == "struct bpf_rb_node *" => KfuncArg::Node { tree: true },
         None if name == "less" => KfuncArg::Less,
         None if NUMBERS.contains(&ty) && !name.ends_with("__k") && !name.ends_with("__szk") => KfuncArg::Number,
-        None if ty == "u32" && name.ends_with("__k") => KfuncArg::Constant,
-        None if ty == "const struct bpf_dynptr *" => KfuncArg::Dynptr,
+        None if ty == "u32" && (name.ends_with("__k") || name.ends_with("__szk")) => KfuncArg::Constant,
+        None if ty == "const struct bpf_dynptr *" && !name.ends_with("__nullable") => KfuncArg::Dynptr,
+        None if ty == "struct bpf_dynptr *" && name.ends_with("__uninit") => KfuncArg::UninitDynptr,
+        None if ty == "int *" => KfuncArg::FixedMemory(4),
         None if ty.contains("bpf_dynptr") => KfuncArg::Unsupported("dynptrs given to kernel functions"),
         None => match struct_name(ty) {
             Some(object) if !is_own(object) && !name.ends_with("__uninit") => KfuncArg::Object {

@@ -5,11 +5,11 @@
 //! `__szk` both a size and a constant.
 
 use crate::facts::ProgramKind::{
-    self, CgroupBind4, CgroupBind6, CgroupConnect4, CgroupConnect6, CgroupConnectUnix, CgroupDevice, CgroupGetsockopt,
-    CgroupName4, CgroupName6, CgroupNameUnix, CgroupPostBind4, CgroupPostBind6, CgroupSendmsg4, CgroupSendmsg6,
-    CgroupSendmsgUnix, CgroupSetsockopt, CgroupSkbEgress, CgroupSkbIngress, CgroupSock, CgroupSysctl, Fentry, Fexit,
-    FmodRet, Iter, KprobeSession, Lsm, LsmCgroup, PerfEvent, SockOps, StructOps, Syscall, Tc, TpBtf, Tracepoint, Xdp,
-    XdpDevmap,
+    self, Action, CgroupBind4, CgroupBind6, CgroupConnect4, CgroupConnect6, CgroupConnectUnix, CgroupDevice,
+    CgroupGetsockopt, CgroupName4, CgroupName6, CgroupNameUnix, CgroupPostBind4, CgroupPostBind6, CgroupSendmsg4,
+    CgroupSendmsg6, CgroupSendmsgUnix, CgroupSetsockopt, CgroupSkbEgress, CgroupSkbIngress, CgroupSock, CgroupSysctl,
+    Fentry, Fexit, FmodRet, Iter, KprobeSession, Lsm, LsmCgroup, LwtIn, LwtOut, LwtSeg6Local, LwtXmit, Netfilter,
+    PerfEvent, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, TpBtf, Tracepoint, Xdp, XdpDevmap,
 };
 use crate::facts::ProgramSet;
 
@@ -158,12 +158,42 @@ const OF_OBJECTS: ProgramSet = OF_CPUMASKS.with(&[
     CgroupGetsockopt,
     CgroupSetsockopt,
 ]);
+/// Who is given packets as `sk_buff`.
+const OF_SKBS: ProgramSet = ProgramSet::of(&[
+    SocketFilter,
+    Tc,
+    Action,
+    CgroupSkbIngress,
+    CgroupSkbEgress,
+    SkSkb,
+    LwtIn,
+    LwtOut,
+    LwtXmit,
+    LwtSeg6Local,
+    Netfilter,
+    Fentry,
+    Fexit,
+    FmodRet,
+    TpBtf,
+    Iter,
+]);
+/// Who may look up connections.
+const OF_CONNECTIONS: ProgramSet = ProgramSet::of(&[Tc, Xdp, XdpDevmap]);
+/// Who is given addresses of Unix sockets.
+const OF_UNIX_ADDRESSES: ProgramSet = ProgramSet::of(&[CgroupConnectUnix, CgroupSendmsgUnix, CgroupNameUnix]);
+/// Who may use the ciphers of the kernel.
+const OF_CRYPTO: ProgramSet = ProgramSet::of(&[Tc, Action, Xdp, XdpDevmap]);
+const CONGESTION_CONTROL: ProgramSet = ProgramSet::of(&[StructOps]);
 const OF_SESSIONS: ProgramSet = ProgramSet::of(&[KprobeSession]);
 
 const TASKS: &str = "there is no task_struct in user space";
 const CGROUPS: &str = "control groups belong to the kernel";
 /// Why there are no exceptions.
 pub const EXCEPTIONS: &str = "exceptions unwind the kernel's stack";
+const TCP: &str = "TCP is done by the kernel";
+const SOCKETS: &str = "it works on sockets of the kernel, which user space has no access to";
+const CONNECTIONS: &str = "connections are tracked by the kernel";
+const CRYPTO: &str = "keys and ciphers belong to the kernel";
 const ARENAS: &str = "arenas need pages that the kernel maps at the same address for programs and processes";
 
 const fn kfunc(
@@ -209,7 +239,7 @@ const TABLE: &[Kfunc] = &[
     kfunc("bpf_dynptr_is_null", "bool", &[("p", "const struct bpf_dynptr *")], PLAIN),
     kfunc("bpf_dynptr_is_rdonly", "bool", &[("p", "const struct bpf_dynptr *")], PLAIN),
     kfunc("bpf_dynptr_size", "__u32", &[("p", "const struct bpf_dynptr *")], PLAIN),
-    kfunc("bpf_dynptr_from_skb", "int", &[("s", "struct __sk_buff *"), ("flags", "u64"), ("ptr__uninit", "struct bpf_dynptr *")], PLAIN),
+    kfunc("bpf_dynptr_from_skb", "int", &[("s", "struct __sk_buff *"), ("flags", "u64"), ("ptr__uninit", "struct bpf_dynptr *")], PLAIN).programs(OF_SKBS),
     kfunc("bpf_dynptr_from_xdp", "int", &[("x", "struct xdp_md *"), ("flags", "u64"), ("ptr__uninit", "struct bpf_dynptr *")], PLAIN).programs(ProgramSet::of(&[Xdp, XdpDevmap])),
     kfunc("bpf_dynptr_slice", "void *", &[("p", "const struct bpf_dynptr *"), ("offset", "u32"), ("buffer__opt", "void *"), ("buffer__szk", "u32")], OR_NULL),
     kfunc("bpf_dynptr_slice_rdwr", "void *", &[("p", "const struct bpf_dynptr *"), ("offset", "u32"), ("buffer__opt", "void *"), ("buffer__szk", "u32")], OR_NULL),
@@ -287,6 +317,31 @@ const TABLE: &[Kfunc] = &[
     kfunc("bpf_iter_css_new", "int", &[("it", "struct bpf_iter_css *"), ("start", "struct cgroup_subsys_state *"), ("flags", "unsigned int")], ITER_NEW).excluded(CGROUPS),
     kfunc("bpf_iter_css_next", "struct cgroup_subsys_state *", &[("it", "struct bpf_iter_css *")], ITER_NEXT).excluded(CGROUPS),
     kfunc("bpf_iter_css_destroy", "void", &[("it", "struct bpf_iter_css *")], ITER_DESTROY).excluded(CGROUPS),
+    kfunc("tcp_reno_ssthresh", "u32", &[("sk", "struct sock *")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("tcp_reno_cong_avoid", "void", &[("sk", "struct sock *"), ("ack", "u32"), ("acked", "u32")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("tcp_reno_undo_cwnd", "u32", &[("sk", "struct sock *")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("tcp_slow_start", "u32", &[("tp", "struct tcp_sock *"), ("acked", "u32")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("tcp_cong_avoid_ai", "void", &[("tp", "struct tcp_sock *"), ("w", "u32"), ("acked", "u32")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("cubictcp_init", "void", &[("sk", "struct sock *")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("cubictcp_recalc_ssthresh", "u32", &[("sk", "struct sock *")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("cubictcp_cong_avoid", "void", &[("sk", "struct sock *"), ("ack", "u32"), ("acked", "u32")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("cubictcp_state", "void", &[("sk", "struct sock *"), ("new_state", "u8")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("cubictcp_cwnd_event", "void", &[("sk", "struct sock *"), ("event", "enum tcp_ca_event")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("cubictcp_acked", "void", &[("sk", "struct sock *"), ("sample", "const struct ack_sample *")], PLAIN).programs(CONGESTION_CONTROL).excluded(TCP),
+    kfunc("bpf_sock_addr_set_sun_path", "int", &[("sa_kern", "struct bpf_sock_addr_kern *"), ("sun_path", "const u8 *"), ("sun_path__sz", "u32")], PLAIN).programs(OF_UNIX_ADDRESSES).excluded(SOCKETS),
+    kfunc("bpf_sock_destroy", "int", &[("sock", "struct sock_common *")], PLAIN).programs(ProgramSet::of(&[Iter])).excluded(SOCKETS),
+    kfunc("bpf_xdp_ct_lookup", "struct nf_conn *", &[("xdp_ctx", "struct xdp_md *"), ("bpf_tuple", "struct bpf_sock_tuple *"), ("tuple__sz", "u32"), ("opts", "struct bpf_ct_opts *"), ("opts__sz", "u32")], ACQUIRE_OR_NULL).programs(OF_CONNECTIONS).excluded(CONNECTIONS),
+    kfunc("bpf_xdp_ct_alloc", "struct nf_conn___init *", &[("xdp_ctx", "struct xdp_md *"), ("bpf_tuple", "struct bpf_sock_tuple *"), ("tuple__sz", "u32"), ("opts", "struct bpf_ct_opts *"), ("opts__sz", "u32")], ACQUIRE_OR_NULL).programs(OF_CONNECTIONS).excluded(CONNECTIONS),
+    kfunc("bpf_skb_ct_lookup", "struct nf_conn *", &[("skb_ctx", "struct __sk_buff *"), ("bpf_tuple", "struct bpf_sock_tuple *"), ("tuple__sz", "u32"), ("opts", "struct bpf_ct_opts *"), ("opts__sz", "u32")], ACQUIRE_OR_NULL).programs(OF_CONNECTIONS).excluded(CONNECTIONS),
+    kfunc("bpf_skb_ct_alloc", "struct nf_conn___init *", &[("skb_ctx", "struct __sk_buff *"), ("bpf_tuple", "struct bpf_sock_tuple *"), ("tuple__sz", "u32"), ("opts", "struct bpf_ct_opts *"), ("opts__sz", "u32")], ACQUIRE_OR_NULL).programs(OF_CONNECTIONS).excluded(CONNECTIONS),
+    kfunc("bpf_ct_release", "void", &[("nfct", "struct nf_conn *")], RELEASE).programs(OF_CONNECTIONS).excluded(CONNECTIONS),
+    kfunc("bpf_ct_change_timeout", "int", &[("nfct", "struct nf_conn *"), ("timeout", "u32")], PLAIN).programs(OF_CONNECTIONS).excluded(CONNECTIONS),
+    kfunc("bpf_ct_change_status", "int", &[("nfct", "struct nf_conn *"), ("status", "u32")], PLAIN).programs(OF_CONNECTIONS).excluded(CONNECTIONS),
+    kfunc("bpf_crypto_ctx_create", "struct bpf_crypto_ctx *", &[("params", "const struct bpf_crypto_params *"), ("params__sz", "u32"), ("err", "int *")], KfuncFlags { might_sleep: true, ..ACQUIRE_OR_NULL }).programs(ProgramSet::of(&[Syscall])).excluded(CRYPTO),
+    kfunc("bpf_crypto_ctx_acquire", "struct bpf_crypto_ctx *", &[("ctx", "struct bpf_crypto_ctx *")], RCU_ACQUIRE_OR_NULL).programs(ProgramSet::of(&[Syscall])).excluded(CRYPTO),
+    kfunc("bpf_crypto_ctx_release", "void", &[("ctx", "struct bpf_crypto_ctx *")], RELEASE).programs(ProgramSet::of(&[Syscall])).excluded(CRYPTO),
+    kfunc("bpf_crypto_encrypt", "int", &[("ctx", "struct bpf_crypto_ctx *"), ("src", "const struct bpf_dynptr *"), ("dst", "const struct bpf_dynptr *"), ("siv__nullable", "const struct bpf_dynptr *")], RCU).programs(OF_CRYPTO).excluded(CRYPTO),
+    kfunc("bpf_crypto_decrypt", "int", &[("ctx", "struct bpf_crypto_ctx *"), ("src", "const struct bpf_dynptr *"), ("dst", "const struct bpf_dynptr *"), ("siv__nullable", "const struct bpf_dynptr *")], RCU).programs(OF_CRYPTO).excluded(CRYPTO),
     kfunc("bpf_throw", "void", &[("cookie", "u64")], PLAIN).programs(OF_OBJECTS).excluded(EXCEPTIONS),
     kfunc("bpf_arena_alloc_pages", "void *", &[("p__map", "void *"), ("addr__ign", "void *"), ("page_cnt", "u32"), ("node_id", "int"), ("flags", "u64")], PLAIN).excluded(ARENAS),
     kfunc("bpf_arena_free_pages", "void", &[("p__map", "void *"), ("ptr__ign", "void *"), ("page_cnt", "u32")], PLAIN).excluded(ARENAS),
@@ -311,7 +366,7 @@ mod tests {
     #[test]
     fn names_are_unique() {
         for (i, kfunc) in TABLE.iter().enumerate() {
-            assert!(kfunc.name.starts_with("bpf_") && kfunc.params.len() <= 5);
+            assert!(kfunc.name.contains('_') && kfunc.params.len() <= 5);
             assert!(
                 TABLE[i + 1..].iter().all(|other| other.name != kfunc.name),
                 "{}",

@@ -2,13 +2,13 @@
 
 use hitless_isa::Reg;
 
-use super::memory::{may_overwrite, overwrite};
+use super::memory::{may_overwrite, overwrite, overwrite_buffer};
 use super::{Flow, Ids, object};
 use crate::check::{arg_reg, dynptr_at, dynptr_place, field_at, function, lock_at, map_argument, mem_size};
 use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
-use crate::domain::stack::{Dynptr, DynptrMemory, Slots};
+use crate::domain::stack::{Dynptr, DynptrMemory, SliceBuffer, Slots};
 use crate::domain::value::{Link, Value};
 use crate::facts::{
     ArgType, CallsBack, FuncArg, GlobalFunc, HelperProto, MapFacts, MapKind, MemSize, ObjectType, RetType,
@@ -113,6 +113,15 @@ pub(super) fn exit(state: &mut State, uses: &mut Uses) -> Flow {
     let Some(frame) = state.pop_frame() else {
         return Flow::End;
     };
+    let gone = state.frames().len() as u8;
+    let in_frame = |value: &Value| {
+        let kind = value.as_pointer().map(|pointer| pointer.kind);
+        matches!(kind, Some(PointerKind::Slice { buffer: Some(SliceBuffer::Stack { frame, .. }), .. }) if frame == gone)
+    };
+    let result = if in_frame(&result) { Value::UNKNOWN } else { result };
+    if state.has_stack_slices {
+        state.for_each_value(in_frame, |value| *value = Value::UNKNOWN);
+    }
     if frame.callback.is_some() {
         uses.callback = true;
         return Flow::Back(frame.call_pc);
@@ -135,6 +144,9 @@ pub(super) fn replaced(state: &State) -> Option<(usize, Box<State>)> {
 pub(super) fn global(state: &mut State, uses: &mut Uses, func: &GlobalFunc, changes_packet: bool) {
     let args = func.args.as_deref().unwrap_or_default();
     for (index, arg) in (0..).zip(args) {
+        if let (FuncArg::Memory { .. }, Value::Pointer(pointer)) = (arg, state.reg(arg_reg(index))) {
+            overwrite_buffer(state, &pointer);
+        }
         if let (FuncArg::Memory { size, .. }, Value::Pointer(pointer)) = (arg, state.reg(arg_reg(index)))
             && let PointerKind::Stack { frame } = pointer.kind
         {
@@ -153,9 +165,8 @@ pub(super) fn global(state: &mut State, uses: &mut Uses, func: &GlobalFunc, chan
 
 fn forget_packet(state: &mut State) {
     let in_packet = |value: &Value| {
-        value
-            .as_pointer()
-            .is_some_and(|pointer| pointer.kind.is_packet_family())
+        let kind = value.as_pointer().map(|pointer| pointer.kind);
+        kind.is_some_and(|kind| kind.is_packet_family() || kind.is_packet_slice())
     };
     state.for_each_value(in_packet, |value| *value = Value::UNKNOWN);
 }
@@ -231,8 +242,11 @@ pub(super) fn helper(
             }
         }
     }
+    let moves = proto.id == helpers::DYNPTR_WRITE
+        && dynptr_at(state, &state.reg(Reg::R1))
+            .is_some_and(|(_, dynptr)| dynptr.memory == DynptrMemory::Packet { skb: true });
     state.frame_mut().clobber_caller_saved();
-    if proto.changes_packet {
+    if proto.changes_packet || moves {
         forget_packet(state);
     }
     let value_of = |map, nullable, ids: &mut Ids| {
@@ -264,6 +278,8 @@ pub(super) fn helper(
                 id: ids.fresh(),
                 size,
                 nullable: true,
+                readonly: false,
+                buffer: None,
             }))
         }),
         (RetType::MemOrNull, Some(map)) => {
@@ -353,6 +369,7 @@ fn fill(program: &Program<'_>, proto: &HelperProto, state: &mut State, uses: &mu
     let Value::Pointer(pointer) = state.reg(arg_reg(index)) else {
         return;
     };
+    overwrite_buffer(state, &pointer);
     let PointerKind::Stack { frame } = pointer.kind else {
         return;
     };

@@ -2,12 +2,16 @@
 
 use hitless_isa::Reg;
 
-use super::memory::overwrite;
+use super::memory::{may_overwrite, overwrite, overwrite_buffer};
 use super::{Flow, Ids};
-use crate::check::{arg_reg, cast_type, contained_at, function, iterator_at, iterator_place, own_struct};
+use crate::check::{
+    arg_reg, cast_type, contained_at, dynptr_at, dynptr_place, function, iterator_at, iterator_place, own_struct,
+    slice_buffer,
+};
 use crate::domain::iterator::OpenIterator;
 use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
+use crate::domain::stack::{Dynptr, DynptrMemory, SliceBuffer};
 use crate::domain::value::Value;
 use crate::facts::{IteratorType, KfuncArg, KfuncProto, KfuncRet, ObjectPointer, ObjectType, Trust};
 use crate::program::Program;
@@ -35,6 +39,9 @@ pub(super) fn call(
     {
         state.release(id);
     }
+    let slice = slice(proto, state, ids);
+    write_memory(proto, state, uses);
+    make_dynptr(proto, state, ids, uses);
     let again = less(program, pc, proto, state, ids);
     if proto.keeps()
         && let Some(object) = second.as_object()
@@ -72,6 +79,7 @@ pub(super) fn call(
             Value::Pointer(Pointer { fixed, ..pointer })
         }
         (KfuncRet::Number | KfuncRet::Element, None) => Value::UNKNOWN,
+        (KfuncRet::Slice { .. }, None) => slice.unwrap_or(Value::Uninit),
         (_, None) => Value::Uninit,
     };
     state.set(Reg::R0, result);
@@ -101,6 +109,70 @@ pub(super) fn call(
         None => {}
     }
     Flow::To(next)
+}
+
+/// The slice of a dynptr that the kfunc returns.
+fn slice(proto: &KfuncProto, state: &mut State, ids: &mut Ids) -> Option<Value> {
+    let KfuncRet::Slice { writable } = proto.ret() else {
+        return None;
+    };
+    let (_, dynptr) = dynptr_at(state, &state.reg(Reg::R1))?;
+    let size = state.reg(Reg::R4).as_scalar()?.as_constant()?;
+    let buffer = slice_buffer(&state.reg(Reg::R3));
+    state.has_stack_slices |= matches!(buffer, Some(SliceBuffer::Stack { .. }));
+    Some(Value::Pointer(Pointer::to(PointerKind::Slice {
+        dynptr: dynptr.id,
+        memory: dynptr.memory,
+        id: ids.fresh(),
+        size: u32::try_from(size).ok()?,
+        nullable: true,
+        readonly: !writable,
+        buffer,
+    })))
+}
+
+/// Memory on the stack that the kfunc is given may be written.
+fn write_memory(proto: &KfuncProto, state: &mut State, uses: &mut Uses) {
+    for (index, arg) in (0..).zip(proto.args()) {
+        let size = match arg {
+            KfuncArg::FixedMemory(size) => i64::from(size),
+            KfuncArg::Memory { .. } => match state.reg(arg_reg(index + 1)).as_scalar() {
+                Some(size) => size.s64.max,
+                None => continue,
+            },
+            _ => continue,
+        };
+        let Value::Pointer(pointer) = state.reg(arg_reg(index)) else {
+            continue;
+        };
+        overwrite_buffer(state, &pointer);
+        if let PointerKind::Stack { frame } = pointer.kind {
+            match (pointer.constant_offset(), arg) {
+                (Some(at), KfuncArg::FixedMemory(_)) => overwrite(state, uses, frame, at, size),
+                _ => may_overwrite(state, frame, &pointer, 0, size, false),
+            }
+        }
+    }
+}
+
+/// The dynptr that the kfunc makes: a copy, or one of the packet.
+fn make_dynptr(proto: &KfuncProto, state: &mut State, ids: &mut Ids, uses: &mut Uses) {
+    let Some(index) = proto.args().position(|arg| arg == KfuncArg::UninitDynptr) else {
+        return;
+    };
+    let Some((frame, off)) = dynptr_place(&state.reg(arg_reg(index as u8))) else {
+        return;
+    };
+    let copied = dynptr_at(state, &state.reg(Reg::R1)).filter(|_| proto.clones());
+    let memory = copied.map_or(
+        DynptrMemory::Packet {
+            skb: proto.name != "bpf_dynptr_from_xdp",
+        },
+        |(_, dynptr)| dynptr.memory,
+    );
+    overwrite(state, uses, frame, off, Dynptr::SIZE);
+    let id = ids.fresh();
+    state.stack_mut(frame).make_dynptr(Dynptr { off, id, memory });
 }
 
 /// The kfunc has two nodes compared, once more, if it does that.

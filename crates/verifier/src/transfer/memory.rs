@@ -6,7 +6,7 @@ use super::{Ids, linked, object, operand};
 use crate::domain::object::Object;
 use crate::domain::pointer::{Pointer, PointerKind};
 use crate::domain::scalar::{Scalar, sign_extend};
-use crate::domain::stack::{Stack, slots_of, whole_slots_of};
+use crate::domain::stack::{SliceBuffer, Stack, slots_of, whole_slots_of};
 use crate::domain::value::{Link, Value};
 use crate::facts::{ContextFieldKind, Kptr, MapFacts};
 use crate::program::{NamedMap, Program};
@@ -63,6 +63,10 @@ fn loaded(
             Err(_) => unknown,
         },
         PointerKind::Context => context_field(program, ids, at).unwrap_or(unknown),
+        PointerKind::Map { map } => program
+            .map_struct(map)
+            .and_then(|(_, object)| object::loaded(program, state, ids, object, at, size.bytes()))
+            .unwrap_or(unknown),
         PointerKind::Object(object) => object::loaded(program, state, ids, object, at, size.bytes()).unwrap_or(unknown),
         PointerKind::MapValue { map, .. } => match (kptr_at(program, map, at), program.named_map(map)) {
             (Some(kptr), _) => object::loaded_kptr(program, state, ids, kptr),
@@ -85,7 +89,18 @@ fn context_field(program: &Program<'_>, ids: &mut Ids, at: i64) -> Option<Value>
         ContextFieldKind::Packet => PointerKind::Packet { id: 0, range: 0 },
         ContextFieldKind::PacketEnd => PointerKind::PacketEnd,
         ContextFieldKind::PacketMeta => PointerKind::PacketMeta { id: 0, range: 0 },
-        ContextFieldKind::Memory => PointerKind::ContextMemory { field: index as u16 },
+        ContextFieldKind::Memory => PointerKind::ContextMemory {
+            field: index as u16,
+            id: 0,
+            nullable: false,
+            writable: false,
+        },
+        ContextFieldKind::Buffer { writable } => PointerKind::ContextMemory {
+            field: index as u16,
+            id: ids.fresh(),
+            nullable: true,
+            writable,
+        },
         ContextFieldKind::Object(pointer) => PointerKind::Object(Object::new(pointer, || ids.fresh())),
     };
     Some(Value::Pointer(Pointer::to(kind)))
@@ -120,6 +135,7 @@ pub(super) fn store(state: &mut State, ids: &mut Ids, uses: &mut Uses, size: Siz
     let Value::Pointer(pointer) = state.reg(base) else {
         return;
     };
+    overwrite_buffer(state, &pointer);
     let PointerKind::Stack { frame } = pointer.kind else {
         return;
     };
@@ -152,6 +168,19 @@ pub(super) fn may_overwrite(state: &mut State, frame: u8, pointer: &Pointer, off
     let (min, max) = pointer.offsets().expect("stack accesses are bounded");
     end_dynptrs(state, frame, min + off, max - min + len);
     state.stack_mut(frame).may_overwrite(min + off, max - min + len, zero);
+}
+
+/// A write through a slice of a packet may be one to the buffer on the stack that it was copied to.
+pub(super) fn overwrite_buffer(state: &mut State, pointer: &Pointer) {
+    if let PointerKind::Slice {
+        buffer: Some(SliceBuffer::Stack { frame, off }),
+        size,
+        ..
+    } = pointer.kind
+    {
+        end_dynptrs(state, frame, off.into(), size.into());
+        state.stack_mut(frame).may_overwrite(off.into(), size.into(), false);
+    }
 }
 
 /// `len` bytes from `at` on are overwritten.

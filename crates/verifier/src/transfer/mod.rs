@@ -206,6 +206,9 @@ fn wide_immediate(program: &Program<'_>, pc: usize, imm: Imm64) -> Value {
             };
             subprog.map_or(Value::Uninit, func)
         }
+        Imm64::BtfId { id, fd: 0 } => program
+            .host_symbol(id)
+            .map_or(Value::Uninit, |kind| Value::Pointer(Pointer::to(kind))),
         Imm64::MapFd(_) | Imm64::MapValueFd { .. } | Imm64::BtfId { .. } => Value::Uninit,
     }
 }

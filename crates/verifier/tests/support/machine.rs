@@ -677,7 +677,7 @@ impl<'a> Machine<'a> {
             Region::MapKey { .. } | Region::InnerMapKey { .. } if write => {
                 return Err("write into a key".to_owned());
             }
-            Region::ContextMemory { .. } if write => return Err("write into a key or value".to_owned()),
+            Region::ContextMemory { field } if write && !writable(case, field) => return Err("write into a key or value".to_owned()),
             Region::Packet if write && !case.context.packet_writable => return Err("write into a packet".to_owned()),
             _ => {}
         }
@@ -721,6 +721,7 @@ impl<'a> Machine<'a> {
             ContextFieldKind::PacketEnd => self.packet_end,
             ContextFieldKind::PacketMeta => self.packet_meta,
             ContextFieldKind::Memory => context_memory(index as u16),
+            ContextFieldKind::Buffer { .. } => self.random.pick(&[0, context_memory(index as u16)]),
             ContextFieldKind::Unsupported(what) => return Err(format!("{what} were loaded")),
             ContextFieldKind::Object(object) => self.object(object.nullable),
         })
@@ -995,6 +996,11 @@ impl<'a> Machine<'a> {
         self.regs[0] = result;
         Ok(())
     }
+}
+
+/// Whether the memory behind a context field may be written.
+fn writable(case: &Case, field: u16) -> bool {
+    case.context.fields[usize::from(field)].kind == ContextFieldKind::Buffer { writable: true }
 }
 
 /// Whether keys of such maps are indices.

@@ -15,7 +15,7 @@ pub fn kernel() -> Option<Arc<Btf>> {
 }
 
 /// Puts offsets in the place of `{STRUCT.MEMBER.MEMBER+NUMBER}`, and sizes in that of `{STRUCT}`. Type ids are written
-/// `{#STRUCT}`, those of variables `{$VARIABLE}`.
+/// `{#STRUCT}`, those of variables `{$VARIABLE}`, those of functions `{@FUNCTION}`.
 pub fn resolve(text: &str, types: &Btf) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -38,6 +38,9 @@ fn number(name: &str, types: &Btf) -> i64 {
     }
     if let Some(name) = name.strip_prefix('$') {
         return find(Kind::Var, name).0.into();
+    }
+    if let Some(name) = name.strip_prefix('@') {
+        return find(Kind::Func, name).0.into();
     }
     let sign = name.find(['+', '-']);
     let (path, plus) = name.split_at(sign.unwrap_or(name.len()));

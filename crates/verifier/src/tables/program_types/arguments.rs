@@ -310,9 +310,10 @@ impl Argument<'_> {
             _ => (Trust::Plain, true),
         };
         match (self.hook, pointee(ty, btf)) {
-            ("bpf_map_elem" | "bpf_sk_storage_map" | "sockmap", Some(Type::Void)) => {
-                ContextFieldKind::Unsupported("keys and values of maps that are gone through")
-            }
+            // Keys come first, and are the map's.
+            ("bpf_map_elem" | "bpf_sk_storage_map" | "sockmap", Some(Type::Void)) => ContextFieldKind::Buffer {
+                writable: (self.hook, self.index) != ("bpf_map_elem", 2) && self.hook != "sockmap",
+            },
             _ => value(ty, btf, |ty| ObjectPointer { ty, trust, nullable }),
         }
     }
