@@ -34,6 +34,9 @@
 //! - What may be NULL for a helper is looked at only if it is not.
 //! - A dynptr on the stack, which only helpers write, describes memory as the call that made it was given, or none. Slices
 //!   of it lie in that memory.
+//! - An object that the program allocates has the size of its struct, is aligned to 8 bytes, and is there as long as a
+//!   reference to it, the lock of a list or tree that holds it, or RCU says. A slice of a packet lies in the packet or in the
+//!   buffer that it was given.
 //! - What a context or a helper hands out as trusted ([`Trust::Trusted`]) or as a socket is there while the program runs,
 //!   and not NULL unless it says so. Loads of [`Region::Object`] are guarded: one that fails gives zero.
 //!
@@ -43,8 +46,11 @@
 //! - The stack of a function that a helper calls back counts wherever the helper is called, not only where the function's
 //!   address is taken.
 //! - Memory that a global function is given is not for its atomic operations, since nothing says how it is aligned.
-//! - Keys and values of maps that an iterator goes through cannot be loaded, nor the bytes before a tracepoint's record.
-//! - Programs write no objects but the members of sockets that congestion control may write.
+//! - The bytes before a tracepoint's record cannot be loaded.
+//! - Programs write no objects of the host's but the members of sockets that congestion control may write.
+//! - What may lie on the stack because it is a slice of a packet ends with the frame, and a write through it is one to the stack.
+//! - Functions that order a tree touch no lock, also in functions that they call.
+//! - A global function takes as trusted only what is.
 //! - Helpers that user space cannot offer are refused by name, with the reason; so are sorts of arguments that are not
 //!   supported yet ([`HelperProto::unsupported`]).
 #![forbid(unsafe_code)]

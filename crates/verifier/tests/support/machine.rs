@@ -391,6 +391,7 @@ impl<'a> Machine<'a> {
                     Imm64::MapIdx(map) => map_address(map),
                     Imm64::MapValueIdx { index, off } => MAPS + (u64::from(index) << 24) + u64::from(off),
                     Imm64::Func(off) => function_address(target(off)),
+                    Imm64::BtfId { .. } => OBJECTS,
                     other => return Err(format!("{other:?}")),
                 };
             }
@@ -677,7 +678,9 @@ impl<'a> Machine<'a> {
             Region::MapKey { .. } | Region::InnerMapKey { .. } if write => {
                 return Err("write into a key".to_owned());
             }
-            Region::ContextMemory { field } if write && !writable(case, field) => return Err("write into a key or value".to_owned()),
+            Region::ContextMemory { field } if write && !writable(case, field) => {
+                return Err("write into a key or value".to_owned());
+            }
             Region::Packet if write && !case.context.packet_writable => return Err("write into a packet".to_owned()),
             _ => {}
         }
