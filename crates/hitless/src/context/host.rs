@@ -78,6 +78,10 @@ impl<'a> BytesMut<'a> {
 }
 
 /// What a member of a context may be that programs write.
+#[diagnostic::on_unimplemented(
+    message = "programs may not write a `{Self}`: not all bytes are one",
+    note = "writable are integers, arrays of them, structs with `#[derive(Clone, Copy, hitless::Value)]`, and `BytesMut`"
+)]
 pub trait Writable {}
 
 impl<T: bytemuck::Pod> Writable for T {}

@@ -116,6 +116,10 @@ use hitless_verifier::ProgramKind;
 /// - Whatever a program may write ([`WRITABLE`](Context::WRITABLE)) may hold any bytes.
 /// - Memory that pointers in the frame name (packets, [`Bytes`]) is valid for reads and writes, and nobody else's, until the
 ///   call returns.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no context of a hook",
+    note = "derive it on a `#[repr(C)]` struct: `#[derive(hitless::Ctx)]`; in signatures its lifetime is `'static`"
+)]
 pub unsafe trait Context: 'static {
     /// What the host passes for one invocation. For a context of the host's own the struct itself, with its lifetime if it has one.
     type Input<'a>;
