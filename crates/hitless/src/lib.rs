@@ -91,7 +91,7 @@ pub use changes::{Change, Changes, ChangesError};
 pub use context::{Packet, Xdp, XdpAction};
 pub use header::{c_header, hooks_of};
 pub use hook::{Hook, RunError};
-pub use link::{AttachError, Link};
+pub use link::{AttachError, Link, LinkInfo, LinkTarget};
 pub use load::{Collection, LoadError};
 pub use load_options::{KERNEL_VERSION, LoadOptions};
 pub use map::{

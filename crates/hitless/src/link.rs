@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use hitless_verifier::tables::map_trace;
+
 use crate::program::{BuildError, Program};
 use crate::run::SyncError;
 use crate::runtime::{Attachment, Inner};
 use crate::sys;
+use crate::trace::TraceEvent;
 
 /// An attachment, undone when the link is dropped: the program does not run any more once the drop returns, which waits for
 /// runs that are active. Keep it as long as the program is to be attached, and give it a name for that: `let _ = ...` drops it
@@ -46,6 +49,22 @@ impl Link {
         self.id
     }
 
+    /// What the link attaches to what; `None` once it is detached.
+    #[must_use]
+    pub fn info(&self) -> Option<LinkInfo> {
+        let control = self.runtime.control();
+        let attachment = control.links.get(&self.id)?;
+        let program_id = attachment.program().map(|program| program.id());
+        let target = match attachment {
+            Attachment::Hook { hook, .. } => LinkTarget::Hook(control.hook_name(*hook).to_owned()),
+            Attachment::Trace { map, program } => LinkTarget::Map {
+                id: map.id(),
+                event: program.as_ref().and_then(|program| program.program_type().event()),
+            },
+        };
+        Some(LinkInfo { program_id, target })
+    }
+
     /// Puts another program in the place of the one that is attached: every event meets the one or the other. The program is of
     /// the same type, and fits where the old one is.
     ///
@@ -64,6 +83,37 @@ impl Link {
     pub fn detach(self) -> Result<(), SyncError> {
         self.runtime.detach(self.id)
     }
+}
+
+/// What a link attaches (`bpf_link_info`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct LinkInfo {
+    /// The program; `None` for what the runtime attaches by itself, such as a change feed.
+    pub program_id: Option<u32>,
+    /// What it is attached to.
+    pub target: LinkTarget,
+}
+
+/// What a program is attached to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LinkTarget {
+    /// A hook, by its name.
+    Hook(String),
+    /// A map (`BPF_LINK_TYPE_MAP_TRACE`).
+    #[doc(alias = "BPF_LINK_TYPE_MAP_TRACE")]
+    Map {
+        /// The map's id.
+        id: u32,
+        /// What the program waits for.
+        event: Option<TraceEvent>,
+    },
+}
+
+impl LinkTarget {
+    /// The number of the type of links to a map, among those of the kernel (`enum bpf_link_type`).
+    pub const MAP_TRACE: u32 = map_trace::LINK_TYPE;
 }
 
 impl Drop for Link {

@@ -59,6 +59,15 @@ impl ProgramType {
         }
     }
 
+    /// What a program that traces maps waits for.
+    #[must_use]
+    pub fn event(&self) -> Option<TraceEvent> {
+        match self {
+            ProgramType::MapTrace(event) => Some(*event),
+            ProgramType::Plain(_) | ProgramType::Bound { .. } => None,
+        }
+    }
+
     /// What a program of an object is, by its section.
     pub(crate) fn of(spec: &ProgramSpec) -> Result<ProgramType, LoadError> {
         let refused = |program_type: &str, reason: &'static str| {

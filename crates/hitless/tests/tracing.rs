@@ -5,38 +5,8 @@ mod common;
 use std::sync::Arc;
 use std::thread;
 
-use common::{Command, HASH, Host, committed, entries, object, send, value};
+use common::{Command, HASH, Host, committed, entries, map, object, program, send, value, with};
 use hitless::{AttachError, Collection, Hook, LoadError, LoadOptions, Packet, Runtime, UpdateFlags, Xdp, XdpAction};
-use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
-
-fn program(name: &str, section: &str, text: &str) -> ProgramSpec {
-    ProgramSpec {
-        name: name.into(),
-        section: section.into(),
-        insns: hitless_isa::asm::assemble(text).expect("the program assembles"),
-        ..ProgramSpec::default()
-    }
-}
-
-fn map(name: &str, max_entries: u32) -> MapSpec {
-    MapSpec {
-        name: name.into(),
-        map_type: HASH,
-        key_size: 4,
-        value_size: 8,
-        max_entries,
-        ..MapSpec::default()
-    }
-}
-
-fn with(maps: Vec<MapSpec>, programs: Vec<ProgramSpec>) -> ObjectSpec {
-    ObjectSpec {
-        license: "Dual MIT/GPL".into(),
-        maps,
-        programs,
-        ..ObjectSpec::default()
-    }
-}
 
 /// A packet for the `writer` of `trace_mirror`.
 fn write(hook: &Hook, op: u8, key: u32, value: u64) -> XdpAction {
@@ -151,6 +121,7 @@ fn programs_switch_to_the_traced_variant_and_back() {
         "bpf_map_trace_update_elem",
         "bpf_map_trace_delete_elem",
         "bpf_map_trace_register_pointer",
+        "bpf_map_trace_pointer_update",
     ];
     assert!(writer.is_traced());
     for call in calls {

@@ -90,6 +90,38 @@ pub fn object(map_type: u32, max_entries: u32) -> ObjectSpec {
     }
 }
 
+/// A program in assembler.
+pub fn program(name: &str, section: &str, text: &str) -> ProgramSpec {
+    ProgramSpec {
+        name: name.into(),
+        section: section.into(),
+        insns: hitless_isa::asm::assemble(text).expect("the program assembles"),
+        ..ProgramSpec::default()
+    }
+}
+
+/// A hash from `u32` to `u64`.
+pub fn map(name: &str, max_entries: u32) -> MapSpec {
+    MapSpec {
+        name: name.into(),
+        map_type: HASH,
+        key_size: 4,
+        value_size: 8,
+        max_entries,
+        ..MapSpec::default()
+    }
+}
+
+/// An object of these.
+pub fn with(maps: Vec<MapSpec>, programs: Vec<ProgramSpec>) -> ObjectSpec {
+    ObjectSpec {
+        license: "Dual MIT/GPL".into(),
+        maps,
+        programs,
+        ..ObjectSpec::default()
+    }
+}
+
 /// A committed object of `bpf/`, by its name without the ending.
 pub fn committed(name: &str) -> ObjectSpec {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
