@@ -164,7 +164,6 @@ impl<'a> RunEnv<'a> {
     }
 
     /// Which subprogram that is, to be called later by [`Program::run_callback`].
-    #[expect(dead_code, reason = "asked by timers, which are being written")]
     pub(crate) fn function(&self, func: u64) -> Option<Function> {
         self.program().function(func, self.is_traced())
     }

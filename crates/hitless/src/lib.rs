@@ -80,6 +80,7 @@ mod runtime;
 mod scratch;
 mod spin;
 mod sys;
+mod timer;
 mod trace;
 mod trace_pipe;
 mod types;

@@ -36,6 +36,7 @@ impl Runtime {
                 key_type: map.key_type,
                 value_type: map.value_type,
                 frozen,
+                timer: map.timer,
             };
             let made = self.inner().create_map(def, source)?;
             if let Some(content) = &content {

@@ -5,7 +5,7 @@
 //! runtime; a grace period later nobody runs the other.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use hitless_isa::{CallTarget, Instruction};
 use hitless_jit::{
@@ -38,6 +38,7 @@ pub struct Program {
     verified: Verified,
     maps: Vec<Arc<Map>>,
     kfuncs: Vec<(i32, Kfunc)>,
+    itself: OnceLock<Weak<Program>>,
     shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
     plain: Compiled,
@@ -132,6 +133,7 @@ impl Program {
             verified,
             maps,
             kfuncs,
+            itself: OnceLock::new(),
             shared,
             engine,
             plain,
@@ -232,6 +234,16 @@ impl Program {
         &self.maps
     }
 
+    /// Another reference to the program, which its runtime has made.
+    pub(crate) fn itself(&self) -> Option<Arc<Program>> {
+        self.itself.get()?.upgrade()
+    }
+
+    /// Tells the program how it is held.
+    pub(crate) fn set_itself(&self, program: &Arc<Program>) {
+        let _ = self.itself.set(Arc::downgrade(program));
+    }
+
     /// What helpers of the runtime share.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
@@ -316,23 +328,26 @@ impl Program {
         env.finish().map_or(Ok(result), |trap| Err(Failure::Trap(trap)))
     }
 
-    /// Runs a function of the program by itself: one that a helper was given to call later (a timer's). Returns its `r0`.
+    /// Runs a function of the program by itself: one that a helper was given to call later (a timer's), with arguments of
+    /// which some may be at the address of what is lent to it. Returns its `r0`.
     ///
     /// # Safety
     /// The arguments are what the verifier expects of the helper that was given the function.
-    #[expect(dead_code, reason = "the callers, timers, are being written")]
     pub(crate) unsafe fn run_callback(
         &self,
         run: &Run<'_>,
         function: Function,
-        args: [u64; 5],
+        lent: &[u8],
+        args: impl FnOnce(u64) -> [u64; 5],
     ) -> Result<u64, Failure> {
         let _active = self.enter(run)?;
         let (compiled, traced) = self.current();
         // SAFETY: there is no context.
         let mut env = unsafe { RunEnv::new(run, self, std::ptr::null(), Reach::NONE, traced) };
-        // SAFETY: as in `execute`; such a function has no context.
-        let result = unsafe { compiled.code.run_function(env.vm(), function, args) };
+        let result = env.lend(lent, |env, address| {
+            // SAFETY: as in `execute`; such a function has no context.
+            unsafe { compiled.code.run_function(env.vm(), function, args(address)) }
+        });
         env.finish().map_or(Ok(result), |trap| Err(Failure::Trap(trap)))
     }
 

@@ -345,6 +345,13 @@ impl Inner {
         self.control.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Ends the timers of maps that nobody holds any more but programs.
+    pub(crate) fn sweep_timers(&self) {
+        if let Some(timers) = self.shared.timers() {
+            timers.sweep();
+        }
+    }
+
     pub(crate) fn check_waitable(&self) -> Result<(), SyncError> {
         if self.slots.in_run() {
             Err(SyncError::Deadlock)
@@ -354,6 +361,15 @@ impl Inner {
     }
 
     pub(crate) fn create_map(&self, def: MapDef, source: MapSource) -> Result<Arc<Map>, MapCreateError> {
+        if source.timer.is_some() {
+            self.shared
+                .start_timers(&self.slots)
+                .map_err(|source| MapCreateError::Memory {
+                    name: def.name.clone(),
+                    bytes: 0,
+                    source,
+                })?;
+        }
         let id = self.control().next_id();
         let runtime = Weak::clone(&self.this);
         let map = Arc::new(Map::new(id, def, (Arc::clone(&self.slots), runtime), source)?);
@@ -371,6 +387,7 @@ impl Inner {
             Arc::clone(&self.shared),
             parts,
         )?);
+        program.set_itself(&program);
         let mut control = self.control();
         control.choose_variant(&program)?;
         control.programs.retain(|known| known.strong_count() > 0);
@@ -432,6 +449,7 @@ impl Drop for Inner {
             // What cannot be detached, since a run does not end or this is a signal handler inside of one, is never freed.
             let _ = self.detach(link);
         }
+        self.shared.stop_timers();
     }
 }
 

@@ -23,5 +23,7 @@ mod redirect;
 mod task;
 #[path = "helpers/text.rs"]
 mod text;
+#[path = "helpers/timer.rs"]
+mod timer;
 #[path = "helpers/trace.rs"]
 mod trace;

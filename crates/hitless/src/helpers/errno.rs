@@ -14,10 +14,13 @@ pub(super) const E2BIG: Errno = Errno(libc::E2BIG);
 pub(super) const EACCES: Errno = Errno(libc::EACCES);
 pub(super) const EAGAIN: Errno = Errno(libc::EAGAIN);
 pub(super) const EALREADY: Errno = Errno(libc::EALREADY);
+pub(super) const EBUSY: Errno = Errno(libc::EBUSY);
+pub(super) const EDEADLK: Errno = Errno(libc::EDEADLK);
 pub(super) const EFAULT: Errno = Errno(libc::EFAULT);
 pub(super) const EINVAL: Errno = Errno(libc::EINVAL);
 pub(super) const ENOMEM: Errno = Errno(libc::ENOMEM);
 pub(super) const ENOSPC: Errno = Errno(libc::ENOSPC);
+pub(super) const EPERM: Errno = Errno(libc::EPERM);
 pub(super) const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
 pub(super) const ERANGE: Errno = Errno(libc::ERANGE);
 

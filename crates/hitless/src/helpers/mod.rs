@@ -27,8 +27,10 @@ mod task;
 mod task_storage;
 mod text;
 mod time;
+mod timer;
 
 pub(crate) use shared::Shared;
+pub(crate) use time::now;
 
 use std::ffi::c_void;
 use std::mem;
@@ -87,6 +89,7 @@ const LISTS: &[&[Helper]] = &[
     ringbuf::HELPERS,
     dynptr::HELPERS,
     events::HELPERS,
+    timer::HELPERS,
     packet::LISTS[0],
     packet::LISTS[1],
     packet::LISTS[2],

@@ -2,12 +2,15 @@
 //! who the process is. All of it is made when the runtime is, so that helpers need not allocate or ask for it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use super::format::Hide;
 use super::random::Random;
 use super::task::Identity;
 use super::time::Tick;
+use crate::run::Slots;
+use crate::timer::Timers;
 use crate::trace_pipe::TraceBuffer;
 
 /// What helpers of a runtime share.
@@ -18,6 +21,8 @@ pub(crate) struct Shared {
     pub(super) tick: Tick,
     pub(super) identity: Identity,
     addresses: RandomState,
+    /// Made with the first map that has timers.
+    timers: OnceLock<Arc<Timers>>,
 }
 
 impl Shared {
@@ -28,11 +33,36 @@ impl Shared {
             tick: Tick::new(),
             identity: Identity::new(),
             addresses: RandomState::new(),
+            timers: OnceLock::new(),
         }
     }
 }
 
 impl Shared {
+    /// The timers, if there is a map that has some.
+    pub(crate) fn timers(&self) -> Option<&Timers> {
+        self.timers.get().map(AsRef::as_ref)
+    }
+
+    /// Makes the timers, and starts the thread that serves them.
+    pub(crate) fn start_timers(&self, slots: &Arc<Slots>) -> io::Result<()> {
+        if self.timers.get().is_some() {
+            return Ok(());
+        }
+        let timers = Arc::new(Timers::new());
+        if self.timers.set(Arc::clone(&timers)).is_ok() {
+            Timers::start_thread(&timers, Arc::clone(slots))?;
+        }
+        Ok(())
+    }
+
+    /// Ends all timers.
+    pub(crate) fn stop_timers(&self) {
+        if let Some(timers) = self.timers() {
+            timers.stop();
+        }
+    }
+
     /// What hashes of flows depend on.
     pub(super) fn flow_keys(&self) -> &RandomState {
         &self.addresses

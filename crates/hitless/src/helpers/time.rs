@@ -61,7 +61,7 @@ unsafe extern "C" fn jiffies64(env: &mut RunEnv<'_>, _: u64, _: u64, _: u64, _: 
 }
 
 /// What a clock shows, in nanoseconds.
-pub(super) fn now(clock: ClockId) -> u64 {
+pub(crate) fn now(clock: ClockId) -> u64 {
     nanoseconds(clock_gettime(clock))
 }
 

@@ -99,6 +99,8 @@ pub(crate) struct MapSource {
     pub(crate) value_type: Option<TypeId>,
     /// The content of a frozen map (`.rodata`), which nobody may change.
     pub(crate) frozen: Option<Vec<u8>>,
+    /// Offset of the `struct bpf_timer` in the value, if it has one.
+    pub(crate) timer: Option<u32>,
 }
 
 /// A key and its value.
@@ -175,6 +177,16 @@ impl Map {
         })
     }
 
+    /// Whether its values have timers.
+    pub(crate) fn has_timers(&self) -> bool {
+        self.source.timer.is_some()
+    }
+
+    /// Whether anybody holds it but programs, maps and links.
+    pub(crate) fn has_user(&self) -> bool {
+        self.user_count() > 0
+    }
+
     /// How many user references there are.
     fn user_count(&self) -> u32 {
         self.users.load(Relaxed)
@@ -188,6 +200,11 @@ impl Map {
     fn remove_user(&self) {
         if self.users.fetch_add(u32::MAX, AcqRel) == 1 && !crate::sys::forked() {
             self.forget_objects();
+            if self.has_timers()
+                && let Some(runtime) = self.runtime.upgrade()
+            {
+                runtime.sweep_timers();
+            }
         }
     }
 
@@ -258,8 +275,7 @@ impl Map {
             writeonly_prog: self.def.flags.contains(MapFlags::WRONLY_PROG),
             frozen: self.source.frozen.clone(),
             spin_lock: self.def.spin_lock,
-            // There are no timers while programs run: the bytes are bytes.
-            timer: None,
+            timer: self.source.timer,
             inner: self.def.inner.as_deref().map(|inner| Box::new(inner.facts())),
             kptrs: fields.kptrs,
             managed: fields.managed,
