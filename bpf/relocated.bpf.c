@@ -17,7 +17,7 @@ struct frame___ours {
 } __attribute__((preserve_access_index));
 
 // The runtime's own, in part.
-enum bpf_func_id___ours { BPF_FUNC_map_lookup_elem = 1, BPF_FUNC_ringbuf_output = 130 };
+enum bpf_func_id___ours { BPF_FUNC_map_lookup_elem = 1, BPF_FUNC_setsockopt = 49 };
 
 extern unsigned int LINUX_KERNEL_VERSION __kconfig;
 extern unsigned int CONFIG_HZ __kconfig __weak;
@@ -62,7 +62,7 @@ SEC("xdp") int features(struct xdp_md *ctx __attribute__((unused)))
 {
 	if (!enumerator_exists(enum bpf_func_id___ours, BPF_FUNC_map_lookup_elem))
 		return XDP_ABORTED;
-	return enumerator_exists(enum bpf_func_id___ours, BPF_FUNC_ringbuf_output) ? XDP_DROP : XDP_PASS;
+	return enumerator_exists(enum bpf_func_id___ours, BPF_FUNC_setsockopt) ? XDP_DROP : XDP_PASS;
 }
 
 SEC("xdp") int options(struct xdp_md *ctx __attribute__((unused)))
