@@ -10,7 +10,7 @@ use crate::map::{MapError, MapHandle};
 
 /// A global variable of a loaded object, from [`Collection::global`](crate::Collection::global).
 ///
-/// Programs write it at any time; a value of up to eight bytes is read and written whole, longer ones word by word.
+/// Programs write it at any time; an integer is read and written whole, what is longer word by word.
 #[derive(Clone, Debug)]
 pub struct Global<T> {
     map: MapHandle,
