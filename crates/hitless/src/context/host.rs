@@ -143,10 +143,12 @@ pub(crate) fn facts_of(btf: &Btf, id: TypeId) -> Result<ContextFacts, String> {
         returns_nothing: false,
         writable: Vec::new(),
     };
+    let mut budget = MAX_FIELDS;
     for (index, member) in (0..).zip(&ty.members) {
         let mut fields = Fields {
             btf,
             facts: &mut facts,
+            budget: &mut budget,
             writable: is_writable(btf, id, index),
         };
         fields.add(&member.name, member.bit_offset / 8, member.ty)?;
@@ -154,13 +156,15 @@ pub(crate) fn facts_of(btf: &Btf, id: TypeId) -> Result<ContextFacts, String> {
     Ok(facts)
 }
 
-/// The most fields that a context is taken apart into.
+/// The most members and elements, at any depth, that a context is taken apart into.
 const MAX_FIELDS: usize = 1 << 12;
 
 /// The fields of a context under construction.
 struct Fields<'a> {
     btf: &'a Btf,
     facts: &'a mut ContextFacts,
+    /// How many more may be taken apart.
+    budget: &'a mut usize,
     writable: bool,
 }
 
@@ -170,9 +174,10 @@ impl Fields<'_> {
         let Some((_, resolved)) = self.btf.resolve(ty) else {
             return Err(format!("{name} has no type"));
         };
-        if self.facts.fields.len() >= MAX_FIELDS {
-            return Err(format!("a context of more than {MAX_FIELDS} fields"));
-        }
+        *self.budget = self
+            .budget
+            .checked_sub(1)
+            .ok_or_else(|| format!("a context of more than {MAX_FIELDS} fields"))?;
         match resolved {
             Type::Int(int) if int.encoding == hitless_btf::IntEncoding::Bool => {
                 if self.writable {
@@ -305,6 +310,20 @@ mod tests {
     #[should_panic(expected = "struct outer has no member body.data that could be writable")]
     fn writable_members_exist() {
         let _ = facts(describe, &["body.data"]);
+    }
+
+    /// Types come from files, too.
+    #[test]
+    fn a_large_context_is_refused_soon() {
+        let mut types = Builder::new();
+        let nothing = types.structure::<&str>("nothing", 1, &[]);
+        let many = types.array(nothing, u32::MAX);
+        let context = types.structure("many", u32::MAX, &[("nothing", many, 0)]);
+        let btf = types.finish().unwrap();
+        assert_eq!(
+            facts_of(&btf, context).unwrap_err(),
+            "a context of more than 4096 fields"
+        );
     }
 
     #[test]
