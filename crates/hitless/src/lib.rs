@@ -67,6 +67,7 @@ mod load_options;
 mod lock;
 mod map;
 pub mod maps;
+mod memory;
 #[cfg(hitless_model)]
 pub mod model;
 mod object;
@@ -99,6 +100,7 @@ pub use map::{
     BatchCursor, BatchError, Entries, Entry, Map, MapCreateError, MapDef, MapError, MapFlags, MapHandle, PerfBuffer,
     PerfRecord, UpdateFlags, WaitError, WaitEvent,
 };
+pub use memory::MemoryLimit;
 pub use object::{NotInObject, Object, OpenError};
 pub use program::{BuildError, Program};
 pub use program_type::ProgramType;

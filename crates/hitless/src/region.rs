@@ -11,6 +11,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 
+use crate::memory::Charge;
 use crate::primitive::Ordering::Relaxed;
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::primitive::schedule_point;
@@ -25,6 +26,8 @@ pub(crate) const fn round_up_8(len: usize) -> usize {
 #[derive(Debug)]
 pub(crate) struct Region {
     mapping: Mapping,
+    /// Given back once the mapping is gone.
+    _charge: Option<Charge>,
 }
 
 impl Region {
@@ -32,6 +35,7 @@ impl Region {
     pub(crate) fn new(name: &str, len: usize) -> io::Result<Region> {
         Ok(Region {
             mapping: Mapping::new(name, len.max(8)).map_err(io::Error::from)?,
+            _charge: None,
         })
     }
 
@@ -39,7 +43,21 @@ impl Region {
     pub(crate) fn ring(name: &str, private: usize, head: usize, ring: usize) -> io::Result<Region> {
         Ok(Region {
             mapping: Mapping::ring(name, private, head, ring).map_err(io::Error::from)?,
+            _charge: None,
         })
+    }
+
+    /// Has the system find all the memory now.
+    pub(crate) fn populate(&self) -> io::Result<()> {
+        Ok(self.mapping.populate()?)
+    }
+
+    /// Keeps what the region was charged for as long as it is there.
+    pub(crate) fn charged(self, charge: Charge) -> Region {
+        Region {
+            _charge: Some(charge),
+            ..self
+        }
     }
 
     /// The memory file behind it.

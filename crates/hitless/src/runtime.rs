@@ -20,6 +20,7 @@ use crate::helpers::Shared;
 use crate::hook::{Hook, Snapshot};
 use crate::link::{AttachError, Link};
 use crate::map::{BatchError, Map, MapCreateError, MapDef, MapError, MapHandle, MapSource, Registered, UpdateFlags};
+use crate::memory::{Budget, MemoryLimit};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::program::{BuildError, Program, ProgramParts};
 use crate::program_type::ProgramType;
@@ -46,6 +47,8 @@ pub struct Options {
     pub slots: Option<usize>,
     /// What runs programs.
     pub engine: Engine,
+    /// How much memory the maps may take up.
+    pub memory: MemoryLimit,
 }
 
 /// What runs programs.
@@ -75,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) slots: Arc<Slots>,
     engine: Arc<dyn hitless_jit::Engine>,
     shared: Arc<Shared>,
+    /// What the maps take up.
+    budget: Arc<Budget>,
     control: Mutex<Control>,
 }
 
@@ -166,6 +171,7 @@ impl Runtime {
                 engine: options.engine.make(),
                 shared: Arc::new(Shared::new(slots.count())),
                 slots: Arc::new(slots),
+                budget: Arc::new(Budget::new(options.memory)),
                 control: Mutex::new(Control::new()),
             }),
         }
@@ -328,6 +334,12 @@ impl Runtime {
         result
     }
 
+    /// How many bytes the maps take up that are there, in this process and by whoever holds them.
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        self.inner.budget.used()
+    }
+
     /// Makes a map.
     ///
     /// # Errors
@@ -371,8 +383,8 @@ impl Inner {
                 })?;
         }
         let id = self.control().next_id();
-        let runtime = Weak::clone(&self.this);
-        let map = Arc::new(Map::new(id, def, (Arc::clone(&self.slots), runtime), source)?);
+        let runtime = (Arc::clone(&self.slots), Weak::clone(&self.this));
+        let map = Arc::new(Map::new(id, def, runtime, Arc::clone(&self.budget), source)?);
         self.control().register(&map);
         Ok(map)
     }

@@ -6,7 +6,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
 use rustix::io;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
@@ -76,6 +76,11 @@ impl Mapping {
             }
         }
         Ok(mapping)
+    }
+
+    /// Allocates all of the memory file.
+    pub(crate) fn populate(&self) -> io::Result<()> {
+        fallocate(&self.file, FallocateFlags::empty(), 0, self.len as u64)
     }
 
     /// The memory file.

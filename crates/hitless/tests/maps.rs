@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use hitless::MapKind;
-use hitless::{MapCreateError, MapDef, MapError, MapHandle, Options, Runtime, UpdateFlags};
+use hitless::{MapCreateError, MapDef, MapError, MapFlags, MapHandle, MemoryLimit, Options, Runtime, UpdateFlags};
 use proptest::prelude::*;
 
 fn def(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
@@ -389,4 +389,60 @@ fn keys_are_walked_one_after_the_other() {
     let mut keys: Vec<u32> = walk.map(|key| u32::from_ne_bytes(key.try_into().unwrap())).collect();
     keys.sort_unstable();
     assert_eq!(keys, (0..50).collect::<Vec<_>>());
+}
+
+/// Refused before anything is reserved, with what would be needed; what a map took up is given back with it.
+#[test]
+fn memory_is_counted_before_it_is_reserved_and_given_back() {
+    let def = |max_entries| MapDef::new("m", MapKind::Hash, 4, 8, max_entries);
+    let runtime = Runtime::new(Options {
+        memory: MemoryLimit::Bytes(3 << 20),
+        ..Options::default()
+    });
+    for _ in 0..100 {
+        let map = runtime.create_map(def(65_536)).expect("there is room for one");
+        let used = runtime.memory_used();
+        let most = 65_536 * (4 + 8 + 20) + 65_536;
+        assert!((65_536 * 12..most).contains(&used), "{used}");
+        let error = runtime.create_map(def(100_000)).expect_err("there is none for another");
+        assert_eq!(error.errno(), 1);
+        let MapCreateError::Limit {
+            bytes,
+            used: before,
+            limit,
+            ..
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!((before, limit), (used, 3 << 20));
+        assert!(bytes + used > limit);
+        drop(map);
+        assert_eq!(runtime.memory_used(), 0);
+    }
+}
+
+/// Nothing is paid for before there are elements.
+#[test]
+fn a_map_without_preallocation_pays_by_page() {
+    let pages = |flags| {
+        let def = MapDef {
+            flags,
+            ..MapDef::new("m", MapKind::Hash, 8, 64, 100_000)
+        };
+        let before = shared_kib();
+        let map = Runtime::default().create_map(def).expect("a map");
+        map.update(&[1; 8], &[1; 64], UpdateFlags::ANY).unwrap();
+        shared_kib().saturating_sub(before)
+    };
+    // Seven million bytes of elements, of which one is used; other tests of the process may take some meanwhile.
+    assert!(pages(MapFlags::NO_PREALLOC) < 6000);
+}
+
+/// Resident shared memory of the process, in KiB.
+fn shared_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find(|line| line.starts_with("RssShmem:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .expect("a figure")
 }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::ops::BitOr;
+use std::sync::Arc;
 
 use hitless_verifier::{MapFacts, MapKind};
 
 use super::MapCreateError;
+use crate::memory::{Budget, Charge};
 use crate::region::Region;
 
 /// Flags of a map (`map_flags` of `BPF_MAP_CREATE`).
@@ -95,6 +97,8 @@ impl fmt::Debug for MapFlags {
     }
 }
 
+/// What memory is counted in.
+const PAGE: u64 = 4096;
 /// The kernel's `PCPU_MIN_UNIT_SIZE`: the most that one allocation for each CPU can have.
 const MAX_PER_CPU_VALUE: u32 = 32_768;
 
@@ -195,6 +199,8 @@ pub(crate) struct Creation<'a> {
     pub(crate) def: &'a MapDef,
     /// How many slots there are: possible CPUs.
     pub(crate) slots: usize,
+    /// What it is charged to.
+    pub(crate) budget: &'a Arc<Budget>,
 }
 
 impl Creation<'_> {
@@ -235,23 +241,43 @@ impl Creation<'_> {
         }
     }
 
-    /// Reserves a region of `bytes` bytes, for elements of `element_size`.
+    /// Reserves a region of `bytes` bytes, for elements of `element_size`. Its memory is there from the start, unless the map asked to pay page by page.
     pub(crate) fn reserve(&self, element_size: u64, bytes: u64) -> Result<Region, MapCreateError> {
         let len = usize::try_from(bytes).ok().filter(|len| *len <= isize::MAX as usize);
         let len = len.ok_or_else(|| self.too_large(element_size))?;
-        Region::new(&self.def.name, len).map_err(|source| MapCreateError::Memory {
-            name: self.def.name.clone(),
-            bytes,
-            source,
-        })
+        let charge = self.charge(bytes)?;
+        let region = Region::new(&self.def.name, len).and_then(|region| {
+            if !self.def.flags.contains(MapFlags::NO_PREALLOC) {
+                region.populate()?;
+            }
+            Ok(region)
+        });
+        Ok(region.map_err(|source| self.no_memory(bytes, source))?.charged(charge))
     }
 
     /// Reserves a region for a ring, laid out as [`Region::ring`] says.
     pub(crate) fn reserve_ring(&self, private: usize, head: usize, ring: usize) -> Result<Region, MapCreateError> {
-        Region::ring(&self.def.name, private, head, ring).map_err(|source| MapCreateError::Memory {
+        let bytes = (private + head + ring) as u64;
+        let charge = self.charge(bytes)?;
+        let region = Region::ring(&self.def.name, private, head, ring);
+        Ok(region.map_err(|source| self.no_memory(bytes, source))?.charged(charge))
+    }
+
+    fn charge(&self, bytes: u64) -> Result<Charge, MapCreateError> {
+        let bytes = bytes.next_multiple_of(PAGE);
+        self.budget.charge(bytes).map_err(|exceeded| MapCreateError::Limit {
             name: self.def.name.clone(),
-            bytes: (private + head + ring) as u64,
-            source,
+            bytes,
+            used: exceeded.used,
+            limit: exceeded.limit,
         })
+    }
+
+    fn no_memory(&self, bytes: u64, source: std::io::Error) -> MapCreateError {
+        MapCreateError::Memory {
+            name: self.def.name.clone(),
+            bytes,
+            source,
+        }
     }
 }

@@ -282,6 +282,18 @@ pub enum MapCreateError {
         /// Bytes for each element.
         element_size: u64,
     },
+    /// `-EPERM`: the maps of the runtime would take up more than they may ([`MemoryLimit`](crate::MemoryLimit)).
+    #[error("map {name}: {bytes} bytes are needed, but {used} of {limit} are in use; raise the limit on memory")]
+    Limit {
+        /// The map's name.
+        name: String,
+        /// What it would take up.
+        bytes: u64,
+        /// What the other maps take up.
+        used: u64,
+        /// What all maps may take up.
+        limit: u64,
+    },
     /// The memory could not be had.
     #[error("map {name}: cannot reserve {bytes} bytes")]
     Memory {
@@ -305,6 +317,7 @@ impl MapCreateError {
             | MapCreateError::NoTemplate { .. } => libc::EINVAL,
             MapCreateError::Template { .. } | MapCreateError::LruOnDemand { .. } => ENOTSUPP,
             MapCreateError::TooLarge { .. } => libc::E2BIG,
+            MapCreateError::Limit { .. } => libc::EPERM,
             MapCreateError::Memory { .. } => libc::ENOMEM,
         }
     }

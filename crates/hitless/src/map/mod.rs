@@ -51,6 +51,7 @@ use hitless_btf::{Btf, TypeId};
 use hitless_verifier::{MapFacts, MapKind};
 
 use crate::facts::value_fields;
+use crate::memory::Budget;
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::primitive::atomic::AtomicU32;
 use crate::region::{SharedBytes, round_up_8};
@@ -118,6 +119,8 @@ pub struct Map {
     source: MapSource,
     slots: Arc<Slots>,
     runtime: Weak<Inner>,
+    /// What it is charged to.
+    budget: Arc<Budget>,
     /// How many user references there are ([`MapHandle`]).
     users: AtomicU32,
     /// Set when the host has frozen the map.
@@ -131,6 +134,7 @@ impl Map {
         id: u32,
         def: MapDef,
         (slots, runtime): (Arc<Slots>, Weak<Inner>),
+        budget: Arc<Budget>,
         source: MapSource,
     ) -> Result<Map, MapCreateError> {
         let Some(known) = kind(def.kind) else {
@@ -153,6 +157,7 @@ impl Map {
         let creation = Creation {
             def: &def,
             slots: slots.count(),
+            budget: &budget,
         };
         let has_extra = def.kind == MapKind::BloomFilter;
         creation.check(
@@ -171,6 +176,7 @@ impl Map {
             source,
             slots,
             runtime,
+            budget,
             users: AtomicU32::new(0),
             frozen: AtomicU32::new(0),
             memory: Memory::new(),

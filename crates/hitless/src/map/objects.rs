@@ -128,6 +128,7 @@ impl Map {
         let creation = Creation {
             def: &def,
             slots: self.slots.count(),
+            budget: &self.budget,
         };
         PerfBuffer::new(&creation, slot, pages).map(Arc::new)
     }

@@ -326,6 +326,7 @@ impl PerfEventArray {
 mod tests {
     use super::*;
     use crate::map::{Map, MapDef, MapSource};
+    use crate::memory::{Budget, MemoryLimit};
     use crate::run::Slots;
     use hitless_verifier::MapKind;
 
@@ -334,7 +335,14 @@ mod tests {
         let slots = Slots::new(0, 2, Box::default());
         let def = MapDef::new("events", MapKind::PerfEventArray, 4, 4, 2);
         let runtime = (slots.into(), std::sync::Weak::new());
-        let map = Map::new(1, def, runtime, MapSource::default()).expect("a map");
+        let map = Map::new(
+            1,
+            def,
+            runtime,
+            Budget::new(MemoryLimit::None).into(),
+            MapSource::default(),
+        )
+        .expect("a map");
         let buffers = [0, 1].map(|slot| map.perf_buffer(slot, 1).expect("a buffer"));
         for (slot, buffer) in (0..).zip(&buffers) {
             map.insert_buffer(slot, buffer).expect("it fits");

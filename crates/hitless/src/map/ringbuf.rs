@@ -244,6 +244,7 @@ impl Drop for Reading<'_> {
 
 #[cfg(all(test, not(hitless_model)))]
 mod tests {
+    use crate::memory::{Budget, MemoryLimit};
     use std::os::fd::BorrowedFd;
 
     use super::*;
@@ -254,7 +255,9 @@ mod tests {
     fn map(size: u32) -> Map {
         let slots = Slots::new(0, 4, Box::default());
         let def = MapDef::new("events", MapKind::Ringbuf, 0, 0, size);
-        Map::new(1, def, (slots.into(), std::sync::Weak::new()), MapSource::default()).expect("a map")
+        let runtime = (slots.into(), std::sync::Weak::new());
+        let budget = Budget::new(MemoryLimit::None);
+        Map::new(1, def, runtime, budget.into(), MapSource::default()).expect("a map")
     }
 
     fn in_run<R>(map: &Map, f: impl FnOnce(&Run<'_>, &Ringbuf) -> R) -> R {

@@ -195,13 +195,16 @@ impl Drop for Drain<'_> {
 mod tests {
     use super::*;
     use crate::map::{Map, MapDef, MapSource};
+    use crate::memory::{Budget, MemoryLimit};
     use crate::run::Slots;
     use hitless_verifier::MapKind;
 
     fn map() -> Map {
         let slots = Slots::new(0, 4, Box::default());
         let def = MapDef::new("commands", MapKind::UserRingbuf, 0, 0, 4096);
-        Map::new(1, def, (slots.into(), std::sync::Weak::new()), MapSource::default()).expect("a map")
+        let runtime = (slots.into(), std::sync::Weak::new());
+        let budget = Budget::new(MemoryLimit::None);
+        Map::new(1, def, runtime, budget.into(), MapSource::default()).expect("a map")
     }
 
     fn drain(map: &Map) -> Result<Vec<Vec<u8>>, MapError> {
