@@ -24,6 +24,10 @@ pub enum Fault {
     NoStealing = 7,
     /// A traced map is put into a map of maps without waiting for the programs that write the maps in there.
     NoInnerGrace = 8,
+    /// Two reservations in a ring buffer are made at once.
+    NoReserveLock = 9,
+    /// What was taken out of a map of maps is dropped at once, and the host's call returns.
+    NoRetireGrace = 10,
 }
 
 static FAULT: AtomicU32 = AtomicU32::new(0);

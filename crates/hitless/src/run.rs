@@ -426,6 +426,11 @@ impl Slots {
     /// Drops what was unpublished once no run can see it: at once, after a grace period, if the caller may wait for one and
     /// it ends in time; else after a later one.
     pub(crate) fn retire<T: Send + 'static>(&self, unpublished: T) {
+        #[cfg(hitless_model)]
+        if crate::model::fault(crate::model::Fault::NoRetireGrace) {
+            // Nothing is dropped that may be in use.
+            return self.retired().0.push(Box::new(unpublished));
+        }
         match self.synchronize(Some(RETIRE_TIMEOUT)) {
             Ok(()) => drop(unpublished),
             Err(_) => self.retired().0.push(Box::new(unpublished)),
