@@ -156,13 +156,6 @@ impl<'a> RunEnv<'a> {
         result
     }
 
-    /// A helper is about to write at an address that may lie in a map value, though none of its arguments says so.
-    pub(crate) fn register_write(&mut self, address: u64) {
-        if self.is_traced() {
-            self.register_pointer(address);
-        }
-    }
-
     /// Which subprogram that is, to be called later by [`Program::run_callback`].
     pub(crate) fn function(&self, func: u64) -> Option<Function> {
         self.program().function(func, self.is_traced())

@@ -27,3 +27,5 @@ mod text;
 mod timer;
 #[path = "helpers/trace.rs"]
 mod trace;
+#[path = "helpers/traced.rs"]
+mod traced;

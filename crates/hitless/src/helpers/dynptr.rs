@@ -2,6 +2,9 @@
 //!
 //! They are laid out as in the kernel: an address, the size with two things that are known of the memory in its upper bits, and an
 //! offset. An address of 0 says that there is no memory: what failed leaves such a dynptr.
+//!
+//! To map tracing, who makes a dynptr of a map value writes the value: the element is registered then, for the rest of the run, so
+//! that whatever is written by way of the dynptr is traced, too.
 
 use hitless_verifier::tables::helpers::number;
 
@@ -139,7 +142,7 @@ unsafe extern "C" fn read(_: &mut RunEnv<'_>, to: u64, len: u64, from: u64, offs
     }))
 }
 
-unsafe extern "C" fn write(env: &mut RunEnv<'_>, to: u64, offset: u64, from: u64, len: u64, flags: u64) -> u64 {
+unsafe extern "C" fn write(_: &mut RunEnv<'_>, to: u64, offset: u64, from: u64, len: u64, flags: u64) -> u64 {
     // SAFETY: the verifier proved a dynptr there.
     let dynptr = unsafe { Dynptr::load(to) };
     if dynptr.is_null() || dynptr.is_read_only() {
@@ -149,7 +152,6 @@ unsafe extern "C" fn write(env: &mut RunEnv<'_>, to: u64, offset: u64, from: u64
         if flags != 0 {
             return Err(EINVAL);
         }
-        env.register_write(address);
         // SAFETY: the verifier proved so much readable memory; the dynptr describes writable memory.
         unsafe { shift(from, address, len) };
         Ok(0)

@@ -31,7 +31,6 @@ mod objects;
 mod ops;
 mod ordered;
 mod perf;
-#[allow(dead_code, reason = "for BPF helpers")]
 mod prog_array;
 mod queue;
 mod redirect;
