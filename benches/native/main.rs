@@ -179,6 +179,7 @@ fn compile_time(program: &Program) -> f64 {
     let context = program_types::xdp();
     let compile = || {
         let input = LowerInput {
+            name: program.name(),
             verified: program.verified(),
             context: &context,
             maps: &[],

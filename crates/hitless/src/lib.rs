@@ -112,6 +112,7 @@ pub use verdict::{Verdict, VerifyError, VerifyOptions, verify};
 
 pub use hitless_btf as btf;
 pub use hitless_derive::{BtfType, Ctx, Value};
+pub use hitless_jit::native::Symbols;
 pub use hitless_object::{ObjectError, ObjectSpec, Pinning};
 pub use hitless_verifier::{LogLevel, MapKind, ProgramKind};
 

@@ -96,7 +96,7 @@ pub(crate) struct ProgramParts {
     pub(crate) verified: Verified,
     /// In the order of the verifier's table.
     pub(crate) maps: Vec<Arc<Map>>,
-    /// The kernel functions that it calls, by their BTF ids.
+    /// The kernel functions that it calls, by BTF id.
     pub(crate) kfuncs: Vec<(i32, Kfunc)>,
 }
 
@@ -116,7 +116,14 @@ impl Program {
             maps,
             kfuncs,
         } = parts;
-        let plain = compile(&verified, &context, &maps, &kfuncs, engine.as_ref(), Variant::Plain)?;
+        let source = Source {
+            name: &name,
+            verified: &verified,
+            context: &context,
+            maps: &maps,
+            kfuncs: &kfuncs,
+        };
+        let plain = compile(&source, engine.as_ref(), Variant::Plain)?;
         let calls_spin_lock = |pc: usize| {
             let helper = Instruction::Call(CallTarget::Helper(tables::helpers::SPIN_LOCK));
             verified.facts.is_reachable(pc) && hitless_isa::decode(&verified.insns, pc) == Ok(helper)
@@ -276,14 +283,14 @@ impl Program {
         let traced = self.written().filter_map(|map| map.trace()).any(TraceState::is_armed)
             || self.written_inside().any(|outer| outers.contains(&outer.id()));
         if traced && self.traced.get().is_none() {
-            let compiled = compile(
-                &self.verified,
-                &self.context,
-                &self.maps,
-                &self.kfuncs,
-                self.engine.as_ref(),
-                Variant::Traced,
-            )?;
+            let source = Source {
+                name: &self.name,
+                verified: &self.verified,
+                context: &self.context,
+                maps: &self.maps,
+                kfuncs: &self.kfuncs,
+            };
+            let compiled = compile(&source, self.engine.as_ref(), Variant::Traced)?;
             let _ = self.traced.set(compiled);
         }
         self.use_traced.store(traced.into(), Release);
@@ -404,21 +411,27 @@ fn packet_fields(context: &ContextFacts) -> Option<(u32, u32)> {
     Some((start, place(ContextFieldKind::PacketEnd)?))
 }
 
-fn compile(
-    verified: &Verified,
-    context: &ContextFacts,
-    maps: &[Arc<Map>],
-    kfuncs: &[(i32, Kfunc)],
-    engine: &dyn Engine,
-    variant: Variant,
-) -> Result<Compiled, BuildError> {
-    let addresses: Vec<_> = maps.iter().map(addresses).collect();
+/// What a program is compiled from.
+struct Source<'a> {
+    name: &'a str,
+    verified: &'a Verified,
+    context: &'a ContextFacts,
+    maps: &'a [Arc<Map>],
+    kfuncs: &'a [(i32, Kfunc)],
+}
+
+fn compile(source: &Source<'_>, engine: &dyn Engine, variant: Variant) -> Result<Compiled, BuildError> {
+    let addresses: Vec<_> = source.maps.iter().map(addresses).collect();
     let image = Arc::new(lower(LowerInput {
-        verified,
-        context,
+        name: source.name,
+        verified: source.verified,
+        context: source.context,
         maps: &addresses,
         variant,
-        resolve: &Resolver { maps, kfuncs },
+        resolve: &Resolver {
+            maps: source.maps,
+            kfuncs: source.kfuncs,
+        },
         services: SERVICES,
     })?);
     let code = engine.compile(Arc::clone(&image))?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hitless_btf::core;
 use hitless_btf::dump::DumpError;
 use hitless_jit::interp::Interpreter;
-use hitless_jit::native::Compiler;
+use hitless_jit::native::{Compiler, Symbols};
 use hitless_verifier::{ContextFacts, ProgramKind};
 
 use crate::context::{self, Context, Describe};
@@ -49,6 +49,8 @@ pub struct Options {
     pub engine: Engine,
     /// How much memory the maps may take up.
     pub memory: MemoryLimit,
+    /// Where perf and debuggers find the names of native code; nowhere if not asked for.
+    pub symbols: Symbols,
 }
 
 /// What runs programs.
@@ -62,11 +64,11 @@ pub enum Engine {
 }
 
 impl Engine {
-    fn make(self) -> Arc<dyn hitless_jit::Engine> {
+    fn make(self, symbols: Symbols) -> Arc<dyn hitless_jit::Engine> {
         match self {
             Engine::Compiler => match Compiler::new() {
-                Ok(compiler) => Arc::new(compiler),
-                Err(_) => Engine::Interpreter.make(),
+                Ok(compiler) => Arc::new(compiler.with_symbols(symbols)),
+                Err(_) => Engine::Interpreter.make(symbols),
             },
             Engine::Interpreter => Arc::new(Interpreter::default()),
         }
@@ -168,7 +170,7 @@ impl Runtime {
         Runtime {
             inner: Arc::new_cyclic(|this| Inner {
                 this: Weak::clone(this),
-                engine: options.engine.make(),
+                engine: options.engine.make(options.symbols),
                 shared: Arc::new(Shared::new(slots.count())),
                 slots: Arc::new(slots),
                 budget: Arc::new(Budget::new(options.memory)),

@@ -59,6 +59,9 @@ pub enum Inline {
         /// The index, if it is always the same and that of an element.
         index: Option<u32>,
     },
+    /// The address of the next number of the `struct bpf_iter_num` at `r1`, which is the first of its two words, or 0 at the
+    /// end, which is the second.
+    NextNumber,
     /// Calls the function in `r2` with 0, 1, ... and `r3` up to `r1` times, until it returns something other than 0, as
     /// `bpf_loop` does. The function is what the program has in the register, if that is the same on every path.
     Loop,

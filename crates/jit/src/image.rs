@@ -96,6 +96,8 @@ pub struct MapAddresses {
 /// What [`lower`](crate::lower) is told.
 #[derive(Clone, Copy, Debug)]
 pub struct LowerInput<'a> {
+    /// What the program is called where its code is made known (perf, debuggers).
+    pub name: &'a str,
     /// The program.
     pub verified: &'a Verified,
     /// The context it was verified for.
@@ -113,6 +115,8 @@ pub struct LowerInput<'a> {
 /// A lowered program.
 #[derive(Clone, Debug)]
 pub struct Image {
+    /// The program's name.
+    pub name: String,
     /// The operations; entry at 0.
     pub ops: Vec<Op>,
     /// For each operation, the slot in the verified program that it comes from.

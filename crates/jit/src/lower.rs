@@ -54,6 +54,7 @@ pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
     };
     let fields = input.context.fields.iter().map(field).collect();
     Ok(Image {
+        name: input.name.to_owned(),
         ops,
         pcs,
         facts: input.verified.facts.clone(),

@@ -157,8 +157,6 @@ const MAX_TAIL_CALLS: u32 = 33;
 #[derive(Debug)]
 #[repr(C)]
 pub struct Vm {
-    /// Always 0. Native code loads it, so that Cranelift cannot fold a constant that was combined with it.
-    pub(crate) zero: u64,
     /// Turns of `may_goto` that are left to native code.
     pub(crate) turns: u32,
     /// The run's slot: this world's CPU.
@@ -186,8 +184,6 @@ pub(crate) struct Next {
 }
 
 impl Vm {
-    /// Where `zero` is.
-    pub(crate) const ZERO: i32 = offset_of!(Vm, zero) as i32;
     /// Where `turns` is.
     pub(crate) const TURNS: i32 = offset_of!(Vm, turns) as i32;
     /// Where `slot` is.
@@ -202,7 +198,6 @@ impl Vm {
     #[must_use]
     pub const fn new(slot: u32, owner: [usize; 2]) -> Vm {
         Vm {
-            zero: 0,
             turns: MAX_LOOPS,
             slot,
             owner,

@@ -264,3 +264,24 @@ fn the_slot_is_the_processor() {
         assert_eq!(run(&*code, &mut Environment::default()), Ok(3), "{name}");
     }
 }
+
+/// Frame pointers lead from a helper through compiled code to the host.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn stacks_unwind_through_compiled_code() {
+    let text = "call sub\n r0 += 1\n exit\n sub: *(u64 *)(r10 -8) = 1\n call frames#304\n r0 += 0\n exit";
+    let compiler = hitless_jit::native::Compiler::new().expect("a compiler");
+    let code = compile(&compiler, text, Variant::Plain);
+    let mut env = Environment::default();
+    assert_eq!(run(&*code, &mut env), Ok(305));
+    // Where the helper, the subprogram and the main program return to.
+    let [in_sub, in_main, in_host] = env.frames[..] else {
+        panic!("{:x?}", env.frames);
+    };
+    assert!(
+        in_sub.abs_diff(in_main) < 4096,
+        "{in_sub:x} and {in_main:x} are of one program"
+    );
+    let host = run as *const () as usize;
+    assert!(in_host.abs_diff(host) < 1 << 24, "{in_host:x} is near {host:x}");
+}

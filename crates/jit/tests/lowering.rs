@@ -71,6 +71,7 @@ fn with_access(text: &str, access: &[(usize, Region)]) -> Verified {
 
 fn lower_as(verified: &Verified, variant: Variant) -> Result<Image, LowerError> {
     lower(LowerInput {
+        name: "test",
         verified,
         context: &context(),
         maps: &MAPS,

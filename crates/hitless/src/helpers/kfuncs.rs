@@ -5,7 +5,7 @@
 //! They are called as helpers are. Their prototypes are in the verifier's table; the runtime's types have a function for each,
 //! which programs are relocated against.
 
-use hitless_jit::Callee;
+use hitless_jit::{Callee, Inline};
 use hitless_verifier::tables::kfuncs;
 
 use super::errno::{E2BIG, EFAULT, EINVAL, Errno, returned};
@@ -55,7 +55,11 @@ impl Kfunc {
     /// The function, as something to be called.
     pub(crate) fn callee(self) -> Callee {
         // The number means nothing: it is not a helper's.
-        Callee::helper(Helper::new(0, self.call).function())
+        let callee = Callee::helper(Helper::new(0, self.call).function());
+        match self.name {
+            "bpf_iter_num_next" => callee.inlined(Inline::NextNumber),
+            _ => callee,
+        }
     }
 }
 

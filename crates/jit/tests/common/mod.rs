@@ -81,6 +81,7 @@ pub(crate) fn no_context() -> ContextFacts {
 
 pub(crate) fn lowered(verified: &Verified, variant: Variant) -> Image {
     lower(LowerInput {
+        name: "test",
         verified,
         context: &no_context(),
         maps: &[],
@@ -125,6 +126,8 @@ macro_rules! numbered {
         match $id {
             $($number => Some(numbered::<$number> as HelperFn),)*
             Helpers::CALLS_BACK => Some(call_back as HelperFn),
+            #[cfg(target_arch = "x86_64")]
+            304 => Some(unwind::frames as HelperFn),
             helpers::LOOP => Some(bpf_loop as HelperFn),
             helpers::TAIL_CALL => Some(tail_call as HelperFn),
             helpers::GET_SMP_PROCESSOR_ID => Some(slot as HelperFn),
@@ -203,6 +206,40 @@ unsafe extern "C" fn slot(env: *mut c_void, _: u64, _: u64, _: u64, _: u64, _: u
     u64::from(unsafe { &*env.cast::<Environment>() }.vm.slot())
 }
 
+/// Helper 304, called with the frame pointer of its caller.
+#[cfg(target_arch = "x86_64")]
+mod unwind {
+    use std::ffi::c_void;
+
+    // Rust uses the register for other things, unless it is told to keep frame pointers.
+    std::arch::global_asm!(
+        ".globl hitless_test_frames",
+        "hitless_test_frames:",
+        "    mov rsi, rbp",
+        "    mov rdx, [rsp]",
+        "    jmp {note}",
+        note = sym note,
+    );
+
+    unsafe extern "C" {
+        #[link_name = "hitless_test_frames"]
+        pub(super) fn frames(env: *mut c_void, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64;
+    }
+
+    /// Notes where this, and the two functions around it, return to.
+    unsafe extern "C" fn note(env: *mut c_void, frame: *const [usize; 2], returns: usize) -> u64 {
+        // SAFETY: engines pass the environment that they run with; a frame begins with the frame pointer before it and the
+        // address that it returns to.
+        unsafe {
+            let [outer, in_main] = *frame;
+            let [_, in_host] = *(outer as *const [usize; 2]);
+            let env = &mut *env.cast::<super::Environment>();
+            env.frames.extend([returns, in_main, in_host]);
+        }
+        304
+    }
+}
+
 unsafe extern "C" fn dispatch(env: *mut c_void, id: u64, r1: u64, r2: u64, r3: u64, r4: u64, r5: u64) -> u64 {
     let function = by_id(id as u32).expect("a helper of the tests");
     // SAFETY: as for this function.
@@ -217,7 +254,7 @@ pub(crate) struct Environment {
     pub(crate) len: usize,
     pub(crate) read_only: bool,
     pub(crate) notes: Vec<String>,
-    /// Where on the stack tail calls were made.
+    /// Where on the stack tail calls were made; where functions return to.
     pub(crate) frames: Vec<usize>,
     /// What tail calls go to.
     pub(crate) programs: Vec<Entry>,

@@ -1,7 +1,8 @@
 //! Arithmetic.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use cranelift_codegen::ir::types::I32;
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Type, Value};
 use hitless_isa::{AluOp, EndOp, Operand, Reg, Width};
 
 use super::function::Translator;
@@ -15,17 +16,21 @@ impl Translator<'_> {
             return self.set_extended(dst, right, ty);
         }
         let left = self.operand(Operand::Reg(dst), ty);
-        let ins = self.builder.ins();
+        if let AluOp::Rsh | AluOp::Arsh = op
+            && let Some(value) = self.extension(left, right, op == AluOp::Arsh)
+        {
+            return self.set(dst, value);
+        }
         let result = match op {
-            AluOp::Add => ins.iadd(left, right),
-            AluOp::Sub => ins.isub(left, right),
-            AluOp::Mul => ins.imul(left, right),
-            AluOp::Or => ins.bor(left, right),
-            AluOp::And => ins.band(left, right),
-            AluOp::Xor => ins.bxor(left, right),
-            AluOp::Lsh => ins.ishl(left, right),
-            AluOp::Rsh => ins.ushr(left, right),
-            AluOp::Arsh => ins.sshr(left, right),
+            AluOp::Add => self.sum(left, right, ty),
+            AluOp::Sub => self.builder.ins().isub(left, right),
+            AluOp::Mul => self.builder.ins().imul(left, right),
+            AluOp::Or => self.or(left, right, ty),
+            AluOp::And => self.builder.ins().band(left, right),
+            AluOp::Xor => self.builder.ins().bxor(left, right),
+            AluOp::Lsh => self.builder.ins().ishl(left, right),
+            AluOp::Rsh => self.builder.ins().ushr(left, right),
+            AluOp::Arsh => self.builder.ins().sshr(left, right),
             AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod => self.divide(ty, op, left, right, src),
             AluOp::Mov => right,
         };
@@ -53,19 +58,39 @@ impl Translator<'_> {
         match operand {
             Operand::Imm(0) => by_zero,
             Operand::Imm(-1) if signed => by_minus_one,
-            Operand::Imm(_) => divide(self, right),
-            Operand::Reg(_) => {
-                let is_zero = self.builder.ins().icmp_imm_s(IntCC::Equal, right, 0);
-                let mut divisor = self.builder.ins().select(is_zero, one, right);
-                if !signed {
-                    let result = divide(self, divisor);
-                    return self.builder.ins().select(is_zero, by_zero, result);
+            Operand::Imm(_) if signed => divide(self, right),
+            Operand::Imm(imm) => {
+                let divisor = match ty {
+                    I32 => u64::from(imm.cast_unsigned()),
+                    _ => i64::from(imm).cast_unsigned(),
+                };
+                let result = self.divided(left, divisor, ty);
+                if quotient {
+                    return result;
                 }
+                let whole = self.builder.ins().imul(result, right);
+                self.builder.ins().isub(left, whole)
+            }
+            Operand::Reg(_) => {
+                let [usual, unusual, done] = [(); 3].map(|()| self.builder.create_block());
+                let result = self.builder.append_block_param(done, ty);
+                self.builder.set_cold_block(unusual);
+                self.builder.ins().brif(right, usual, &[], unusual, &[]);
+                self.continue_in(unusual);
+                self.builder.ins().jump(done, &[BlockArg::Value(by_zero)]);
+                self.continue_in(usual);
+                let mut divisor = right;
                 let is_minus_one = self.builder.ins().icmp_imm_s(IntCC::Equal, right, -1);
-                divisor = self.builder.ins().select(is_minus_one, one, divisor);
-                let result = divide(self, divisor);
-                let result = self.builder.ins().select(is_minus_one, by_minus_one, result);
-                self.builder.ins().select(is_zero, by_zero, result)
+                if signed {
+                    divisor = self.builder.ins().select(is_minus_one, one, right);
+                }
+                let mut found = divide(self, divisor);
+                if signed {
+                    found = self.builder.ins().select(is_minus_one, by_minus_one, found);
+                }
+                self.builder.ins().jump(done, &[BlockArg::Value(found)]);
+                self.continue_in(done);
+                result
             }
         }
     }

@@ -41,7 +41,7 @@ impl Translator<'_> {
     }
 
     /// Calls a helper or a kernel function, or does what it would.
-    pub(super) fn call_function(&mut self, callee: usize) {
+    pub(super) fn call_function(&mut self, callee: usize) -> Result<(), String> {
         let callee = &self.program.image.callees[callee];
         match callee.inline {
             Some(Inline::Slot) => {
@@ -49,7 +49,8 @@ impl Translator<'_> {
                 self.set(Reg::R0, slot);
             }
             Some(element @ Inline::Element { .. }) => self.element(element),
-            Some(Inline::Loop) => self.bpf_loop(),
+            Some(Inline::Loop) => return self.bpf_loop(),
+            Some(Inline::NextNumber) => self.next_number(),
             None => {
                 let args: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
                 let function = calls::function(callee.function, args.len());
@@ -57,6 +58,7 @@ impl Translator<'_> {
                 self.set_result(result);
             }
         }
+        Ok(())
     }
 
     fn argument(&mut self, arg: Arg) -> Value {
@@ -111,9 +113,33 @@ impl Translator<'_> {
         self.set(Reg::R0, result);
     }
 
+    /// `bpf_iter_num_next(it)`.
+    fn next_number(&mut self) {
+        let it = self.get(Reg::R1);
+        let [more, end, done] = [(); 3].map(|()| self.builder.create_block());
+        let result = self.builder.append_block_param(done, I64);
+        let now = self.builder.ins().load(I32, MEMORY, it, 0);
+        let next = self.builder.ins().iadd_imm_s(now, 1);
+        let limit = self.builder.ins().load(I32, MEMORY, it, 4);
+        let is_more = self.builder.ins().icmp(IntCC::SignedLessThan, next, limit);
+        self.builder.ins().brif(is_more, more, &[], end, &[]);
+
+        self.continue_in(more);
+        self.builder.ins().store(MEMORY, next, it, 0);
+        self.builder.ins().jump(done, &[BlockArg::Value(it)]);
+
+        self.continue_in(end);
+        let zero = self.builder.ins().iconst(I64, 0);
+        self.builder.ins().store(MEMORY, zero, it, 0);
+        self.builder.ins().jump(done, &[BlockArg::Value(zero)]);
+
+        self.continue_in(done);
+        self.set(Reg::R0, result);
+    }
+
     /// `bpf_loop(count, function, context, flags)`.
-    fn bpf_loop(&mut self) {
-        let function = self.functions[Reg::R2.index()];
+    fn bpf_loop(&mut self) -> Result<(), String> {
+        let function = self.body.functions[Reg::R2.index()];
         let count = self.operand(hitless_isa::Operand::Reg(Reg::R1), I32);
         let [address, context, flags] = [Reg::R2, Reg::R3, Reg::R4].map(|reg| self.get(reg));
         let [head, turn, check, done] = [(); 4].map(|()| self.builder.create_block());
@@ -130,13 +156,10 @@ impl Translator<'_> {
         let more = self.builder.ins().icmp(IntCC::UnsignedLessThan, at, count);
         self.builder.ins().brif(more, turn, &[], done, &[BlockArg::Value(wide)]);
 
-        self.builder.switch_to_block(turn);
+        self.continue_in(turn);
         let number = self.builder.ins().uextend(I64, at);
         let stop = match function {
-            Some(function) => {
-                let args = [self.vm, number, context];
-                self.call_known(function, &args)
-            }
+            Some(function) => self.invoke(function, &[number, context])?,
             None => self.call_address(address, &[self.vm, number, context]),
         };
         let next = self.builder.ins().iadd_imm_s(at, 1);
@@ -144,12 +167,13 @@ impl Translator<'_> {
             .ins()
             .brif(stop, check, &[], head, &[BlockArg::Value(next)]);
 
-        self.builder.switch_to_block(check);
+        self.continue_in(check);
         let turns = self.builder.ins().uextend(I64, next);
         self.builder.ins().jump(done, &[BlockArg::Value(turns)]);
 
-        self.builder.switch_to_block(done);
+        self.continue_in(done);
         self.set(Reg::R0, result);
+        Ok(())
     }
 
     /// Goes to `done` with a negative errno if the comparison holds, else on.
@@ -163,13 +187,14 @@ impl Translator<'_> {
         self.builder.switch_to_block(next);
     }
 
-    /// Calls a subprogram with the environment and more arguments than it may take.
-    fn call_known(&mut self, subprog: usize, args: &[Value]) -> Value {
+    /// Calls a subprogram; arguments that it does not take are left out, others are 0.
+    pub(super) fn call_known(&mut self, subprog: usize, args: &[Value]) -> Value {
         let func = self.callee_ref(subprog);
-        let mut args = args.to_vec();
+        let mut all = vec![self.vm];
+        all.extend(args);
         let zero = self.builder.ins().iconst(I64, 0);
-        args.resize(1 + self.program.args[subprog], zero);
-        let call = self.builder.ins().call(func, &args);
+        all.resize(1 + self.program.args[subprog], zero);
+        let call = self.builder.ins().call(func, &all);
         self.builder.inst_results(call)[0]
     }
 
@@ -182,30 +207,29 @@ impl Translator<'_> {
     /// Calls a subprogram. If it has ended with a tail call, what that goes to runs now, and its result is the call's.
     pub(super) fn call_subprog(&mut self, index: usize, off: i32) -> Result<(), String> {
         let callee = callee(self.program.ranges, index, off)?;
-        let func = self.callee_ref(callee);
-        let mut args = vec![self.vm];
-        args.extend(ARGUMENTS[..self.program.args[callee]].iter().map(|reg| self.get(*reg)));
+        let args: Vec<_> = ARGUMENTS[..self.program.args[callee]]
+            .iter()
+            .map(|reg| self.get(*reg))
+            .collect();
         if !self.program.tail_calls[callee] {
-            let call = self.builder.ins().call(func, &args);
-            let result = self.builder.inst_results(call)[0];
+            let result = self.invoke(callee, &args)?;
             self.set(Reg::R0, result);
             return Ok(());
         }
         let owner = [Vm::OWNER, Vm::OWNER + 8].map(|off| (off, self.builder.ins().load(I64, MEMORY, self.vm, off)));
-        let call = self.builder.ins().call(func, &args);
-        let result = self.builder.inst_results(call)[0];
+        let result = self.call_known(callee, &args);
         self.set(Reg::R0, result);
         let pending = self.builder.ins().load(I64, MEMORY, self.vm, Vm::PENDING);
         let (go_on, next) = (self.builder.create_block(), self.builder.create_block());
         self.builder.ins().brif(pending, go_on, &[], next, &[]);
-        self.builder.switch_to_block(go_on);
+        self.continue_in(go_on);
         let result = self.call_runtime(calls::go_on(), &[self.vm]);
         self.set_result(result);
         for (off, word) in owner {
             self.builder.ins().store(MEMORY, word, self.vm, off);
         }
         self.builder.ins().jump(next, &[]);
-        self.builder.switch_to_block(next);
+        self.continue_in(next);
         Ok(())
     }
 
@@ -217,9 +241,9 @@ impl Translator<'_> {
         let Some(found) = found else { return };
         let (end, next) = (self.builder.create_block(), self.builder.create_block());
         self.builder.ins().brif(found, end, &[], next, &[]);
-        self.builder.switch_to_block(end);
+        self.continue_in(end);
         self.builder.ins().return_(&[found]);
-        self.builder.switch_to_block(next);
+        self.continue_in(next);
         self.set(Reg::R0, found);
     }
 

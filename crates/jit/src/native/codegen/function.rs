@@ -1,95 +1,188 @@
 //! One subprogram: its frame, its blocks, and its operations one by one.
 
+use std::mem;
 use std::ops::Range;
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
-use cranelift_codegen::ir::{Block, FuncRef, InstBuilder, SigRef, StackSlotData, StackSlotKind, TrapCode, Type, Value};
+use cranelift_codegen::ir::{
+    Block, BlockArg, FuncRef, InstBuilder, SigRef, SourceLoc, StackSlotData, StackSlotKind, TrapCode, Type, Value,
+};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use hitless_isa::{CallTarget, Cond, Imm64, Instruction, Operand, Reg};
+use hitless_verifier::Branch;
 
 use super::{MEMORY, Program, int, of_size, of_width};
 use crate::callee::ARGUMENTS;
 use crate::native::calls;
 use crate::{Frame, Op, Vm};
 
-/// Translates one subprogram.
+/// Makes one native function: of a subprogram, and of small ones that it calls.
 pub(super) struct Translator<'a> {
     pub(super) program: &'a Program<'a>,
-    /// The operations of this one.
-    ops: Range<usize>,
     pub(super) builder: FunctionBuilder<'a>,
     /// The run's [`Vm`].
     pub(super) vm: Value,
-    /// Its zero.
-    zero: Value,
-    regs: [Variable; 11],
-    /// The block that begins at each operation of this subprogram that jumps go to.
-    blocks: Vec<Option<Block>>,
     /// The subprograms that this one calls.
     pub(super) callees: Vec<Option<FuncRef>>,
     /// The signatures of functions of the runtime that it calls: how many arguments, and whether something is returned.
     pub(super) signatures: Vec<((usize, bool), SigRef)>,
+    /// The subprogram that is being translated.
+    pub(super) body: Body,
+    /// Calls around that one, and how many calls have been replaced by what they call.
+    pub(super) depth: usize,
+    pub(super) inlined: usize,
+}
+
+/// A subprogram that is being translated.
+pub(super) struct Body {
+    /// Its operations.
+    pub(super) ops: Range<usize>,
+    regs: [Variable; 11],
+    /// The block that begins at each operation that jumps go to.
+    blocks: Vec<Option<Block>>,
+    /// Whether something goes to the block at each operation, or may yet.
+    used: Vec<bool>,
+    /// Whether a jump comes back to each operation.
+    loops: Vec<bool>,
     /// The subprogram whose address each register holds, as far as the operations since the last target of a jump say.
     pub(super) functions: [Option<usize>; 11],
     /// Whether the current block has ended.
     pub(super) ended: bool,
+    /// Where it goes when it ends, with its result; if nowhere, the function returns.
+    exit: Option<Block>,
 }
+
+impl Body {
+    fn new(ops: Range<usize>, builder: &mut FunctionBuilder<'_>, exit: Option<Block>) -> Body {
+        Body {
+            regs: [(); 11].map(|()| builder.declare_var(I64)),
+            blocks: vec![None; ops.len()],
+            used: vec![false; ops.len()],
+            loops: vec![false; ops.len()],
+            functions: [None; 11],
+            ended: false,
+            ops,
+            exit,
+        }
+    }
+}
+
+/// Subprograms of so many operations and so much stack are put in place of their calls, so often and so deep.
+const MAX_INLINED_OPS: usize = 32;
+const MAX_INLINED_STACK: u32 = 64;
+const MAX_INLINED: usize = 16;
+const MAX_DEPTH: usize = 3;
 
 impl<'a> Translator<'a> {
     pub(super) fn new(program: &'a Program<'a>, ops: Range<usize>, mut builder: FunctionBuilder<'a>) -> Translator<'a> {
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
+        builder.seal_block(entry);
         let params = builder.block_params(entry).to_vec();
-        let regs = [(); 11].map(|()| builder.declare_var(I64));
+        let body = Body::new(ops, &mut builder, None);
         for (reg, param) in ARGUMENTS.into_iter().zip(&params[1..]) {
-            builder.def_var(regs[reg.index()], *param);
+            builder.def_var(body.regs[reg.index()], *param);
         }
-        let zero = builder.ins().load(I64, MEMORY, params[0], Vm::ZERO);
         Translator {
             program,
-            zero,
-            blocks: vec![None; ops.len()],
-            callees: vec![None; program.ranges.len()],
-            ops,
             builder,
             vm: params[0],
+            callees: vec![None; program.ranges.len()],
             signatures: Vec::new(),
-            functions: [None; 11],
-            regs,
-            ended: false,
+            body,
+            depth: 0,
+            inlined: 0,
         }
     }
 
     pub(super) fn translate(mut self, frame: &Frame) -> Result<(), String> {
+        self.operations(frame)?;
+        self.builder.seal_all_blocks();
+        self.builder.finalize(self.program.isa.frontend_config());
+        Ok(())
+    }
+
+    /// Calls a subprogram with these arguments (those that it does not take are left out), or does what it does.
+    pub(super) fn invoke(&mut self, subprog: usize, args: &[Value]) -> Result<Value, String> {
+        let frame = &self.program.image.frames[subprog];
+        let ops = self.program.ranges[subprog].clone();
+        let small = ops.len() <= MAX_INLINED_OPS && frame.stack_depth <= MAX_INLINED_STACK;
+        let many = self.inlined == MAX_INLINED || self.depth == MAX_DEPTH;
+        if !small || many || self.program.tail_calls[subprog] {
+            return Ok(self.call_known(subprog, args));
+        }
+        self.inlined += 1;
+        self.depth += 1;
+        let exit = self.builder.create_block();
+        let result = self.builder.append_block_param(exit, I64);
+        let body = Body::new(ops, &mut self.builder, Some(exit));
+        let caller = mem::replace(&mut self.body, body);
+        for (reg, arg) in ARGUMENTS.into_iter().zip(args) {
+            self.set(reg, *arg);
+        }
+        self.operations(frame)?;
+        self.body = caller;
+        self.depth -= 1;
+        self.continue_in(exit);
+        Ok(result)
+    }
+
+    /// Goes on in a block that everything that goes to it is known of.
+    pub(super) fn continue_in(&mut self, block: Block) {
+        self.builder.switch_to_block(block);
+        self.builder.seal_block(block);
+    }
+
+    /// Ends the subprogram.
+    pub(super) fn leave(&mut self, result: Value) {
+        match self.body.exit {
+            Some(exit) => {
+                self.builder.ins().jump(exit, &[BlockArg::Value(result)]);
+            }
+            None => {
+                self.builder.ins().return_(&[result]);
+            }
+        }
+    }
+
+    /// The operations of the subprogram.
+    fn operations(&mut self, frame: &Frame) -> Result<(), String> {
         self.enter(frame);
-        for index in self.ops.clone() {
+        for index in self.body.ops.clone() {
             if let Op::Insn(
                 Instruction::Jump { off, .. } | Instruction::Goto { off, .. } | Instruction::MayGoto { off },
             ) = self.program.image.ops[index]
             {
-                self.make_block(index, off)?;
+                let target = self.target(index, off)?;
+                self.block_at(target);
+                // What is behind comes later; what jumps forward says so then.
+                self.body.loops[target] |= off < 0;
             }
         }
-        for index in self.ops.clone() {
-            if let Some(block) = self.blocks[index - self.ops.start] {
-                if !self.ended {
+        for index in self.body.ops.clone() {
+            let at = index - self.body.ops.start;
+            let used = self.body.used[at] || self.body.loops[at] || !self.body.ended;
+            if let Some(block) = self.body.blocks[at].filter(|_| used) {
+                if !self.body.ended {
                     self.builder.ins().jump(block, &[]);
                 }
                 self.builder.switch_to_block(block);
-                self.functions = [None; 11];
-                self.ended = false;
+                if !self.body.loops[at] {
+                    self.builder.seal_block(block);
+                }
+                self.body.functions = [None; 11];
+                self.body.ended = false;
             }
-            if !self.ended {
+            if !self.body.ended {
+                self.builder.set_srcloc(SourceLoc::new(index as u32));
                 self.operation(index)?;
             }
         }
-        if !self.ended {
+        if !self.body.ended {
             return Err("a subprogram that runs out of its end".to_owned());
         }
-        self.builder.seal_all_blocks();
-        self.builder.finalize(self.program.isa.frontend_config());
         Ok(())
     }
 
@@ -113,31 +206,37 @@ impl<'a> Translator<'a> {
     fn target(&self, index: usize, off: i32) -> Result<usize, String> {
         let target = (index + 1).checked_add_signed(off as isize);
         target
-            .filter(|target| self.ops.contains(target))
-            .map(|target| target - self.ops.start)
+            .filter(|target| self.body.ops.contains(target))
+            .map(|target| target - self.body.ops.start)
             .ok_or_else(|| format!("operation {index}: a jump out of the subprogram"))
     }
 
-    fn make_block(&mut self, index: usize, off: i32) -> Result<(), String> {
-        let target = self.target(index, off)?;
-        if self.blocks[target].is_none() {
-            self.blocks[target] = Some(self.builder.create_block());
+    /// The block that begins at an operation, by its index in this subprogram.
+    fn block_at(&mut self, at: usize) -> Block {
+        match self.body.blocks[at] {
+            Some(block) => block,
+            None => {
+                let block = self.builder.create_block();
+                self.body.blocks[at] = Some(block);
+                block
+            }
         }
-        Ok(())
     }
 
-    fn block(&self, index: usize, off: i32) -> Result<Block, String> {
-        let target = self.target(index, off)?;
-        Ok(self.blocks[target].expect("targets of jumps have blocks"))
+    /// Likewise, for a jump to it.
+    fn block(&mut self, index: usize, off: i32) -> Result<Block, String> {
+        let at = self.target(index, off)?;
+        self.body.used[at] = true;
+        Ok(self.block_at(at))
     }
 
     pub(super) fn get(&mut self, reg: Reg) -> Value {
-        self.builder.use_var(self.regs[reg.index()])
+        self.builder.use_var(self.body.regs[reg.index()])
     }
 
     pub(super) fn set(&mut self, reg: Reg, value: Value) {
-        self.functions[reg.index()] = None;
-        self.builder.def_var(self.regs[reg.index()], value);
+        self.body.functions[reg.index()] = None;
+        self.builder.def_var(self.body.regs[reg.index()], value);
     }
 
     /// An operand, at a width.
@@ -162,46 +261,22 @@ impl<'a> Translator<'a> {
         self.builder.ins().iconst(ty, value)
     }
 
-    /// A constant that the code generator does not see as one. It would turn the comparison at a loop's end, of the counter
-    /// just stepped, into one of the counter before; then both are live, and going back takes a move and one more jump.
-    fn unseen(&mut self, ty: Type, value: i64) -> Value {
-        let zero = self.narrowed(self.zero, ty);
-        let value = self.constant(ty, value);
-        self.builder.ins().bxor(zero, value)
-    }
-
-    pub(super) fn narrowed(&mut self, value: Value, ty: Type) -> Value {
-        if ty == I64 {
-            value
-        } else {
-            self.builder.ins().ireduce(ty, value)
-        }
-    }
-
-    pub(super) fn zero_extended(&mut self, value: Value, ty: Type) -> Value {
-        if ty == I64 {
-            value
-        } else {
-            self.builder.ins().uextend(I64, value)
-        }
-    }
-
     pub(super) fn set_extended(&mut self, reg: Reg, value: Value, ty: Type) {
         let value = self.zero_extended(value, ty);
         self.set(reg, value);
     }
 
-    fn operation(&mut self, index: usize) -> Result<(), String> {
+    pub(super) fn operation(&mut self, index: usize) -> Result<(), String> {
         let services = &self.program.image.services;
         match self.program.image.ops[index] {
             Op::Insn(insn) => return self.instruction(index, insn),
-            Op::Call { callee, .. } => self.call_function(callee),
+            Op::Call { callee, .. } => return self.call_function(callee),
             Op::TailCall { callee } => self.tail_call(callee),
             Op::Function { dst, frame } => {
                 let func = self.callee_ref(frame);
                 let address = self.builder.ins().func_addr(I64, func);
                 self.set(dst, address);
-                self.functions[dst.index()] = Some(frame);
+                self.body.functions[dst.index()] = Some(frame);
             }
             Op::Probe {
                 size,
@@ -231,7 +306,7 @@ impl<'a> Translator<'a> {
                 let pc = self.builder.ins().iconst(I64, self.program.image.pcs[index] as i64);
                 self.call_runtime(calls::unreachable(), &[pc]);
                 self.builder.ins().trap(TrapCode::unwrap_user(1));
-                self.ended = true;
+                self.body.ended = true;
             }
         }
         Ok(())
@@ -293,31 +368,8 @@ impl<'a> Translator<'a> {
                 let addr = self.address(base, off);
                 self.builder.ins().atomic_store(MEMORY, value, addr);
             }
-            Instruction::Jump {
-                width,
-                cond,
-                dst,
-                src,
-                off,
-            } => {
-                let ty = of_width(width);
-                let left = self.operand(Operand::Reg(dst), ty);
-                let right = match src {
-                    Operand::Imm(imm) if off < 0 && matches!(cond, Cond::Eq | Cond::Ne) => self.unseen(ty, imm.into()),
-                    src => self.operand(src, ty),
-                };
-                let holds = match int_cc(cond) {
-                    Some(cc) => self.builder.ins().icmp(cc, left, right),
-                    None => self.builder.ins().band(left, right),
-                };
-                let taken = self.block(index, off)?;
-                self.branch(holds, taken);
-            }
-            Instruction::Goto { off, .. } => {
-                let target = self.block(index, off)?;
-                self.builder.ins().jump(target, &[]);
-                self.ended = true;
-            }
+            Instruction::Jump { off, .. } => self.jump(index, off)?,
+            Instruction::Goto { off, .. } => self.goto_block(index, off)?,
             Instruction::MayGoto { off } => {
                 let target = self.block(index, off)?;
                 let turns = self.builder.ins().load(I32, MEMORY, self.vm, Vm::TURNS);
@@ -338,8 +390,8 @@ impl<'a> Translator<'a> {
             Instruction::Call(CallTarget::Subprog(off)) => self.call_subprog(index, off)?,
             Instruction::Exit => {
                 let result = self.get(Reg::R0);
-                self.builder.ins().return_(&[result]);
-                self.ended = true;
+                self.leave(result);
+                self.body.ended = true;
             }
             Instruction::LoadImm64 { .. }
             | Instruction::Call(CallTarget::Helper(_) | CallTarget::Kfunc { .. })
@@ -356,11 +408,65 @@ impl<'a> Translator<'a> {
         self.builder.ins().iadd_imm_s(base, i64::from(off))
     }
 
+    /// Whether a conditional jump goes one way only, as the verifier has found.
+    pub(super) fn branch_of(&self, index: usize) -> Option<bool> {
+        match self.program.image.facts.at(self.program.image.pcs[index]).branch {
+            Some(Branch::Always) => Some(true),
+            Some(Branch::Never) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The condition of the jump at `index`.
+    pub(super) fn condition(&mut self, index: usize) -> Value {
+        let Op::Insn(Instruction::Jump {
+            width, cond, dst, src, ..
+        }) = self.program.image.ops[index]
+        else {
+            unreachable!("asked of conditional jumps only");
+        };
+        let ty = of_width(width);
+        let left = self.operand(Operand::Reg(dst), ty);
+        let right = self.operand(src, ty);
+        match int_cc(cond) {
+            Some(cc) => self.builder.ins().icmp(cc, left, right),
+            None => self.builder.ins().band(left, right),
+        }
+    }
+
+    /// A conditional jump.
+    fn jump(&mut self, index: usize, off: i32) -> Result<(), String> {
+        match self.branch_of(index) {
+            Some(false) => return Ok(()),
+            Some(true) => return self.goto_block(index, off),
+            None => {}
+        }
+        if let Some(join) = self.selected(index)? {
+            let at = join - self.body.ops.start;
+            self.body.used[at] = true;
+            let join = self.block_at(at);
+            self.builder.ins().jump(join, &[]);
+            self.body.ended = true;
+            return Ok(());
+        }
+        let holds = self.condition(index);
+        let taken = self.block(index, off)?;
+        self.branch(holds, taken);
+        Ok(())
+    }
+
+    fn goto_block(&mut self, index: usize, off: i32) -> Result<(), String> {
+        let target = self.block(index, off)?;
+        self.builder.ins().jump(target, &[]);
+        self.body.ended = true;
+        Ok(())
+    }
+
     /// To `taken` if the condition is not zero, else on.
     pub(super) fn branch(&mut self, condition: Value, taken: Block) {
         let next = self.builder.create_block();
         self.builder.ins().brif(condition, taken, &[], next, &[]);
-        self.builder.switch_to_block(next);
+        self.continue_in(next);
     }
 }
 

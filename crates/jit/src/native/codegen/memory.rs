@@ -61,13 +61,13 @@ impl Translator<'_> {
         let (short, next) = (self.builder.create_block(), self.builder.create_block());
         self.builder.set_cold_block(short);
         self.builder.ins().brif(none, short, &[], next, &[]);
-        self.builder.switch_to_block(short);
+        self.continue_in(short);
         if flush {
             self.call_runtime(calls::flush_pointers(services), &[self.vm]);
         }
         let zero = self.builder.ins().iconst(I64, 0);
-        self.builder.ins().return_(&[zero]);
-        self.builder.switch_to_block(next);
+        self.leave(zero);
+        self.continue_in(next);
         self.set(Reg::R0, loaded);
     }
 

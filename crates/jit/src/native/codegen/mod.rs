@@ -5,6 +5,8 @@ mod arguments;
 mod call;
 mod function;
 mod memory;
+mod select;
+mod simplify;
 
 use std::ops::Range;
 
@@ -13,9 +15,9 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{self, AbiParam, ExternalName, MemFlagsData, Signature, Type, UserFuncName};
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_codegen::{Context, FinalizedRelocTarget};
+use cranelift_codegen::{Context, Final, FinalizedRelocTarget, MachSrcLoc};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use hitless_isa::{Size, Width};
+use hitless_isa::{Instruction, Size, Width};
 
 use crate::{Image, Op};
 use function::Translator;
@@ -26,6 +28,8 @@ pub(super) struct Function {
     pub(super) calls: Vec<Call>,
     /// Whether it may end with a tail call.
     pub(super) tail_calls: bool,
+    /// Where its loops are, in bytes.
+    pub(super) loops: Vec<Range<usize>>,
 }
 
 /// A call of another subprogram, to be linked.
@@ -98,6 +102,7 @@ pub(super) fn functions(isa: &dyn TargetIsa, image: &Image) -> Result<Vec<Functi
             code: code.code_buffer().to_vec(),
             calls,
             tail_calls: tail_calls[index],
+            loops: loops(image, code.buffer.get_srclocs_sorted()),
         });
     }
     Ok(functions)
@@ -148,4 +153,28 @@ fn int(bits: u8) -> Type {
         32 => I32,
         _ => I64,
     }
+}
+
+/// Where the loops are in code that was made of operations, by the places of the latter.
+fn loops(image: &Image, places: &[MachSrcLoc<Final>]) -> Vec<Range<usize>> {
+    let mut loops = Vec::new();
+    for jump in places {
+        let index = jump.loc.bits() as usize;
+        let Some(Op::Insn(Instruction::Jump { off, .. } | Instruction::Goto { off, .. })) = image.ops.get(index) else {
+            continue;
+        };
+        let Some(target) = (index + 1)
+            .checked_add_signed(*off as isize)
+            .filter(|target| *target <= index)
+        else {
+            continue;
+        };
+        let inside = places
+            .iter()
+            .filter(|place| (target..=index).contains(&(place.loc.bits() as usize)));
+        if let Some(start) = inside.map(|place| place.start).min() {
+            loops.push(start as usize..jump.end as usize);
+        }
+    }
+    loops
 }
