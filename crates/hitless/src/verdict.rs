@@ -4,8 +4,8 @@ use hitless_btf::{Btf, Type, TypeId};
 use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::{
-    ContextFacts, HelperProto, KfuncProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats,
-    Verified, VerifierError, tables,
+    ContextFacts, HelperProto, KfuncProto, Log, LogLevel, MapFacts, MapKind, ProgramKind, Rejection, Requirement,
+    Stats, Verified, VerifierError, tables,
 };
 
 use hitless_verifier::tables::program_types::ContextError;
@@ -289,8 +289,13 @@ fn verify_program(
             reason: tables::kfuncs::EXCEPTIONS,
         });
     }
-    for map in used_maps(&spec.insns).filter_map(|index| maps.get(index)) {
-        if let Some(reason) = forbidden_map(sort.kind, map) {
+    let used = || used_maps(&spec.insns).filter_map(|index| maps.get(index));
+    for map in used() {
+        let another = || used().any(|other| other.kind == map.kind && other.name != map.name);
+        let storage = matches!(map.kind, MapKind::CgroupStorage | MapKind::PercpuCgroupStorage);
+        let reason = forbidden_map(sort.kind, map)
+            .or_else(|| (storage && another()).then_some("only one cgroup storage of each type is allowed"));
+        if let Some(reason) = reason {
             return Err(VerifyError::MapUse {
                 program: spec.name.clone(),
                 map: map.name.clone(),

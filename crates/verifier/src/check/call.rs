@@ -361,6 +361,14 @@ pub(super) fn suitable_map(cx: &mut Context<'_, '_>, helper: u32) -> Result<(), 
             "write into map forbidden",
         ));
     }
+    if proto.id == helpers::GET_LOCAL_STORAGE {
+        cx.uses.value(Reg::R2);
+        let flags = cx.state.reg(Reg::R2);
+        if !flags.is_zero() {
+            let message = "get_local_storage() doesn't support non-zero flags";
+            return Err(Failure::new(flags.to_string(), message));
+        }
+    }
     cx.recorder
         .map_argument(cx.pc, program.named_map(map), proto.writes_map);
     Ok(())

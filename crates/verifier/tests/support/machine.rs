@@ -945,6 +945,7 @@ impl<'a> Machine<'a> {
                     index => values(map) + if facts.frozen.is_some() { 0 } else { (index & 1) << 16 },
                 }
             }
+            _ if proto.ret == RetType::MapValue => map.map_or(0, |(map, _)| values(map)),
             _ if proto.ret == RetType::MapValueOrNull => match (map, self.random.below(3)) {
                 (Some((map, facts)), element @ 0..2) => {
                     let element = if facts.frozen.is_some() { 0 } else { element };

@@ -43,6 +43,8 @@ pub const TAIL_CALL: u32 = 12;
 /// `bpf_get_current_pid_tgid`.
 #[doc(alias = "BPF_FUNC_get_current_pid_tgid")]
 pub const GET_CURRENT_PID_TGID: u32 = 14;
+/// `bpf_get_local_storage`.
+pub const GET_LOCAL_STORAGE: u32 = 81;
 /// `bpf_spin_lock`.
 #[doc(alias = "BPF_FUNC_spin_lock")]
 pub const SPIN_LOCK: u32 = 93;
