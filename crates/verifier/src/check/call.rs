@@ -9,7 +9,7 @@ use crate::domain::pointer::{Argument, MAX_OFFSET, Pointer, PointerKind};
 use crate::domain::scalar::Scalar;
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{ArgType, CallsBack, HelperProto, MapFacts, MemArg, MemSize, MemUse, Region};
+use crate::facts::{ArgType, CallsBack, HelperProto, MapFacts, MapKind, MemArg, MemSize, MemUse, Region};
 use crate::program::{NamedMap, Program};
 use crate::requirements::Access;
 use crate::state::{HeldLock, LockOwner, State};
@@ -42,6 +42,10 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, helper: u32, index: u8, ty: Arg
         return Err(Failure::new("nothing", format!("R{} !read_ok", reg.index())));
     }
     one_reference(cx, proto, index, ty)?;
+    let map = map_argument(proto, state).map(|map| cx.program.map(map).kind);
+    if let (ArgType::MapValue, Some(MapKind::Sockmap | MapKind::Sockhash)) = (ty, map) {
+        return object::socket(cx, proto, reg, &value, true);
+    }
     if let Some(argument) = ty.memory() {
         return memory_argument(cx, proto, index, &value, argument);
     }

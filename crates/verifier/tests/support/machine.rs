@@ -838,6 +838,12 @@ impl<'a> Machine<'a> {
                     }
                     continue;
                 }
+                // The socket itself.
+                ArgType::MapValue
+                    if map.is_some_and(|(_, map)| matches!(map.kind, MapKind::Sockmap | MapKind::Sockhash)) =>
+                {
+                    continue;
+                }
                 ty => match ty.memory().map(|memory| memory.size) {
                     Some(MemSize::MapKey) => map.map_or(0, |(_, map)| map.key_size as usize),
                     Some(MemSize::MapValue) => map.map_or(0, |(_, map)| map.value_size as usize),
@@ -933,7 +939,8 @@ impl<'a> Machine<'a> {
             helpers::MAP_LOOKUP_ELEM if matches!(map, Some((_, facts)) if facts.kind == MapKind::Xskmap) => {
                 self.object(true)
             }
-            helpers::MAP_LOOKUP_ELEM if matches!(map, Some((_, facts)) if facts.kind == MapKind::Sockmap) => {
+            helpers::MAP_LOOKUP_ELEM if matches!(map, Some((_, facts)) if matches!(facts.kind, MapKind::Sockmap | MapKind::Sockhash)) =>
+            {
                 let socket = self.object(true);
                 self.held.extend(Some(socket).filter(|socket| *socket != 0));
                 socket

@@ -101,7 +101,16 @@ pub fn of(kind: ProgramKind) -> &'static [HelperProto] {
     static LISTS: [OnceLock<Vec<HelperProto>>; 64] = [const { OnceLock::new() }; 64];
     LISTS[kind as usize].get_or_init(|| {
         let callable = all().iter().filter(|proto| proto.programs.contains(kind));
-        callable.copied().collect()
+        let maps = |proto: &HelperProto| match table::changes_sockets(proto.id, kind) {
+            true => proto.maps,
+            false => table::CHANGE_NO_SOCKETS,
+        };
+        callable
+            .map(|proto| HelperProto {
+                maps: maps(proto),
+                ..*proto
+            })
+            .collect()
     })
 }
 

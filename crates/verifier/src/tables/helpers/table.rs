@@ -6,12 +6,13 @@ use super::programs::{
     NETNS_COOKIES, PERF_OUTPUT, RETURN_VALUES, SOCKET_CASTS, SOCKET_COOKIES, SOCKET_LOOKUPS, SOCKET_OPTIONS,
     SOCKET_RELEASE, SOCKET_STORAGE_DELETE, SOCKET_STORAGE_GET, SOCKOPT, TC, TRACE, TRACING, TRAMPOLINE, XDP, only,
 };
+use super::{MAP_DELETE_ELEM, MAP_UPDATE_ELEM};
 use crate::facts::MapKind as K;
 use crate::facts::ProgramKind::{
-    CgroupSysctl, Fexit, FmodRet, Iter, LircMode2, Lsm, LwtIn, LwtSeg6Local, LwtXmit, PerfEvent, SkLookup, SkMsg,
-    SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall,
+    Action, CgroupSysctl, Fexit, FlowDissector, FmodRet, Iter, LircMode2, Lsm, LwtIn, LwtSeg6Local, LwtXmit, PerfEvent,
+    SkLookup, SkMsg, SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, Xdp, XdpDevmap,
 };
-use crate::facts::{ArgType, CallsBack, HelperProto, MapKind, RetType};
+use crate::facts::{ArgType, CallsBack, HelperProto, MapKind, ProgramKind, ProgramSet, RetType};
 
 const DEVICES: &str = "there are no network devices and no buffers of the kernel in user space";
 const SOCKETS: &str = "it works on sockets of the kernel, which user space has no access to";
@@ -56,6 +57,40 @@ const CHANGE: &[MapKind] = &[
     K::Sockmap,
     K::Sockhash,
 ];
+/// The same, but for maps of sockets.
+pub(super) const CHANGE_NO_SOCKETS: &[MapKind] = &[
+    K::Hash,
+    K::Array,
+    K::PercpuHash,
+    K::PercpuArray,
+    K::LruHash,
+    K::LruPercpuHash,
+    K::LpmTrie,
+    K::Devmap,
+    K::DevmapHash,
+];
+
+/// Whether a helper is one that programs of this sort may use on all maps that it is listed with: maps of sockets are changed
+/// only by programs that hold no lock of a socket.
+pub(super) fn changes_sockets(helper: u32, kind: ProgramKind) -> bool {
+    match helper {
+        MAP_UPDATE_ELEM => CHANGE_SOCKETS.contains(kind),
+        MAP_DELETE_ELEM => CHANGE_SOCKETS.with(&[SockOps]).contains(kind),
+        _ => true,
+    }
+}
+
+const CHANGE_SOCKETS: ProgramSet = ProgramSet::of(&[
+    Iter,
+    SocketFilter,
+    Tc,
+    Action,
+    Xdp,
+    XdpDevmap,
+    SkReuseport,
+    FlowDissector,
+    SkLookup,
+]);
 const FOR_EACH: &[MapKind] = &[
     K::Hash,
     K::Array,
