@@ -21,16 +21,16 @@ struct Peer {
     ipv6: bool,
 }
 
-/// The types of an application, as it would write them to a file.
-fn types_of_an_application() -> String {
+/// The types of an application, as it would write them to a file: one for each test, since they run at once.
+fn types_of_an_application(test: &str) -> String {
     let runtime = hitless::Runtime::default();
     let _hook = runtime.hook::<Request>("request");
-    file("application.btf", &runtime.btf().btf().to_bytes())
+    file(&format!("{test}.btf"), &runtime.btf().btf().to_bytes())
 }
 
 #[test]
 fn what_hooks_pass_is_all_that_is_printed() {
-    let types = types_of_an_application();
+    let types = types_of_an_application("what_hooks_pass_is_all_that_is_printed");
     let header = succeeds(&["gen", "header", "--btf", &types, "--guard", "APPLICATION_H"]);
     assert!(header.starts_with("// Made by hitless.\n"), "{header}");
     assert!(header.contains("//\tSEC(\"hook/request\") int NAME(struct request *ctx)\n#ifndef APPLICATION_H\n"));
@@ -61,7 +61,7 @@ fn what_is_not_there_is_named() {
 /// What an application's hooks take is verified without the application, from its types alone.
 #[test]
 fn plugins_are_verified_by_the_types() {
-    let types = types_of_an_application();
+    let types = types_of_an_application("plugins_are_verified_by_the_types");
     let object = "bpf/host_hook.bpf.o";
     let text = succeeds(&["prog", "verify", "--target-btf", &server_types(), "bpf/filter_v1.bpf.o"]);
     assert!(text.contains("prog filter: accepted"), "{text}");
@@ -99,7 +99,7 @@ fn plugins_compile_with_it() {
     const PLUGIN: &str = "#include \"hitless.h\"\n#include \"application.h\"\n\
         SEC(\"hook/request\") int filter(struct request *ctx) { return ctx->method + ctx->peer.port; }\n\
         char LICENSE[] SEC(\"license\") = \"GPL\";\n";
-    let types = types_of_an_application();
+    let types = types_of_an_application("plugins_compile_with_it");
     file(
         "application.h",
         succeeds(&["gen", "header", "--btf", &types]).as_bytes(),
