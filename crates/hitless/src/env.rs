@@ -169,6 +169,23 @@ impl<'a> RunEnv<'a> {
         self.vm.tail_call(entry, context, owner)
     }
 
+    /// Before the program is run: with this context, and as if it had not run yet.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new), whose program and variant these are.
+    #[inline]
+    pub(crate) unsafe fn begin(&mut self, program: &'a Program, context: *const u8, traced: bool) {
+        self.context = context;
+        self.vm
+            .restart([ptr::from_ref(program).expose_provenance(), traced.into()]);
+    }
+
+    /// Whether [`finish`](Self::finish) has nothing to do.
+    #[inline]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.pending.is_none() && self.latest.is_none() && !self.vm.has_trap()
+    }
+
     /// For the engine that runs the program.
     #[inline]
     pub(crate) fn vm(&mut self) -> *mut Vm {

@@ -60,11 +60,11 @@ impl Gate {
         Duration::from_nanos(self.longest_wait_ns.load(Relaxed))
     }
 
-    /// Whether a thread may pass: the gate is open, or this thread closed it.
+    /// Whether a thread may not pass: the gate is closed, and by another thread.
     #[inline]
-    pub(crate) fn admits(&self, thread: u32) -> bool {
+    pub(crate) fn is_closed_to(&self, thread: impl FnOnce() -> u32) -> bool {
         let closed_by = self.closed_by.load(Acquire);
-        closed_by == OPEN || closed_by == thread
+        closed_by != OPEN && closed_by != thread()
     }
 
     /// Sleeps until the gate is open.

@@ -49,10 +49,13 @@
 // What the derives make names everything from `::hitless`, in this crate, too.
 extern crate self as hitless;
 
+mod attach;
 mod btf_type;
+mod chain;
 mod changes;
 pub mod context;
 mod env;
+mod execution;
 mod facts;
 mod fault;
 mod func;
@@ -60,6 +63,7 @@ mod gate;
 mod header;
 mod helpers;
 mod hook;
+mod lease;
 mod link;
 mod load;
 mod load_maps;
@@ -88,9 +92,12 @@ mod types;
 pub mod upgrade;
 mod verdict;
 
+pub use attach::{AttachOptions, HookPrograms};
 pub use btf_type::{BtfType, LayoutMismatch, Value, btf_of};
+pub use chain::{AttachMode, Beside, MAX_PROGRAMS, Place};
 pub use changes::{Change, Changes, ChangesError};
 pub use context::{Packet, Xdp, XdpAction};
+pub use execution::ProgramStats;
 pub use header::{c_header, hooks_of};
 pub use hook::{Hook, RunError};
 pub use link::{AttachError, Link, LinkInfo, LinkTarget};
@@ -105,7 +112,7 @@ pub use object::{NotInObject, Object, OpenError};
 pub use program::{BuildError, Program};
 pub use program_type::ProgramType;
 pub use run::{Forked, SyncError};
-pub use runtime::{Engine, Options, Runtime};
+pub use runtime::{Engine, Options, Runtime, StatsEnabled};
 pub use trace::{MAX_TRACERS, TraceEvent};
 pub use trace_pipe::{TracePipe, TraceText};
 pub use verdict::{Verdict, VerifyError, VerifyOptions, verify};

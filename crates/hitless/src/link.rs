@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hitless_verifier::tables::map_trace;
 
+use crate::chain::{AttachMode, Beside, MAX_PROGRAMS};
 use crate::program::{BuildError, Program};
 use crate::run::SyncError;
 use crate::runtime::{Attachment, Inner};
@@ -63,6 +64,13 @@ impl Link {
             },
         };
         Some(LinkInfo { program_id, target })
+    }
+
+    /// The program that it attaches now: an upgrade, or [`update`](Self::update), changes that. None if it attaches none any
+    /// more, or is a tracer's.
+    #[must_use]
+    pub fn program(&self) -> Option<Arc<Program>> {
+        self.runtime.control().program_of(self.id).cloned()
     }
 
     /// Puts another program in the place of the one that is attached: every event meets the one or the other. The program is of
@@ -159,6 +167,9 @@ impl Inner {
             Attachment::Trace { map, .. } => self.update_tracer(control, id, map, program),
             Attachment::Hook { hook, .. } => {
                 let (hook, program) = (*hook, Arc::clone(program));
+                let chain = &mut control.hooks[hook].chain;
+                chain.check_exchange(id, program.id())?;
+                chain.exchange(id, program.id());
                 control.links.insert(id, Attachment::Hook { hook, program });
                 // If the grace period is overdue, the program is attached all the same.
                 let _ = self.republish(control);
@@ -242,6 +253,59 @@ pub enum AttachError {
         /// The map.
         map: String,
     },
+    /// `-ESTALE`: what is attached has changed since the caller looked.
+    #[error("the hook has revision {found}, expected {expected}")]
+    Revision {
+        /// The hook's.
+        found: u64,
+        /// The caller's.
+        expected: u64,
+    },
+    /// `-ENOENT`: what the program was to be put beside, or in place of, is not at the hook.
+    #[error("the hook has no {}", beside_name(*beside))]
+    NotThere {
+        /// What was named.
+        beside: Beside,
+    },
+    /// `-EINVAL`: the mode has no places.
+    #[error("programs cannot be put in places with mode {mode:?}")]
+    Place {
+        /// The mode.
+        mode: AttachMode,
+    },
+    /// `-EPERM`: the programs at the hook share it in another way.
+    #[error("the programs at the hook are attached with mode {found:?}, expected {expected:?}")]
+    Mode {
+        /// Theirs.
+        found: AttachMode,
+        /// That of the one to be attached.
+        expected: AttachMode,
+    },
+    /// `-EBUSY`: the hook has a program already, and room for one only.
+    #[error("the hook has a program already")]
+    Occupied,
+    /// `-EEXIST`, with [`AttachMode::Multi`] `-EINVAL`: the program is at the hook already.
+    #[error("the program is at the hook already")]
+    Twice {
+        /// The mode.
+        mode: AttachMode,
+    },
+    /// `-ERANGE`, with [`AttachMode::Multi`] `-E2BIG`: there are as many programs at the hook as there may be.
+    #[error("the hook has {MAX_PROGRAMS} programs already")]
+    Full {
+        /// The mode.
+        mode: AttachMode,
+    },
+    /// `-ENOENT`: a section does not say which hook is meant.
+    #[error("program {program}: section {section}: {found} of this name and type, expected one")]
+    NoHook {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// What there is.
+        found: &'static str,
+    },
     /// The traced variant of a program that writes the map could not be made.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -258,15 +322,33 @@ impl AttachError {
             AttachError::WrongType { .. }
             | AttachError::OtherRuntime { .. }
             | AttachError::Untraceable { .. }
-            | AttachError::Loop { .. } => libc::EINVAL,
-            AttachError::Unexpected { .. } => libc::EPERM,
+            | AttachError::Loop { .. }
+            | AttachError::Place { .. }
+            | AttachError::Twice {
+                mode: AttachMode::Multi,
+            } => libc::EINVAL,
+            AttachError::Migrated { .. } | AttachError::Revision { .. } => libc::ESTALE,
+            AttachError::NotThere { .. } | AttachError::NoHook { .. } => libc::ENOENT,
+            AttachError::Mode { .. } | AttachError::Unexpected { .. } => libc::EPERM,
+            AttachError::Occupied => libc::EBUSY,
+            AttachError::Twice { .. } => libc::EEXIST,
+            AttachError::Full {
+                mode: AttachMode::Multi,
+            } => libc::E2BIG,
+            AttachError::Full { .. } => libc::ERANGE,
             AttachError::Detached => libc::ENOLINK,
-            AttachError::Migrated { .. } => libc::ESTALE,
             AttachError::OutOfBounds { .. } => libc::EACCES,
             AttachError::TooMany { .. } => libc::E2BIG,
             AttachError::Build(_) => libc::ENOTSUP,
             AttachError::Sync(SyncError::Deadlock) => libc::EDEADLK,
             AttachError::Sync(SyncError::TimedOut { .. }) => libc::ETIMEDOUT,
         }
+    }
+}
+
+fn beside_name(beside: Beside) -> String {
+    match beside {
+        Beside::Program(id) => format!("program {id}"),
+        Beside::Link(id) => format!("link {id}"),
     }
 }

@@ -14,6 +14,7 @@ use hitless_jit::{
 use hitless_verifier::{ContextFacts, ContextFieldKind, Verified, tables};
 
 use crate::env::{Reach, RunEnv, SERVICES};
+use crate::execution::{Active, Execution, PerSlot, ProgramStats};
 use crate::helpers::Shared;
 use crate::helpers::kfuncs::Kfunc;
 use crate::link::AttachError;
@@ -30,7 +31,7 @@ use crate::trace::TraceState;
 pub struct Program {
     id: u32,
     runtime: u64,
-    name: Arc<str>,
+    name: String,
     section: String,
     program_type: ProgramType,
     context: ContextFacts,
@@ -46,8 +47,8 @@ pub struct Program {
     /// 1 if the traced variant is to run.
     use_traced: AtomicU32,
     uses_spin_lock: bool,
-    /// For each slot, how many executions are in progress: more than one only in signal handlers and tracers.
-    active: Box<[Padded<AtomicU32>]>,
+    slots: Box<[Padded<PerSlot>]>,
+    failed_check: OnceLock<Trap>,
     misses: AtomicU64,
 }
 
@@ -57,6 +58,15 @@ struct Compiled {
     /// How the code is begun.
     entry: Entry,
 }
+
+impl PartialEq for Program {
+    /// Whether it is the same program.
+    fn eq(&self, other: &Program) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Program {}
 
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -79,12 +89,12 @@ pub enum BuildError {
 }
 
 /// Why an execution had no result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Failure {
     /// The program is already running on this slot, or waits for a lock that the interrupted code may hold.
     Missed,
-    /// A check of the engine failed.
-    Trap(Trap),
+    /// A check of the engine failed: [`Program::failed_check`].
+    Trapped,
 }
 
 /// What a program is made of.
@@ -132,7 +142,7 @@ impl Program {
         Ok(Program {
             id,
             runtime,
-            name: name.into(),
+            name,
             section,
             program_type,
             packet_fields: packet_fields(&context),
@@ -147,7 +157,8 @@ impl Program {
             traced: OnceLock::new(),
             use_traced: AtomicU32::new(0),
             uses_spin_lock,
-            active: (0..slots).map(|_| Padded::default()).collect(),
+            slots: PerSlot::for_slots(slots),
+            failed_check: OnceLock::new(),
             misses: AtomicU64::new(0),
         })
     }
@@ -182,6 +193,17 @@ impl Program {
         &self.verified
     }
 
+    /// What has been counted of it.
+    #[must_use]
+    pub fn stats(&self) -> ProgramStats {
+        let (runs, time_ns) = PerSlot::sum(&self.slots);
+        ProgramStats {
+            runs,
+            time_ns,
+            recursion_misses: self.recursion_misses(),
+        }
+    }
+
     /// How often it was not run because it was already running on its slot: in signal handlers only.
     #[must_use]
     pub fn recursion_misses(&self) -> u64 {
@@ -207,10 +229,6 @@ impl Program {
 
     pub(crate) fn runtime(&self) -> u64 {
         self.runtime
-    }
-
-    pub(crate) fn shared_name(&self) -> Arc<str> {
-        Arc::clone(&self.name)
     }
 
     /// Refuses to attach a program that writes a map whose content has moved.
@@ -307,6 +325,7 @@ impl Program {
     }
 
     /// How the variant that runs now is begun, and whether it is the traced one.
+    #[inline]
     pub(crate) fn entry(&self) -> (Entry, bool) {
         let (compiled, traced) = self.current();
         (compiled.entry, traced)
@@ -323,16 +342,9 @@ impl Program {
         context: &mut C,
         reach: Reach<'_>,
     ) -> Result<u64, Failure> {
-        let _active = self.enter(run)?;
-        let (compiled, traced) = self.current();
-        let context = std::ptr::from_mut(context).cast();
-        // SAFETY: the caller vouches for the context.
-        let mut env = unsafe { RunEnv::new(run, self, context, reach, traced) };
-        // SAFETY: the caller vouches for the context; the image was lowered for this program type's layout and for this
-        // type of environment. What the environment contains is map regions, accessed atomically only, and what the caller
-        // describes in `reach`. `self` holds the code.
-        let result = unsafe { compiled.entry.run(env.vm(), context) };
-        env.finish().map_or(Ok(result), |trap| Err(Failure::Trap(trap)))
+        // SAFETY: as for this function.
+        let result = Execution::with(self, run, reach, |execution| unsafe { execution.call(context) })?;
+        result.ok_or(Failure::Trapped)
     }
 
     /// Runs a function of the program by itself: one that a helper was given to call later (a timer's), with arguments of
@@ -347,15 +359,34 @@ impl Program {
         lent: &[u8],
         args: impl FnOnce(u64) -> [u64; 5],
     ) -> Result<u64, Failure> {
-        let _active = self.enter(run)?;
+        let _active = Active::enter(self, run, self.slot(run.index()))?;
         let (compiled, traced) = self.current();
         // SAFETY: there is no context.
         let mut env = unsafe { RunEnv::new(run, self, std::ptr::null(), Reach::NONE, traced) };
         let result = env.lend(lent, |env, address| {
-            // SAFETY: as in `execute`; such a function has no context.
+            // SAFETY: as in `Execution::call`; such a function has no context.
             unsafe { compiled.code.run_function(env.vm(), function, args(address)) }
         });
-        env.finish().map_or(Ok(result), |trap| Err(Failure::Trap(trap)))
+        match env.finish() {
+            None => Ok(result),
+            Some(trap) => {
+                self.keep_trap(trap);
+                Err(Failure::Trapped)
+            }
+        }
+    }
+
+    /// Keeps the first check of the engine that has failed.
+    pub(crate) fn keep_trap(&self, trap: Trap) {
+        // Later ones are lost.
+        let _ = self.failed_check.set(trap);
+    }
+
+    /// The first check of the engine that has failed in a run of the program, if one has: a defect of hitless, since the verifier
+    /// had excluded it.
+    #[must_use]
+    pub fn failed_check(&self) -> Option<&Trap> {
+        self.failed_check.get()
     }
 
     /// The subprogram that a value stands for which a variant of the program has given to a helper.
@@ -364,40 +395,26 @@ impl Program {
         compiled.code.function(func)
     }
 
-    /// Counts an execution in, unless the program would be re-entered.
+    /// What the program has for a slot.
     #[inline]
-    fn enter(&self, run: &Run<'_>) -> Result<Active<'_>, Failure> {
-        let active = &self.active[run.index() as usize].0;
-        let depth = active.load(Relaxed);
-        if run.is_nested() && (depth > 0 || (self.uses_spin_lock && run.slot().spin_locked.load(Relaxed) > 0)) {
+    pub(crate) fn slot(&self, index: u32) -> &PerSlot {
+        &self.slots[index as usize].0
+    }
+
+    /// Whether a nested run may not begin the program, of which so many executions are in progress on the slot: it would be
+    /// re-entered, or wait for a lock that the interrupted code may hold. Counted.
+    #[cold]
+    pub(crate) fn must_not_nest(&self, run: &Run<'_>, depth: u32) -> bool {
+        let must_not = depth > 0 || (self.uses_spin_lock && run.slot().spin_locked.load(Relaxed) > 0);
+        if must_not {
             self.count_miss();
-            return Err(Failure::Missed);
         }
-        Ok(Active::enter(active, depth))
+        must_not
     }
 
     /// Counts that the program could not be run.
     pub(crate) fn count_miss(&self) {
         self.misses.fetch_add(1, Relaxed);
-    }
-}
-
-/// Counts an execution in progress, until dropped.
-struct Active<'a> {
-    count: &'a AtomicU32,
-    before: u32,
-}
-
-impl<'a> Active<'a> {
-    fn enter(count: &'a AtomicU32, before: u32) -> Active<'a> {
-        count.store(before + 1, Relaxed);
-        Active { count, before }
-    }
-}
-
-impl Drop for Active<'_> {
-    fn drop(&mut self) {
-        self.count.store(self.before, Relaxed);
     }
 }
 

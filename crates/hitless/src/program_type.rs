@@ -109,6 +109,28 @@ impl ProgramType {
     }
 }
 
+/// Which hook a section means: what sections of its programs begin with, and its name, if that says one.
+pub(crate) fn hook_name(section: &str) -> (&str, Option<&str>) {
+    let kind = match SectionKind::of(section) {
+        SectionKind::Program(kind) => kind,
+        SectionKind::Hook { name } => return ("hook", Some(name)),
+        _ => return (section, None),
+    };
+    let plain = kind.section.trim_end_matches(".s").trim_end_matches(".multi");
+    let section = match plain {
+        "raw_tracepoint" => "raw_tp",
+        "tp" => "tracepoint",
+        "uprobe" | "ksyscall" => "kprobe",
+        "uretprobe" | "kretsyscall" => "kretprobe",
+        "classifier" | "action" | "tcx/ingress" | "tcx/egress" | "netkit/primary" | "netkit/peer" => "tc",
+        "xdp.frags" => "xdp",
+        "cgroup/skb" => "cgroup_skb/ingress",
+        plain => plain,
+    };
+    // What old loaders took behind a slash was any word, and names no hook.
+    (section, kind.target.filter(|_| !kind.legacy))
+}
+
 impl fmt::Display for ProgramType {
     /// As section names have it: "xdp", "fentry/do_open".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! Runs: how a thread enters BPF code, and how others wait until it has left.
 //!
 //! A *slot* is this world's CPU. A thread owns one for the length of a run; there are twice as many as processors, so
-//! that a thread preempted inside a run holds nobody up. Entering publishes the current epoch in the slot with one plain
+//! that a thread preempted inside a run holds nobody up. It keeps the slot for its next run, until others need it (`lease.rs`). Entering publishes the current epoch in the slot with one plain
 //! store; [`Slots::synchronize`] advances the epoch, executes `membarrier(2)` and waits until every slot is idle or shows a
 //! later epoch. What was unpublished before that call can then be freed: no run can still see it.
 //!
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::gate::{Gate, GateClosed};
 use crate::hook::Snapshot;
+use crate::lease::{Lanes, leased_to};
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 use crate::primitive::{Mutex, MutexGuard, Retired, relax, yield_now};
@@ -33,9 +34,9 @@ use crate::trace::FlushList;
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Slot {
-    /// Thread id of the owner, 0 if free.
+    /// Thread id of the owner, 0 if free, or who has it on lease (`lease.rs`).
     owner: AtomicU32,
-    /// Epoch at which the owner's run began, 0 if there is none.
+    /// Epoch at which the owner's run began, 0 if there is none; of one on lease, its lane says it.
     epoch: AtomicU64,
     /// How many stripe locks of map tracing the owner holds.
     pub(crate) stripes: AtomicU32,
@@ -62,11 +63,14 @@ impl Slot {
 pub(crate) struct Slots {
     runtime: u64,
     slots: Box<[Slot]>,
+    lanes: Lanes,
     /// Starts at 1, so that 0 can mean "no run".
     epoch: AtomicU64,
     gate: Gate,
     /// Threads that found every slot taken.
     waiting: AtomicU32,
+    /// How many ask for statistics of programs.
+    timed: AtomicU32,
     /// What runs latch when they begin: which programs are at which hook.
     snapshot: AtomicPtr<Snapshot>,
     /// What to drop after the next grace period.
@@ -110,6 +114,8 @@ struct Record {
     runtime: u64,
     /// The slot it owns, or [`NO_SLOT`].
     slot: Cell<u32>,
+    /// Where the run is published: in the slot, or in the lane of the thread. Null if it never was.
+    epoch: Cell<*const AtomicU64>,
     stage: Cell<Stage>,
     /// Set by a signal handler that withdrew the entry.
     withdrawn: Cell<bool>,
@@ -140,15 +146,30 @@ impl Record {
         }
     }
 
-    /// Gives the slot back. A handler that comes in between finds no run to nest in, and nothing that a grace period waits for.
-    fn release(&self, slot: &Slot) {
-        slot.epoch.store(0, Release);
+    /// Whether it is published in the thread's lane, since its slot is on lease.
+    #[inline]
+    fn is_leased(&self, slot: &Slot) -> bool {
+        !ptr::eq(self.epoch.get(), &raw const slot.epoch)
+    }
+
+    /// Notes the slot, and where the run is to be published. A handler that finds the slot finds the rest.
+    #[inline]
+    fn take_slot(&self, index: u32, epoch: &AtomicU64) {
+        self.epoch.set(epoch);
+        compiler_fence(SeqCst);
+        self.slot.set(index);
+    }
+
+    /// Unpublishes the run. A handler that comes then finds no run to nest in, and nothing that a grace period waits for.
+    #[inline]
+    fn unpublish(&self, epoch: &AtomicU64) {
+        epoch.store(0, Release);
         self.slot.set(NO_SLOT);
         compiler_fence(SeqCst);
-        slot.owner.store(0, Release);
     }
 
     /// Moves to another stage, at a point that handlers see in order.
+    #[inline]
     fn enter_stage(&self, stage: Stage) {
         compiler_fence(SeqCst);
         self.stage.set(stage);
@@ -156,20 +177,47 @@ impl Record {
     }
 }
 
+/// What a thread knows of itself.
+struct Thread {
+    /// Its runs, innermost first.
+    current: Cell<*const Record>,
+    /// Its id, 0 if it has not been asked for.
+    id: Cell<u32>,
+    /// The runtime whose lane and slot follow: that in which it was last.
+    runtime: Cell<u64>,
+    /// Its lane there.
+    lane: Cell<u32>,
+    /// The slot that it has on lease there, unless it was taken.
+    slot: Cell<u32>,
+}
+
+/// No runtime has this number.
+const NO_RUNTIME: u64 = u64::MAX;
+
+impl Thread {
+    const fn new() -> Thread {
+        Thread {
+            current: Cell::new(ptr::null()),
+            id: Cell::new(0),
+            runtime: Cell::new(NO_RUNTIME),
+            lane: Cell::new(0),
+            slot: Cell::new(NO_SLOT),
+        }
+    }
+}
+
 #[cfg(not(hitless_model))]
 crate::primitive::thread_local! {
-    static CURRENT: Cell<*const Record> = const { Cell::new(ptr::null()) };
-    static THREAD_ID: Cell<u32> = const { Cell::new(0) };
+    static THREAD: Thread = const { Thread::new() };
 }
 #[cfg(hitless_model)]
 crate::primitive::thread_local! {
-    static CURRENT: Cell<*const Record> = Cell::new(ptr::null());
-    static THREAD_ID: Cell<u32> = Cell::new(0);
+    static THREAD: Thread = Thread::new();
 }
 
 /// The calling thread's id; in the model, where all threads share one, a number of its own.
 pub(crate) fn thread_id() -> u32 {
-    THREAD_ID.with(|id| {
+    THREAD.with(|Thread { id, .. }| {
         if id.get() == 0 {
             #[cfg(not(hitless_model))]
             id.set(sys::thread_id());
@@ -183,6 +231,12 @@ pub(crate) fn thread_id() -> u32 {
     })
 }
 
+/// The runs of the calling thread, innermost first.
+#[inline]
+fn current() -> *const Record {
+    THREAD.with(|thread| thread.current.get())
+}
+
 /// A run in progress on this thread: the permission to touch what grace periods protect.
 pub(crate) struct Run<'rt> {
     slot: &'rt Slot,
@@ -190,6 +244,8 @@ pub(crate) struct Run<'rt> {
     snapshot: *const Snapshot,
     /// Whether it interrupted another run of this thread.
     nested: bool,
+    /// Whether statistics of programs are kept.
+    timed: bool,
     /// Stripes that the thread held when this run began.
     stripes_before: u32,
     not_send: PhantomData<*const ()>,
@@ -213,6 +269,12 @@ impl Run<'_> {
         self.nested
     }
 
+    /// Whether statistics of programs are kept.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.timed
+    }
+
     /// Whether the code that this run interrupted holds a stripe: then nothing traced may be changed.
     #[inline]
     pub(crate) fn interrupted_a_stripe(&self) -> bool {
@@ -220,6 +282,7 @@ impl Run<'_> {
     }
 
     /// The programs at the hooks, as the outermost run latched them.
+    #[inline]
     pub(crate) fn snapshot(&self) -> &Snapshot {
         // SAFETY: snapshots are freed a grace period after they were replaced; this run began before that ended.
         unsafe { &*self.snapshot }
@@ -232,9 +295,11 @@ impl Slots {
         Slots {
             runtime,
             slots: (0..count.max(MIN_SLOTS)).map(|_| Slot::new()).collect(),
+            lanes: Lanes::new(count.max(MIN_SLOTS)),
             epoch: AtomicU64::new(1),
             gate: Gate::new(),
             waiting: AtomicU32::new(0),
+            timed: AtomicU32::new(0),
             snapshot: AtomicPtr::new(Box::into_raw(snapshot)),
             retired: Mutex::default(),
         }
@@ -245,85 +310,197 @@ impl Slots {
     }
 
     /// Runs `f` inside a run. Before the outermost run ends, registered pointer updates are flushed.
+    ///
+    /// Inlined, since it is on the way of every invocation of a hook: what a run returns is to stay in registers.
+    #[inline]
     pub(crate) fn run<R>(&self, f: impl FnOnce(&Run<'_>) -> R) -> Result<R, Forked> {
         if sys::forked() {
             return Err(Forked);
         }
-        let outer = CURRENT.with(Cell::get);
-        if let Some(record) = self.records(outer).find(|record| record.shelters(&self.slots)) {
-            let index = record.slot.get();
-            let slot = &self.slots[index as usize];
-            let run = Run {
-                slot,
-                index,
-                snapshot: record.snapshot.get(),
-                nested: true,
-                stripes_before: slot.stripes.load(Relaxed),
-                not_send: PhantomData,
-            };
+        let outer = current();
+        if !outer.is_null()
+            && let Some(run) = self.nested(outer)
+        {
             return Ok(f(&run));
         }
         let record = Record {
             runtime: self.runtime,
             slot: Cell::new(NO_SLOT),
+            epoch: Cell::new(ptr::null()),
             stage: Cell::new(Stage::Entering),
             withdrawn: Cell::new(false),
             snapshot: Cell::new(ptr::null()),
             outer,
         };
-        CURRENT.with(|current| current.set(&raw const record));
+        THREAD.with(|thread| thread.current.set(&raw const record));
         let (index, slot) = self.enter(&record);
-        let leave = Leave { slot, record: &record };
+        let leave = Leave {
+            slots: self,
+            slot,
+            index,
+            record: &record,
+        };
         let run = Run {
             slot,
             index,
             snapshot: record.snapshot.get(),
             nested: false,
+            timed: self.timed.load(Relaxed) > 0,
             stripes_before: 0,
             not_send: PhantomData,
         };
         let result = f(&run);
-        loop {
-            while !slot.flush.is_empty() {
-                crate::trace::flush(&run);
-            }
-            // A handler that comes now is a run of its own; one that came before may have left something to be flushed.
-            record.enter_stage(Stage::Leaving);
-            if slot.flush.is_empty() {
-                break;
-            }
-            record.enter_stage(Stage::Inside);
+        // A handler that comes now is a run of its own; one that came before may have left something to be flushed.
+        record.enter_stage(Stage::Leaving);
+        if !slot.flush.is_empty() {
+            flush_and_leave(&run, &record);
         }
         drop(leave);
         Ok(result)
     }
 
+    /// The run that a signal handler has interrupted, to go on in, if there is one that it can nest in.
+    #[cold]
+    fn nested(&self, outer: *const Record) -> Option<Run<'_>> {
+        let record = self.records(outer).find(|record| record.shelters(&self.slots))?;
+        let index = record.slot.get();
+        let slot = &self.slots[index as usize];
+        Some(Run {
+            slot,
+            index,
+            snapshot: record.snapshot.get(),
+            nested: true,
+            timed: self.timed.load(Relaxed) > 0,
+            stripes_before: slot.stripes.load(Relaxed),
+            not_send: PhantomData,
+        })
+    }
+
     /// Takes a slot, publishes the run, then looks at the gate; returns once it has passed.
+    #[inline]
     fn enter(&self, record: &Record) -> (u32, &Slot) {
+        // The slot that the thread has on lease, if it still has it and the gate is open.
+        if record.outer.is_null()
+            && self.waiting.load(Relaxed) == 0
+            && let Some(entered) = self.enter_leased(record)
+        {
+            return entered;
+        }
+        self.enter_anyhow(record)
+    }
+
+    #[inline]
+    fn enter_leased(&self, record: &Record) -> Option<(u32, &Slot)> {
+        let (runtime, lane, index) = THREAD.with(|thread| (thread.runtime.get(), thread.lane.get(), thread.slot.get()));
+        if runtime != self.runtime {
+            return None;
+        }
+        let epoch = &self.lanes.get(lane)?.epoch;
+        let slot = self.slots.get(index as usize)?;
+        record.take_slot(index, epoch);
+        if self.publish_run(record, epoch, || slot.owner.load(Acquire) == leased_to(lane)) {
+            return Some((index, slot));
+        }
+        record.unpublish(epoch);
+        None
+    }
+
+    /// Gives the slot back, or keeps it on lease.
+    #[inline]
+    fn leave(&self, record: &Record, index: u32, slot: &Slot) {
+        if record.is_leased(slot) {
+            // SAFETY: it points to the epoch of a lane of this runtime, put there by `enter_leased`.
+            record.unpublish(unsafe { &*record.epoch.get() });
+        } else {
+            self.leave_claimed(record, index, slot);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_claimed(&self, record: &Record, index: u32, slot: &Slot) {
+        record.unpublish(&slot.epoch);
+        // A handler that comes here is a run of its own, and gives back what it claims. It may take the thread's lease.
+        let lease = THREAD.with(|thread| {
+            let has_lane = record.outer.is_null() && thread.runtime.get() == self.runtime;
+            let lane = thread.lane.get();
+            let before = self.slots.get(thread.slot.get() as usize);
+            let none_yet = before.is_none_or(|slot| slot.owner.load(Relaxed) != leased_to(lane));
+            (has_lane && none_yet && !self.lanes.is_crowded()).then(|| {
+                thread.slot.set(index);
+                lane
+            })
+        });
+        slot.owner.store(lease.map_or(0, leased_to), Release);
+    }
+
+    /// Publishes the run, and latches the snapshot if the slot is the thread's and the gate open; false if not.
+    #[inline]
+    fn publish_run(&self, record: &Record, epoch: &AtomicU64, is_ours: impl Fn() -> bool) -> bool {
         loop {
-            if !self.gate.admits(thread_id()) {
+            record.enter_stage(Stage::Entering);
+            record.withdrawn.set(false);
+            // Release: whoever reads this has also seen the end of the slot's run before.
+            epoch.store(self.epoch.load(Acquire), Release);
+            sys::light_barrier();
+            if !is_ours() || self.gate.is_closed_to(thread_id) {
+                return false;
+            }
+            record.snapshot.set(self.snapshot.load(Acquire));
+            record.enter_stage(Stage::Inside);
+            if !record.withdrawn.get() {
+                return true;
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_anyhow(&self, record: &Record) -> (u32, &Slot) {
+        loop {
+            if self.gate.is_closed_to(thread_id) {
                 self.withdraw_interrupted(record.outer);
                 self.gate.wait();
             }
+            self.prepare_lease(record);
             let (index, slot) = self.claim();
-            record.slot.set(index);
-            loop {
-                record.enter_stage(Stage::Entering);
-                record.withdrawn.set(false);
-                // Release: whoever reads this has also seen the end of the slot's run before.
-                slot.epoch.store(self.epoch.load(Acquire), Release);
-                sys::light_barrier();
-                if !self.gate.admits(thread_id()) {
-                    break;
-                }
-                record.snapshot.set(self.snapshot.load(Acquire));
-                record.enter_stage(Stage::Inside);
-                if !record.withdrawn.get() {
-                    return (index, slot);
-                }
+            record.take_slot(index, &slot.epoch);
+            if self.publish_run(record, &slot.epoch, || true) {
+                return (index, slot);
             }
-            record.release(slot);
+            record.unpublish(&slot.epoch);
+            slot.owner.store(0, Release);
         }
+    }
+
+    /// Before a slot is claimed: finds the thread a lane, to keep a slot on lease later. If others wait for slots, the one that it
+    /// has on lease is theirs.
+    fn prepare_lease(&self, record: &Record) {
+        if !record.outer.is_null() {
+            return;
+        }
+        THREAD.with(|thread| {
+            if self.waiting.load(Relaxed) > 0 {
+                self.lanes.set_crowded();
+            }
+            if thread.runtime.get() == self.runtime {
+                if self.lanes.is_crowded()
+                    && let Some(slot) = self.slots.get(thread.slot.replace(NO_SLOT) as usize)
+                {
+                    let lease = leased_to(thread.lane.get());
+                    // If it fails, it was taken.
+                    let _ = slot.owner.compare_exchange(lease, 0, Release, Relaxed);
+                }
+            } else if !self.lanes.is_crowded()
+                && let Some(lane) = self.lanes.of_thread(thread_id())
+            {
+                let lease = leased_to(lane);
+                let slot = self.slots.iter().position(|slot| slot.owner.load(Relaxed) == lease);
+                thread.slot.set(slot.map_or(NO_SLOT, |slot| slot as u32));
+                thread.lane.set(lane);
+                thread.runtime.set(self.runtime);
+            }
+        });
     }
 
     /// Before the calling signal handler waits at the gate: withdraws the runs of this runtime that it interrupted where it
@@ -332,8 +509,9 @@ impl Slots {
     fn withdraw_interrupted(&self, outer: *const Record) {
         for interrupted in self.records(outer) {
             interrupted.withdrawn.set(true);
-            if let Some(slot) = self.slots.get(interrupted.slot.get() as usize) {
-                slot.epoch.store(0, Release);
+            if interrupted.slot.get() != NO_SLOT {
+                // SAFETY: with a slot, it points to the epoch of a slot or lane of this runtime.
+                unsafe { (*interrupted.epoch.get()).store(0, Release) };
             }
         }
     }
@@ -367,18 +545,21 @@ impl Slots {
     }
 
     fn try_claim(&self, thread: u32) -> Option<(u32, &Slot)> {
-        let hint = sys::current_cpu();
-        let mut indices = (0..self.slots.len()).map(|i| (hint + i) % self.slots.len());
+        let first = sys::current_cpu();
+        let mut indices = (0..self.slots.len()).map(|i| (first + i) % self.slots.len());
         let is_claimed = |index: &usize| {
             let owner = &self.slots[*index].owner;
             owner.load(Relaxed) == 0 && owner.compare_exchange(0, thread, Acquire, Relaxed).is_ok()
         };
-        indices.find(is_claimed).map(|index| (index as u32, &self.slots[index]))
+        let claimed = indices.clone().find(is_claimed);
+        let is_taken = |index: &usize| self.lanes.take(&self.slots[*index].owner, thread);
+        let index = claimed.or_else(|| indices.find(is_taken))?;
+        Some((index as u32, &self.slots[index]))
     }
 
     /// Whether the calling thread is inside a run of this runtime, or a handler that interrupted its beginning or end.
     pub(crate) fn in_run(&self) -> bool {
-        self.records(CURRENT.with(Cell::get)).next().is_some()
+        self.records(current()).next().is_some()
     }
 
     /// The number of the runtime that these are the slots of.
@@ -399,10 +580,12 @@ impl Slots {
         let target = self.epoch.fetch_add(1, SeqCst) + 1;
         sys::heavy_barrier();
         let start = Instant::now();
-        for slot in &self.slots {
+        let claimed = self.slots.iter().map(|slot| (&slot.epoch, slot.owner.load(Relaxed)));
+        let leased = self.lanes.iter().map(|lane| (&lane.epoch, lane.thread()));
+        for (word, thread) in claimed.chain(leased) {
             let mut turn = 0;
             loop {
-                let epoch = slot.epoch.load(Acquire);
+                let epoch = word.load(Acquire);
                 if epoch == 0 || epoch >= target {
                     break;
                 }
@@ -410,7 +593,7 @@ impl Slots {
                     && start.elapsed() >= limit
                 {
                     return Err(SyncError::TimedOut {
-                        thread: slot.owner.load(Relaxed),
+                        thread,
                         waited: start.elapsed(),
                     });
                 }
@@ -466,6 +649,11 @@ impl Slots {
         unsafe { Retired::new(before) }
     }
 
+    /// Has runs that begin from now on keep statistics of programs, until it is undone as often.
+    pub(crate) fn keep_time(&self, keep: bool) {
+        self.timed.fetch_add(if keep { 1 } else { u32::MAX }, Relaxed);
+    }
+
     /// The gate, which holds up runs that begin.
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
@@ -516,18 +704,34 @@ impl Drop for Slots {
 
 /// Ends the outermost run, also if it panics.
 struct Leave<'a> {
+    slots: &'a Slots,
     slot: &'a Slot,
+    index: u32,
     record: &'a Record,
 }
 
+/// The end of a run that has something to flush, or whose handlers leave something until nothing is left.
+#[cold]
+#[inline(never)]
+fn flush_and_leave(run: &Run<'_>, record: &Record) {
+    while !run.slot.flush.is_empty() {
+        record.enter_stage(Stage::Inside);
+        while !run.slot.flush.is_empty() {
+            crate::trace::flush(run);
+        }
+        record.enter_stage(Stage::Leaving);
+    }
+}
+
 impl Drop for Leave<'_> {
+    #[inline]
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What it names may not outlive the run.
             self.slot.flush.clear();
             self.record.enter_stage(Stage::Leaving);
         }
-        self.record.release(self.slot);
-        CURRENT.with(|current| current.set(self.record.outer));
+        self.slots.leave(self.record, self.index, self.slot);
+        THREAD.with(|thread| thread.current.set(self.record.outer));
     }
 }

@@ -14,16 +14,17 @@ use hitless_jit::interp::Interpreter;
 use hitless_jit::native::{Compiler, Symbols};
 use hitless_verifier::{ContextFacts, ProgramKind};
 
+use crate::chain::Chain;
 use crate::context::{self, Context, Describe};
 use crate::header::{c_header, hooks_of};
 use crate::helpers::Shared;
 use crate::hook::{Hook, Snapshot};
-use crate::link::{AttachError, Link};
+use crate::link::AttachError;
 use crate::map::{BatchError, Map, MapCreateError, MapDef, MapError, MapHandle, MapSource, Registered, UpdateFlags};
 use crate::memory::{Budget, MemoryLimit};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::program::{BuildError, Program, ProgramParts};
-use crate::program_type::ProgramType;
+use crate::program_type::{ProgramType, hook_name};
 use crate::run::{Slots, SyncError};
 use crate::sys;
 use crate::trace::TraceGraph;
@@ -96,7 +97,7 @@ impl std::fmt::Debug for Inner {
 /// What the control lock guards.
 pub(crate) struct Control {
     last_id: u32,
-    hooks: Vec<HookEntry>,
+    pub(crate) hooks: Vec<HookEntry>,
     /// The types that programs are relocated against.
     types: Arc<core::Target>,
     pub(crate) links: BTreeMap<u32, Attachment>,
@@ -111,12 +112,34 @@ pub(crate) struct Control {
 }
 
 /// A hook that was asked for.
-struct HookEntry {
+pub(crate) struct HookEntry {
     section: &'static str,
     name: Arc<str>,
+    /// The kinds of programs that it takes.
+    kinds: &'static [ProgramKind],
+    pub(crate) chain: Chain,
     context: TypeId,
     /// What programs are given, if the host defines it.
     host: Option<Host>,
+}
+
+impl HookEntry {
+    fn takes(&self, program_type: &ProgramType) -> bool {
+        let is_here = program_type.target().is_none_or(|target| *target == *self.name);
+        self.kinds.contains(&program_type.kind()) && is_here
+    }
+
+    /// Refuses programs that are not for such a hook.
+    pub(crate) fn check_takes(&self, program: &Program) -> Result<(), AttachError> {
+        if self.takes(program.program_type()) {
+            return Ok(());
+        }
+        Err(AttachError::WrongType {
+            program: program.name().to_owned(),
+            found: program.program_type().to_string(),
+            expected: format!("{}/{}", self.section, self.name),
+        })
+    }
 }
 
 /// A context of the host's own.
@@ -264,41 +287,6 @@ impl Runtime {
         }
     }
 
-    /// Attaches a program to a hook, behind those already there.
-    ///
-    /// # Errors
-    /// [`AttachError::WrongType`] for programs that are not for such a hook; [`AttachError::OtherRuntime`];
-    /// [`AttachError::Migrated`] if an upgrade has replaced a map that the program writes; [`AttachError::Sync`] from inside a
-    /// run.
-    pub fn attach<C: Context>(&self, hook: &Hook<C>, program: &Arc<Program>) -> Result<Link, AttachError> {
-        if !takes::<C>(hook.name(), program.program_type()) {
-            return Err(AttachError::WrongType {
-                program: program.name().to_owned(),
-                found: program.program_type().to_string(),
-                expected: format!("{}/{}", C::SECTION, hook.name()),
-            });
-        }
-        if hook.runtime() != self.id() || program.runtime() != self.id() {
-            return Err(AttachError::OtherRuntime {
-                program: program.name().to_owned(),
-            });
-        }
-        self.inner.check_waitable()?;
-        let mut control = self.inner.control();
-        program.check_current()?;
-        let id = control.next_id();
-        control.links.insert(
-            id,
-            Attachment::Hook {
-                hook: hook.index(),
-                program: Arc::clone(program),
-            },
-        );
-        // If the grace period is overdue, the program is attached all the same.
-        let _ = self.inner.republish(control);
-        Ok(Link::new(Arc::clone(&self.inner), id))
-    }
-
     /// Waits until every run that is active now has ended (a grace period).
     ///
     /// # Errors
@@ -342,6 +330,17 @@ impl Runtime {
         self.inner.budget.used()
     }
 
+    /// Has statistics of programs kept ([`Program::stats`]) until the guard is dropped: that costs each run of a program some
+    /// tens of nanoseconds, to read the clock twice. Runs that have begun keep none yet.
+    #[doc(alias = "BPF_ENABLE_STATS")]
+    #[must_use = "no statistics are kept when the guard is dropped"]
+    pub fn enable_stats(&self) -> StatsEnabled {
+        self.inner.slots.keep_time(true);
+        StatsEnabled {
+            slots: Arc::clone(&self.inner.slots),
+        }
+    }
+
     /// Makes a map.
     ///
     /// # Errors
@@ -350,6 +349,18 @@ impl Runtime {
         self.inner
             .create_map(def, MapSource::default())
             .map(|map| MapHandle::new(map, &self.inner))
+    }
+}
+
+/// Statistics of programs are kept as long as this lives. Made by [`Runtime::enable_stats`].
+#[derive(Debug)]
+pub struct StatsEnabled {
+    slots: Arc<Slots>,
+}
+
+impl Drop for StatsEnabled {
+    fn drop(&mut self) {
+        self.slots.keep_time(false);
     }
 }
 
@@ -448,7 +459,10 @@ impl Inner {
         match control.links.remove(&id) {
             None => Ok(()),
             Some(Attachment::Trace { map, .. }) => self.detach_tracer(control, id, &map),
-            Some(Attachment::Hook { .. }) => self.republish(control),
+            Some(Attachment::Hook { hook, .. }) => {
+                control.hooks[hook].chain.remove(id);
+                self.republish(control)
+            }
         }
     }
 }
@@ -465,11 +479,6 @@ impl Drop for Inner {
         }
         self.shared.stop_timers();
     }
-}
-
-/// Whether a hook with this context and name takes programs of such a type.
-fn takes<C: Context>(name: &str, program_type: &ProgramType) -> bool {
-    C::KINDS.contains(&program_type.kind()) && program_type.target().is_none_or(|target| target == name)
 }
 
 impl Control {
@@ -497,6 +506,8 @@ impl Control {
         self.hooks.push(HookEntry {
             section: C::SECTION,
             name: name.into(),
+            kinds: C::KINDS,
+            chain: Chain::default(),
             context: TypeId::of::<C>(),
             host,
         });
@@ -516,15 +527,42 @@ impl Control {
 
     /// The programs at every hook, as the links say.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut hooks = vec![Vec::new(); self.hooks.len()];
-        for attachment in self.links.values() {
-            if let Attachment::Hook { hook, program } = attachment {
-                hooks[*hook].push(Arc::clone(program));
-            }
-        }
+        let programs = |hook: &HookEntry| {
+            let members = hook.chain.members().iter();
+            members
+                .filter_map(|member| self.program_of(member.link).cloned())
+                .collect()
+        };
         Snapshot {
-            hooks,
+            hooks: self.hooks.iter().map(programs).collect(),
             traced: self.traced_maps(),
+        }
+    }
+
+    /// The program that a link attaches to a hook.
+    pub(crate) fn program_of(&self, link: u32) -> Option<&Arc<Program>> {
+        match self.links.get(&link)? {
+            Attachment::Hook { program, .. } => Some(program),
+            Attachment::Trace { .. } => None,
+        }
+    }
+
+    /// The hook that a program's section names.
+    pub(crate) fn hook_of(&self, program: &Program) -> Result<usize, AttachError> {
+        let (section, target) = hook_name(program.section());
+        let fits = |hook: &HookEntry| {
+            hook.section == section
+                && hook.takes(program.program_type())
+                && target.is_none_or(|target| *target == *hook.name)
+        };
+        let mut found = (0..).zip(&self.hooks).filter(|(_, hook)| fits(hook));
+        match (found.next(), found.next()) {
+            (Some((index, _)), None) => Ok(index),
+            (first, _) => Err(AttachError::NoHook {
+                program: program.name().to_owned(),
+                section: program.section().to_owned(),
+                found: if first.is_some() { "several hooks" } else { "no hook" },
+            }),
         }
     }
 

@@ -207,6 +207,15 @@ pub(crate) fn thread_id() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
 
+/// Whether a thread of this process has this id.
+pub(crate) fn is_thread(id: u32) -> bool {
+    if cfg!(hitless_model) {
+        return true;
+    }
+    // SAFETY: no preconditions; signal 0 is not sent.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, 0) == 0 }
+}
+
 /// All signals of the calling thread blocked, until dropped.
 pub(crate) struct SignalsBlocked {
     before: libc::sigset_t,

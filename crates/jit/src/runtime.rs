@@ -209,6 +209,21 @@ impl Vm {
         }
     }
 
+    /// For another run on the same slot, after one that has ended.
+    #[inline]
+    pub const fn restart(&mut self, owner: [usize; 2]) {
+        self.turns = MAX_LOOPS;
+        self.tail_calls = 0;
+        self.owner = owner;
+    }
+
+    /// Whether a check has failed.
+    #[inline]
+    #[must_use]
+    pub const fn has_trap(&self) -> bool {
+        self.trap.is_some()
+    }
+
     /// Makes a tail call, unless the run has made 33: the calling program ends, and the one with this entry goes on with the
     /// same context. `owner` becomes its [`Vm::owner`]. Returns 1, or 0 if the program goes on.
     pub fn tail_call(&mut self, entry: Entry, ctx: u64, owner: [usize; 2]) -> u64 {

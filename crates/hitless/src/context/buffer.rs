@@ -157,8 +157,8 @@ impl<'a> PacketBuf<'a> {
         }
     }
 
-    /// Takes the bounds over from a frame whose addresses came from [`lend`](Self::lend).
-    #[inline]
+    /// Takes the bounds over from a frame whose addresses came from [`lend`](Self::lend), and were moved.
+    #[cold]
     pub(crate) fn take_back(&mut self, bounds: &PacketBounds) {
         debug_assert!(
             bounds.room_start <= bounds.data_meta

@@ -95,6 +95,8 @@ pub struct SkbFrame {
     /// The socket: none.
     pub(crate) sk: u64,
     pub(crate) fields: SkbFields,
+    /// Whether a helper has moved the packet.
+    pub(crate) moved: bool,
     /// First address of the room that the packet may be moved in.
     pub(crate) room_start: u64,
     /// One past the last.
@@ -113,13 +115,13 @@ const LINK_LAYER: u32 = 14;
 impl SkbFrame {
     /// Moves the start of the packet; its metadata is lost.
     pub(crate) fn move_start(&mut self, data: u64) {
-        (self.data_meta, self.data) = (data, data);
+        (self.data_meta, self.data, self.moved) = (data, data, true);
         self.fields.len = (self.data_end - data) as u32;
     }
 
     /// Moves the end of the packet.
     pub(crate) fn move_end(&mut self, end: u64) {
-        self.data_end = end;
+        (self.data_end, self.moved) = (end, true);
         self.fields.len = (end - self.data) as u32;
     }
 }
@@ -160,14 +162,17 @@ impl<'a> SkBuff<'a> {
         frame.redirect = None;
         frame.mac_len = mac_len;
         frame.encapsulated = false;
+        frame.moved = false;
         frame.fields.len = (lent.data_end - lent.data) as u32;
         let result = run(frame);
-        self.buf.take_back(&PacketBounds {
-            data: frame.data,
-            data_end: frame.data_end,
-            data_meta: frame.data_meta,
-            ..lent
-        });
+        if frame.moved {
+            self.buf.take_back(&PacketBounds {
+                data: frame.data,
+                data_end: frame.data_end,
+                data_meta: frame.data_meta,
+                ..lent
+            });
+        }
         result
     }
 }
@@ -189,6 +194,7 @@ impl<'a> From<PacketBuf<'a>> for SkBuff<'a> {
                     wire_len,
                     ..SkbFields::default()
                 },
+                moved: false,
                 room_start: 0,
                 room_end: 0,
                 redirect: None,

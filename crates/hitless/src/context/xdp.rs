@@ -111,6 +111,8 @@ pub struct XdpFrame {
     pub(crate) ingress_ifindex: u32,
     pub(crate) rx_queue_index: u32,
     pub(crate) egress_ifindex: u32,
+    /// Whether a helper has moved the packet.
+    pub(crate) moved: bool,
     /// First address of the room that the packet may be moved in.
     pub(crate) room_start: u64,
     /// One past the last.
@@ -130,6 +132,7 @@ unsafe impl Context for Xdp {
 
     #[inline]
     fn with_frame<R>(packet: &mut Packet<'_>, run: impl FnOnce(&mut XdpFrame) -> R) -> R {
+        packet.redirect = None;
         let lent = packet.buf.lend();
         let mut frame = XdpFrame {
             data: lent.data,
@@ -138,18 +141,23 @@ unsafe impl Context for Xdp {
             ingress_ifindex: packet.ingress_ifindex,
             rx_queue_index: packet.rx_queue_index,
             egress_ifindex: 0,
+            moved: false,
             room_start: lent.room_start,
             room_end: lent.room_end,
             redirect: None,
         };
         let result = run(&mut frame);
-        packet.buf.take_back(&PacketBounds {
-            data: frame.data,
-            data_end: frame.data_end,
-            data_meta: frame.data_meta,
-            ..lent
-        });
-        packet.redirect = frame.redirect;
+        if frame.moved {
+            packet.buf.take_back(&PacketBounds {
+                data: frame.data,
+                data_end: frame.data_end,
+                data_meta: frame.data_meta,
+                ..lent
+            });
+        }
+        if frame.redirect.is_some() {
+            packet.redirect = frame.redirect;
+        }
         result
     }
 

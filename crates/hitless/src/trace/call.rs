@@ -67,9 +67,9 @@ impl Program {
     }
 
     fn trace_with(&self, execute: impl FnOnce() -> Result<u64, Failure>) {
-        if let Err(Failure::Trap(trap)) = execute() {
+        if execute() == Err(Failure::Trapped) {
             // A tracer has no caller that could be told; a trap is a defect of hitless.
-            debug_assert!(false, "tracer {}: {trap}", self.name());
+            debug_assert!(false, "tracer {}: {:?}", self.name(), self.failed_check());
         }
     }
 }

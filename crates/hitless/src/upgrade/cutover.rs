@@ -16,7 +16,7 @@ use crate::map::{Elem, Map, MapError, UpdateFlags};
 use crate::primitive::Retired;
 use crate::region::SharedBytes;
 use crate::run::{Run, SyncError};
-use crate::runtime::{Attachment, Inner};
+use crate::runtime::{Attachment, Control, Inner};
 use crate::sys::SignalsBlocked;
 use crate::trace::Cell;
 
@@ -113,12 +113,14 @@ fn swap(
     if !refusals.is_empty() {
         return Err(UpgradeError::Refused(PlanError { refusals }));
     }
-    for attachment in control.links.values_mut() {
-        if let Attachment::Hook { program, .. } = attachment
+    let Control { links, hooks, .. } = &mut *control;
+    for (link, attachment) in links {
+        if let Attachment::Hook { hook, program } = attachment
             && let Some(replaced) = plan.programs.iter().find(|plan| plan.old.id() == program.id())
             && let Some(successor) = new.program(&replaced.new_name)
         {
             *program = Arc::clone(successor);
+            hooks[*hook].chain.exchange(*link, successor.id());
         }
     }
     let before = inner.slots.publish(control.snapshot());

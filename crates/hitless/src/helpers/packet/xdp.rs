@@ -32,7 +32,7 @@ unsafe extern "C" fn adjust_head(env: &mut RunEnv<'_>, _: u64, by: u64, _: u64, 
     }
     // SAFETY: the metadata lies before the packet, and moves to where there is room for it, as just checked.
     unsafe { shift(frame.data_meta, meta, frame.data - frame.data_meta) };
-    (frame.data_meta, frame.data) = (meta, data);
+    (frame.data_meta, frame.data, frame.moved) = (meta, data, true);
     0
 }
 
@@ -46,7 +46,7 @@ unsafe extern "C" fn adjust_meta(env: &mut RunEnv<'_>, _: u64, by: u64, _: u64, 
     if len > MOST_METADATA || !len.is_multiple_of(4) {
         return returned(Err(EACCES));
     }
-    frame.data_meta = meta;
+    (frame.data_meta, frame.moved) = (meta, true);
     0
 }
 
@@ -64,7 +64,7 @@ unsafe extern "C" fn adjust_tail(env: &mut RunEnv<'_>, _: u64, by: u64, _: u64, 
         // SAFETY: in the room, behind the packet.
         unsafe { grown.fill(0) };
     }
-    frame.data_end = end;
+    (frame.data_end, frame.moved) = (end, true);
     0
 }
 
