@@ -259,6 +259,10 @@ SEC("xdp") int for_each(struct xdp_md *ctx)
 	visit = (struct visit){ .limit = 100 };
 	answers[9] = bpf_for_each_map_elem(&hash, visit_u64, &marker, 0);
 	answers[10] = visit.count, answers[11] = visit.sum, answers[12] = visit.keys;
+	// Those of other processors are from other runs.
+	index = 0;
+	value = 0;
+	bpf_map_update_elem(&percpu, &index, &value, 0);
 	index = 1;
 	value = 5;
 	bpf_map_update_elem(&percpu, &index, &value, 0);

@@ -90,6 +90,9 @@ pub(crate) const fn kind_name(kind: MapKind) -> &'static str {
     hitless_verifier::tables::map_types::of(kind).name
 }
 
+/// Size of a `struct bpf_timer`.
+const TIMER: usize = 16;
+
 /// Where a map comes from, for those that an object describes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MapSource {
@@ -544,7 +547,7 @@ impl Map {
         self.source.value_type
     }
 
-    /// Copies a value, consistent if it is guarded by a spin lock; the lock itself reads as zero.
+    /// Copies a value, consistent if it is guarded by a spin lock; the lock itself reads as zero, and so does a timer.
     pub(crate) fn read_element(&self, run: &Run<'_>, cell: Cell, value: &mut [u8]) -> Result<(), MapError> {
         let shared = self.ops.value(cell.elem, cell.slot);
         match self.def.spin_lock {
@@ -553,6 +556,9 @@ impl Map {
                 crate::spin::with_lock(run, shared.part(off as usize, 4), || shared.read(value))?;
                 value[off as usize..off as usize + 4].fill(0);
             }
+        }
+        if let Some(off) = self.source.timer {
+            value[off as usize..off as usize + TIMER].fill(0);
         }
         Ok(())
     }

@@ -60,6 +60,7 @@ fn functions_are_called() {
             .unwrap()
             .unwrap();
         assert_eq!(value[..8], 4u64.to_ne_bytes());
+        assert_eq!(value[8..24], [0; 16], "the timer itself is not shown");
         // Each clock, at a time that has passed; on the same processor, which means nothing here.
         for (key, clock) in [(0, 0), (1, 7), (3, 1)] {
             let before = number(&here.look(), "fired");
