@@ -8,8 +8,8 @@ use hitless_btf::{Btf, TypeId};
 use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{MapEvent, MapSpec, ObjectSpec, ProgramSpec, SectionKind};
 use hitless_verifier::{
-    ContextFacts, GlobalFunc, HelperProto, KfuncProto, Log, MapFacts, OwnTypes, Poisoned, ProgramInput, ProgramKind,
-    Rejection, SourceLine, ValueFields, Verified, tables, verify, verify_logged,
+    ContextFacts, GlobalFunc, HelperProto, KfuncProto, Log, MapFacts, MapKind, OwnTypes, Poisoned, ProgramInput,
+    ProgramKind, Rejection, SourceLine, ValueFields, Verified, tables, verify, verify_logged,
 };
 use tables::program_types::{ContextError, context_for, is_supported_member};
 
@@ -175,6 +175,20 @@ pub(crate) fn forbidden_map(kind: ProgramKind, map: &MapFacts) -> Option<&'stati
         }
         _ if observes && map.timer.is_some() => Some("tracing progs cannot use bpf_timer yet"),
         _ => None,
+    }
+}
+
+/// Why programs that may sleep may not use such a map, in the kernel's words.
+pub(crate) fn forbidden_to_sleepers(kind: MapKind) -> Option<&'static str> {
+    use MapKind::{
+        Arena, Array, ArrayOfMaps, CgrpStorage, Hash, HashOfMaps, InodeStorage, LruHash, LruPercpuHash, PercpuArray,
+        PercpuHash, Queue, Ringbuf, SkStorage, Stack, TaskStorage, UserRingbuf,
+    };
+    match kind {
+        Hash | LruHash | Array | PercpuHash | PercpuArray | LruPercpuHash => None,
+        ArrayOfMaps | HashOfMaps | Ringbuf | UserRingbuf | Queue | Stack => None,
+        InodeStorage | SkStorage | TaskStorage | CgrpStorage | Arena => None,
+        _ => Some("Sleepable programs can only use array, hash, ringbuf and local storage maps"),
     }
 }
 
@@ -345,6 +359,13 @@ mod tests {
         let timer = map_facts(&timed, None, None).unwrap();
         assert!(forbidden_map(ProgramKind::Kprobe, &timer).is_some());
         assert_eq!(forbidden_map(ProgramKind::SocketFilter, &timer), None);
+    }
+
+    #[test]
+    fn what_sleepers_use() {
+        assert!(forbidden_to_sleepers(MapKind::ProgArray).is_some());
+        assert!(forbidden_to_sleepers(MapKind::LpmTrie).is_some());
+        assert_eq!(forbidden_to_sleepers(MapKind::TaskStorage), None);
     }
 
     #[test]

@@ -11,7 +11,9 @@ use hitless_verifier::{
 use hitless_verifier::tables::program_types::ContextError;
 
 use crate::context::facts_of;
-use crate::facts::{ProgramFacts, Sort, forbidden_map, is_gpl_compatible, map_facts, target, used_maps};
+use crate::facts::{
+    ProgramFacts, Sort, forbidden_map, forbidden_to_sleepers, is_gpl_compatible, map_facts, target, used_maps,
+};
 use crate::header::hooks_of;
 use crate::load_options::LoadOptions;
 
@@ -294,6 +296,7 @@ fn verify_program(
         let another = || used().any(|other| other.kind == map.kind && other.name != map.name);
         let storage = matches!(map.kind, MapKind::CgroupStorage | MapKind::PercpuCgroupStorage);
         let reason = forbidden_map(sort.kind, map)
+            .or_else(|| forbidden_to_sleepers(map.kind).filter(|_| sort.sleepable))
             .or_else(|| (storage && another()).then_some("only one cgroup storage of each type is allowed"));
         if let Some(reason) = reason {
             return Err(VerifyError::MapUse {
