@@ -79,11 +79,9 @@ impl Credits {
                             continue;
                         }
                         let loot = count.div_ceil(2);
+                        // The cell counts them until they are elsewhere, so that nobody takes the map for full meanwhile.
+                        self.rest.fetch_add(loot - 1, Release);
                         left.store(count - loot, Relaxed);
-                        drop(left);
-                        if loot > 1 {
-                            self.rest.fetch_add(loot - 1, Release);
-                        }
                         return Ok(true);
                     }
                     None => missed = true,

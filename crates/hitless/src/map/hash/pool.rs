@@ -223,10 +223,10 @@ impl Pool {
         Some(first)
     }
 
-    /// Steals half of what another slot has; returns one element, if there was any. `None` if the cell could not be had.
+    /// Steals half of what another slot has: one element for the caller, if there was any, the others for anybody. `None` if the
+    /// cell could not be had. The cell counts what is taken out of it until it is somewhere else, so that nobody takes the map
+    /// for full meanwhile.
     fn steal(&self, run: &Run<'_>, links: &impl Links, victim: usize) -> Option<Option<u32>> {
-        // Nobody waits for another one's cell with his own in use.
-        let room = self.cells.own(run).is_some();
         let share = self.cells.revoke(run, victim)?;
         let freed = share.freed.load(Relaxed);
         if freed == 0 {
@@ -234,30 +234,24 @@ impl Pool {
             if next >= end {
                 return Some(None);
             }
-            let from = if room { next + (end - next) / 2 } else { end - 1 };
-            share.end.store(from, Relaxed);
-            drop(share);
+            let from = next + (end - next) / 2;
             for index in from + 1..end {
-                self.put(run, links, index);
+                self.strays.push(links, index);
             }
+            share.end.store(from, Relaxed);
             return Some(Some(from));
         }
-        let count = if room { freed.div_ceil(2).min(LOOT) } else { 1 };
+        let count = freed.div_ceil(2).min(LOOT);
         let first = share.head.load(Relaxed) - 1;
-        let mut last = first;
-        for _ in 1..count {
-            last = links.link(last).load(Relaxed) as u32 - 1;
-        }
-        share.head.store(links.link(last).load(Relaxed) as u32, Relaxed);
-        share.freed.store(freed - count, Relaxed);
-        drop(share);
         let mut rest = links.link(first).load(Relaxed) as u32;
         for _ in 1..count {
             let index = rest - 1;
-            // Putting it down overwrites its link.
+            // Pushing it overwrites its link.
             rest = links.link(index).load(Relaxed) as u32;
-            self.put(run, links, index);
+            self.strays.push(links, index);
         }
+        share.head.store(rest, Relaxed);
+        share.freed.store(freed - count, Relaxed);
         Some(Some(first))
     }
 }
