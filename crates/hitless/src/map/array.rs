@@ -3,10 +3,11 @@
 //! The region is `max_entries` values, each at a multiple of `value_size` rounded up to eight; a per-CPU array has such a block
 //! for each slot, at multiples of a page. Updates are made in place.
 
-use super::common::{Common, Values, calls_by_ops};
+use super::common::{Common, Values, calls_by_ops, errno};
 use super::key::Seed;
-use super::{Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Put, Rule};
-use crate::region::{Region, SharedBytes, round_up_8};
+use super::{Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Put, Rule, UpdateFlags};
+use crate::primitive::Ordering::Relaxed;
+use crate::region::{Region, SharedBytes, load_word, round_up_8};
 use crate::run::Run;
 
 /// Blocks of slots begin at multiples of this, so that slots share no cache line.
@@ -47,13 +48,10 @@ pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreate
     }))
 }
 
-impl MapOps for Array {
-    fn lookup(&self, key: &Key) -> Option<Elem> {
-        (key.index() < self.common.max_entries).then(|| Elem(key.index()))
-    }
-
-    fn update(&self, run: &Run<'_>, key: &Key, value: SharedBytes<'_>, put: Put) -> Result<Elem, MapError> {
-        let (index, max_entries) = (key.index(), self.common.max_entries);
+impl Array {
+    #[inline]
+    fn put(&self, run: &Run<'_>, index: u32, value: SharedBytes<'_>, put: Put) -> Result<Elem, MapError> {
+        let max_entries = self.common.max_entries;
         if index >= max_entries {
             return Err(MapError::IndexTooLarge { index, max_entries });
         }
@@ -63,6 +61,12 @@ impl MapOps for Array {
         let elem = Elem(index);
         if self.values.slot_stride > 0 {
             put.cpus.write(run, value, self.slots, |slot| self.value(elem, slot));
+            return Ok(elem);
+        }
+        if self.common.value_size <= 8 && self.common.spin_lock.is_none() {
+            // What is beyond the value belongs to nobody.
+            let word = self.region.word64(self.values.offset(index, 0));
+            word.store(value.load_word(), Relaxed);
             return Ok(elem);
         }
         let target = self.value(elem, 0);
@@ -77,6 +81,39 @@ impl MapOps for Array {
             }
         }
         Ok(elem)
+    }
+
+    /// # Safety
+    /// As [`MapCalls`] says.
+    unsafe extern "C" fn update_call(
+        state: *const (),
+        run: &Run<'_>,
+        key: *const u8,
+        value: *const u8,
+        flags: u64,
+    ) -> i64 {
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        let (map, index, value) = unsafe {
+            let map = &*state.cast::<Array>();
+            let value = SharedBytes::from_raw(value as u64, map.common.value_size as usize);
+            (map, load_word(key, 4) as u32, value)
+        };
+        let common = &map.common;
+        let result = common.check_current().and_then(|()| {
+            let put = UpdateFlags::from_bits(flags).of_program(common.spin_lock.is_some())?;
+            map.put(run, index, value, put)
+        });
+        errno(common.count_busy(result))
+    }
+}
+
+impl MapOps for Array {
+    fn lookup(&self, key: &Key) -> Option<Elem> {
+        (key.index() < self.common.max_entries).then(|| Elem(key.index()))
+    }
+
+    fn update(&self, run: &Run<'_>, key: &Key, value: SharedBytes<'_>, put: Put) -> Result<Elem, MapError> {
+        self.put(run, key.index(), value, put)
     }
 
     fn delete(&self, _run: &Run<'_>, _key: &Key) -> Result<(), MapError> {
@@ -123,7 +160,10 @@ impl MapOps for Array {
     }
 
     fn calls(&self) -> MapCalls {
-        calls_by_ops(self)
+        MapCalls {
+            update: Array::update_call,
+            ..calls_by_ops(self)
+        }
     }
 
     fn inline(&self) -> Option<InlineArray> {
