@@ -308,7 +308,8 @@ unsafe impl Env for Environment {
     fn contains(&self, region: Region, addr: u64, len: usize, write: bool) -> bool {
         let off = addr.wrapping_sub(self.start);
         let inside = off.checked_add(len as u64).is_some_and(|end| end <= self.len as u64);
-        region == MEMORY && inside && !(write && self.read_only)
+        let known = matches!(region, MEMORY | Region::MapValue { map: 0 });
+        known && inside && !(write && self.read_only)
     }
 
     fn trace_update(&mut self) {
