@@ -42,7 +42,7 @@ objects: tools
 
 # A directory of its own: the flag would otherwise have everything rebuilt each time.
 model:
-	RUSTFLAGS="--cfg hitless_model" $(CARGO) test -p hitless --test model --release --target-dir target/model
+	RUSTFLAGS="--cfg hitless_model" $(CARGO) test -p hitless --test model --test model_maps --release --target-dir target/model
 
 fuzz:
 	scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)
