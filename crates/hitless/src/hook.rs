@@ -69,6 +69,12 @@ pub enum RunError {
         /// The program.
         program: Arc<Program>,
     },
+    /// A program accesses more of the context than there is of it this time (`-EACCES` where Linux compares at attach).
+    #[error("program {} accesses {} bytes of the context", .program.name(), .program.context_extent())]
+    Short {
+        /// The program.
+        program: Arc<Program>,
+    },
     /// The process is a forked child.
     #[error(transparent)]
     Forked(#[from] Forked),
@@ -139,7 +145,9 @@ impl<C: Context> Hook<C> {
     {
         self.slots.run(|run| {
             let programs = self.programs(run);
-            if let [program] = programs.programs {
+            if let [program] = programs.programs
+                && !C::VARIABLE
+            {
                 programs.run_one(program, run, inputs, each);
                 return;
             }
@@ -173,6 +181,10 @@ impl<C: Context> Programs<'_, C> {
         C::with_frame(input, |frame| {
             let mut verdict = C::initial();
             for program in self.programs {
+                if C::VARIABLE && size_of_val(frame) < program.context_extent() {
+                    *failed = Some(short(program));
+                    break;
+                }
                 // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame.
                 let call = |execution: &mut Execution<'_, '_>| unsafe { execution.call(frame) };
                 match Execution::with(program, run, Reach::NONE, call) {
@@ -222,6 +234,13 @@ impl<C: Context> Programs<'_, C> {
         if worked.is_err() {
             inputs.for_each(|input| each(input, Err(error(program, false))));
         }
+    }
+}
+
+#[cold]
+fn short(program: &Arc<Program>) -> RunError {
+    RunError::Short {
+        program: Arc::clone(program),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use hitless_btf::core;
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::tables::program_types::ContextError;
 use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
@@ -276,7 +275,7 @@ impl Runtime {
             .programs
             .iter()
             .filter(|program| program.autoload)
-            .map(|program| self.load_program(spec, program, &types, &maps, &facts));
+            .map(|program| self.load_program(spec, program, &maps, &facts));
         let programs: Vec<_> = programs.collect::<Result<_, _>>()?;
         fill_prog_arrays(spec, &maps, &programs)?;
         Ok(Collection { programs, maps })
@@ -286,13 +285,12 @@ impl Runtime {
         &self,
         object: &ObjectSpec,
         spec: &ProgramSpec,
-        types: &core::Target,
         maps: &[MapHandle],
         facts: &[MapFacts],
     ) -> Result<Arc<Program>, LoadError> {
         let program_type = ProgramType::of(spec)?;
         let kind = program_type.kind();
-        let context = self.context(spec, &program_type, types)?;
+        let context = self.context(spec, &program_type)?;
         let helpers = tables::helpers::of(kind).iter().map(offered).collect();
         let lacking = |proto: &KfuncProto| kfuncs::by_name(&proto.name).is_none().then_some(NOT_HERE);
         let excluded = |proto: &KfuncProto| proto.excluded.or_else(|| lacking(proto));
@@ -327,12 +325,7 @@ impl Runtime {
     }
 
     /// What the program is given.
-    fn context(
-        &self,
-        spec: &ProgramSpec,
-        program_type: &ProgramType,
-        types: &core::Target,
-    ) -> Result<ContextFacts, LoadError> {
+    fn context(&self, spec: &ProgramSpec, program_type: &ProgramType) -> Result<ContextFacts, LoadError> {
         match program_type {
             ProgramType::Bound {
                 kind: ProgramKind::Hook,
@@ -342,13 +335,14 @@ impl Runtime {
                 section: spec.section.clone(),
                 known,
             }),
+            // Objects among arguments are of the host's types, whatever the program is relocated against.
             ProgramType::Plain(_) | ProgramType::Bound { .. } | ProgramType::MapTrace(_) => Sort::of(spec.kind())
                 .map_err(|reason| LoadError::Section {
                     program: spec.name.clone(),
                     section: spec.section.clone(),
                     reason,
                 })?
-                .context(program_type.target(), Some(types.btf()))
+                .context(program_type.target(), Some(self.btf().btf()))
                 .map_err(|source| LoadError::Context {
                     program: spec.name.clone(),
                     section: spec.section.clone(),

@@ -36,6 +36,7 @@ pub struct Program {
     program_type: ProgramType,
     context: ContextFacts,
     packet_fields: Option<(u32, u32)>,
+    context_extent: u32,
     verified: Verified,
     maps: Vec<Arc<Map>>,
     kfuncs: Vec<(i32, Kfunc)>,
@@ -146,6 +147,7 @@ impl Program {
             section,
             program_type,
             packet_fields: packet_fields(&context),
+            context_extent: context_extent(&context, &verified),
             context,
             verified,
             maps,
@@ -282,6 +284,11 @@ impl Program {
             .collect()
     }
 
+    /// How many bytes of a context whose size varies the program accesses; 0 for others.
+    pub(crate) fn context_extent(&self) -> usize {
+        self.context_extent as usize
+    }
+
     /// How many bytes the program may read behind the context field with this name.
     pub(crate) fn extent(&self, field: &str) -> u32 {
         let index = self.context.fields.iter().position(|f| f.name == field);
@@ -416,6 +423,16 @@ impl Program {
     pub(crate) fn count_miss(&self) {
         self.misses.fetch_add(1, Relaxed);
     }
+}
+
+/// How many bytes of a context whose size varies a program accesses; 0 for others.
+fn context_extent(context: &ContextFacts, verified: &Verified) -> u32 {
+    let end = |&(index, extent): &(u16, u32)| {
+        let field = context.fields.get(usize::from(index))?;
+        let is_record = field.kind == ContextFieldKind::Record && extent > 0;
+        is_record.then(|| field.off.saturating_add(extent))
+    };
+    verified.extents.iter().filter_map(end).max().unwrap_or(0)
 }
 
 /// The fields of a context that say where the packet begins (with its metadata, if there is some) and ends.

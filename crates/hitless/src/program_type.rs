@@ -27,14 +27,25 @@ pub enum ProgramType {
 }
 
 /// The kinds of programs that there are hooks for.
-const HOSTED: [ProgramKind; 7] = [
+const HOSTED: [ProgramKind; 18] = [
     ProgramKind::SocketFilter,
+    ProgramKind::Kprobe,
+    ProgramKind::KprobeSession,
     ProgramKind::Tc,
     ProgramKind::Action,
+    ProgramKind::Tracepoint,
     ProgramKind::Xdp,
+    ProgramKind::PerfEvent,
     ProgramKind::CgroupSkbIngress,
     ProgramKind::CgroupSkbEgress,
+    ProgramKind::RawTracepoint,
+    ProgramKind::Fentry,
+    ProgramKind::Fexit,
+    ProgramKind::FmodRet,
+    ProgramKind::TpBtf,
     ProgramKind::Hook,
+    ProgramKind::Lsm,
+    ProgramKind::Syscall,
 ];
 
 impl ProgramType {

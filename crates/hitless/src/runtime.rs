@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hitless_btf::core;
 use hitless_btf::dump::DumpError;
+use hitless_btf::{Builder, core};
 use hitless_jit::interp::Interpreter;
 use hitless_jit::native::{Compiler, Symbols};
 use hitless_verifier::{ContextFacts, ProgramKind};
@@ -100,6 +100,8 @@ pub(crate) struct Control {
     pub(crate) hooks: Vec<HookEntry>,
     /// The types that programs are relocated against.
     types: Arc<core::Target>,
+    /// What the host has described beside its hooks.
+    described: Vec<fn(&mut Builder)>,
     pub(crate) links: BTreeMap<u32, Attachment>,
     programs: Vec<Weak<Program>>,
     /// Every map that is still there, by id.
@@ -241,6 +243,30 @@ impl Runtime {
         let types = self.btf();
         let contexts: Vec<_> = hooks_of(types.btf()).map(|(_, context)| context).collect();
         c_header(types.btf(), &contexts, guard)
+    }
+
+    /// Adds types of the host: functions that programs are attached to, by which what these are given is known. For `fentry`,
+    /// `fexit` and `fmod_ret` a function by its name; for `tp_btf` a `typedef` by the name `btf_trace_NAME`, of a pointer to a
+    /// function whose first parameter is not seen; for `lsm` a function by the name `bpf_lsm_NAME`.
+    ///
+    /// # Panics
+    /// If the types cannot be.
+    ///
+    /// # Examples
+    /// ```
+    /// let runtime = hitless::Runtime::default();
+    /// runtime.describe(|types| {
+    ///     let (int, path) = (types.signed(4), types.unsigned(8));
+    ///     types.function("open_file", int, &[("path", path), ("flags", int)]);
+    /// });
+    /// // SEC("fmod_ret/open_file") int BPF_PROG(deny, u64 path, int flags, int ret)
+    /// let hook = runtime.hook::<hitless::context::FmodRet>("open_file");
+    /// assert_eq!(hook.run(&mut [0; 12]), Ok(0));
+    /// ```
+    pub fn describe(&self, describe: fn(&mut Builder)) {
+        let mut control = self.inner.control();
+        control.described.push(describe);
+        control.make_types();
     }
 
     /// The runtime's number, unique in the process.
@@ -487,6 +513,7 @@ impl Control {
             last_id: 0,
             hooks: Vec::new(),
             types: Arc::clone(types::target()),
+            described: Vec::new(),
             links: BTreeMap::new(),
             programs: Vec::new(),
             maps: BTreeMap::new(),
@@ -512,12 +539,17 @@ impl Control {
             host,
         });
         if is_host {
-            let hosts = self.hooks.iter();
-            let hosts = hosts.filter_map(|hook| Some((hook, hook.host.as_ref()?)));
-            let hosts = hosts.map(|(hook, host)| (&*hook.name, host.describe, host.writable));
-            self.types = types::with(hosts);
+            self.make_types();
         }
         self.hooks.len() - 1
+    }
+
+    /// Makes the types that programs are relocated against anew, of all that the host has described.
+    fn make_types(&mut self) {
+        let hosts = self.hooks.iter();
+        let hosts = hosts.filter_map(|hook| Some((hook, hook.host.as_ref()?)));
+        let hosts = hosts.map(|(hook, host)| (&*hook.name, host.describe, host.writable));
+        self.types = types::with(hosts, &self.described);
     }
 
     pub(crate) fn next_id(&mut self) -> u32 {

@@ -25,8 +25,12 @@ pub(crate) fn target() -> &'static Arc<core::Target> {
 ///
 /// # Panics
 /// If a context describes types that cannot be.
-pub(crate) fn with<'a>(hosts: impl IntoIterator<Item = (&'a str, Describe, &'a [&'a str])>) -> Arc<core::Target> {
+pub(crate) fn with<'a>(
+    hosts: impl IntoIterator<Item = (&'a str, Describe, &'a [&'a str])>,
+    described: &[fn(&mut Builder)],
+) -> Arc<core::Target> {
     let mut types = Builder::with(target().btf());
+    described.iter().for_each(|describe| describe(&mut types));
     for (hook, describe, writable) in hosts {
         if let Some(context) = describe(&mut types) {
             tag_hook(&mut types, hook, context);

@@ -1,8 +1,11 @@
 //! Contexts of Linux: what programs see of what the host passes, what comes back, and what several programs come to.
 #![cfg(not(hitless_model))]
 
-use hitless::context::{CgroupEgress, CgroupVerdict, Context, PacketBuf, SkBuff, SocketFilter, Tc, TcAction};
-use hitless::{Collection, Engine, Hook, Link, Options, Runtime};
+use hitless::context::{
+    CgroupEgress, CgroupVerdict, Context, FmodRet, Kprobe, Lsm, PacketBuf, RawTracepoint, Registers, SkBuff,
+    SocketFilter, Syscall, Tc, TcAction, Tracepoint,
+};
+use hitless::{Collection, Engine, Hook, Link, LoadError, Options, RunError, Runtime};
 use hitless_object::{ObjectSpec, ProgramSpec};
 
 /// A runtime with one program for each text, attached in order to a hook.
@@ -117,4 +120,91 @@ fn all_programs_of_a_control_group_run() {
     };
     assert_eq!(scene.hook.run(&mut packet), Ok(verdict));
     assert_eq!(packet.fields().mark, 1);
+}
+
+#[test]
+fn probes_get_registers_and_arguments() {
+    for engine in ENGINES {
+        // Both write what they have read to where it is seen: they do not, and return it in vain.
+        let probe = scene::<Kprobe>(engine, &["r0 = *(u64 *)(r1 +112)\nexit"]);
+        assert_eq!(probe.hook.run(&mut Registers::entry([1, 2, 3, 4, 5, 6])), Ok(()));
+        let raw = scene::<RawTracepoint>(engine, &["r0 = *(u64 *)(r1 +88)\nexit"]);
+        assert_eq!(raw.hook.run(&mut [0; 12]), Ok(()));
+    }
+}
+
+#[test]
+fn records_are_as_long_as_they_are() {
+    for engine in ENGINES {
+        let scene = scene::<Tracepoint>(engine, &["r0 = *(u32 *)(r1 +12)\nexit"]);
+        assert_eq!(scene.hook.run(&mut &mut [0; 16][..]), Ok(()));
+        let error = scene.hook.run(&mut &mut [0; 15][..]).unwrap_err();
+        assert!(matches!(error, RunError::Short { .. }));
+        assert_eq!(error.to_string(), "program p0 accesses 16 bytes of the context");
+    }
+}
+
+#[test]
+fn a_call_passes_bytes_and_gets_them_back() {
+    for engine in ENGINES {
+        let text = "r2 = *(u32 *)(r1 +0)\nr2 += 1\n*(u32 *)(r1 +4) = r2\nr0 = 7\nexit";
+        let scene = scene::<Syscall>(engine, &[text]);
+        let mut bytes = [41, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(scene.hook.run(&mut &mut bytes[..]), Ok(7));
+        assert_eq!(bytes, [41, 0, 0, 0, 42, 0, 0, 0]);
+    }
+}
+
+fn bound(section: &str, text: &str) -> ObjectSpec {
+    ObjectSpec {
+        programs: vec![ProgramSpec {
+            name: "p".into(),
+            section: section.into(),
+            insns: hitless_isa::asm::assemble(text).expect("the program assembles"),
+            autoload: true,
+            ..ProgramSpec::default()
+        }],
+        license: "GPL".into(),
+        ..ObjectSpec::default()
+    }
+}
+
+#[test]
+fn functions_of_the_host_are_described() {
+    for engine in ENGINES {
+        let runtime = Runtime::new(Options {
+            engine,
+            ..Options::default()
+        });
+        // The second argument, negated, decides.
+        let deny = bound("fmod_ret/open_file", "r2 = *(u64 *)(r1 +8)\nr0 = 0\nr0 -= r2\nexit");
+        assert!(matches!(runtime.load(&deny), Err(LoadError::Context { .. })));
+        runtime.describe(|types| {
+            let int = types.signed(4);
+            types.function("open_file", int, &[("path", int), ("flags", int)]);
+            types.function("bpf_lsm_file_open", int, &[("mode", int)]);
+        });
+        let object = runtime.load(&deny).expect("the program loads");
+        let hook = runtime.hook::<FmodRet>("open_file");
+        let elsewhere = runtime.hook::<FmodRet>("close_file");
+        assert!(runtime.attach(&elsewhere, &object.programs()[0]).is_err());
+        let _link = runtime
+            .attach_by_section(&object.programs()[0])
+            .expect("the program is attached");
+        let call = |flags: u64| {
+            let mut arguments = [0; 12];
+            arguments[1] = flags;
+            hook.run(&mut arguments)
+        };
+        assert_eq!((call(0), call(13)), (Ok(0), Ok(-13)));
+
+        let lsm = runtime
+            .load(&bound("lsm/file_open", "r0 = -1\nexit"))
+            .expect("the program loads");
+        let hook = runtime.hook::<Lsm>("file_open");
+        let _link = runtime
+            .attach(&hook, &lsm.programs()[0])
+            .expect("the program is attached");
+        assert_eq!(hook.run(&mut [0; 12]), Ok(-1));
+    }
 }

@@ -126,6 +126,18 @@ impl<'a> PacketBuf<'a> {
         self.bounds.meta = self.bounds.start - len;
     }
 
+    /// Takes so many bytes from the front of the packet, as headroom; its metadata is lost.
+    pub(crate) fn pull(&mut self, len: usize) {
+        self.bounds.start = (self.bounds.start + len).min(self.bounds.end);
+        self.bounds.meta = self.bounds.start;
+    }
+
+    /// Puts so many bytes before the packet, of the metadata and the headroom; as many as there are.
+    pub(crate) fn push(&mut self, len: usize) {
+        self.bounds.start = self.bounds.start.saturating_sub(len);
+        self.bounds.meta = self.bounds.start;
+    }
+
     #[inline]
     fn room(&self) -> &[u8] {
         match &self.room {

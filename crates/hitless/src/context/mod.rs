@@ -13,6 +13,8 @@ mod frame;
 mod host;
 mod redirect;
 mod skb;
+mod tracing;
+mod variable;
 mod verdict;
 mod xdp;
 
@@ -20,6 +22,11 @@ pub use buffer::PacketBuf;
 pub use host::{Bytes, BytesMut};
 pub use redirect::Redirect;
 pub use skb::{CgroupEgress, CgroupIngress, CgroupVerdict, SkBuff, SkbFields, SkbFrame, SocketFilter, Tc, TcAction};
+pub use tracing::{
+    Arguments, Fentry, Fexit, FmodRet, Kprobe, Kretprobe, Lsm, MAX_ARGUMENTS, PerfEvent, PerfSample, RawTracepoint,
+    Registers, TpBtf,
+};
+pub use variable::{Syscall, Tracepoint};
 pub use verdict::Verdict;
 pub use xdp::{Packet, Xdp, XdpAction, XdpFrame};
 
@@ -135,6 +142,9 @@ pub unsafe trait Context: 'static {
 
     /// What the sections of such programs begin with: `SECTION/NAME` is what runs at the hook `NAME`.
     const SECTION: &'static str = "hook";
+
+    /// Whether invocations differ in the size of the frame. A program that accesses more than there is does not run then.
+    const VARIABLE: bool = false;
 
     /// Members of the host's own context that programs may write, with all that they consist of; of [`BytesMut`], what it points to.
     const WRITABLE: &'static [&'static str] = &[];
