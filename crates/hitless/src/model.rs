@@ -28,6 +28,10 @@ pub enum Fault {
     NoReserveLock = 9,
     /// What was taken out of a map of maps is dropped at once, and the host's call returns.
     NoRetireGrace = 10,
+    /// A run that has marked something in a bitmap does not wait for others that have taken its marks.
+    NoBitmapWait = 11,
+    /// An element is evicted before its stripe is taken.
+    NoVictimStripe = 12,
 }
 
 static FAULT: AtomicU32 = AtomicU32::new(0);

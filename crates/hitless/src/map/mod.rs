@@ -5,7 +5,7 @@
 //! functions ([`MapCalls`]), or computes addresses itself ([`InlineArray`]).
 //!
 //! Every change, whether a program or the host asks for it, happens inside a run. While a map is traced, a change
-//! and its tracers run under a stripe lock chosen by key; `trace.rs` says why.
+//! and its tracers run under a stripe lock chosen by key; `trace/mod.rs` says why.
 //!
 //! A per-CPU map has a value for each slot. A program gets that of its run's slot; the host reads and writes all of them, side
 //! by side at multiples of eight bytes, or one ([`Map::lookup_slot`], [`UpdateFlags::slot`]).

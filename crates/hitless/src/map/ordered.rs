@@ -19,6 +19,21 @@ impl Map {
         armed.map(lock).transpose()
     }
 
+    /// Visits an element, if it is live: while the map is traced under its key's stripe, so that a copy that is made of it
+    /// neither overwrites what a tracer has brought over since, nor brings back what one has deleted.
+    pub(crate) fn visit<R>(
+        &self,
+        run: &Run<'_>,
+        elem: Elem,
+        visit: impl FnOnce(&Key) -> R,
+    ) -> Result<Option<R>, MapError> {
+        let Some(trace) = self.trace().filter(|trace| trace.is_armed()) else {
+            return Ok(self.live(elem).as_ref().map(visit));
+        };
+        let stripe = trace.lock_live(run, self, elem)?;
+        Ok(stripe.and_then(|_stripe| self.ops.key_of(elem).as_ref().map(visit)))
+    }
+
     /// Updates an element, under its key's stripe if the map is traced.
     pub(super) fn put_ordered<'a>(
         &'a self,
@@ -49,6 +64,15 @@ impl Map {
         let Some(victim) = self.ops.victim(key) else {
             return Ok(false);
         };
+        #[cfg(hitless_model)]
+        if crate::model::fault(crate::model::Fault::NoVictimStripe) {
+            if self.ops.delete(run, &victim).is_ok()
+                && let Some(stripe) = self.lock_stripe(run, &victim)?
+            {
+                stripe.run_tracers(run, self, &Event::Evict { key: &victim });
+            }
+            return Ok(true);
+        }
         let stripe = self.lock_stripe(run, &victim)?;
         match self.ops.delete(run, &victim) {
             Ok(()) => {

@@ -16,7 +16,7 @@ use crate::primitive::relax;
 use crate::run::Run;
 
 /// How many values a run keeps in its own list before it falls back to the maps' bitmaps.
-const CAPACITY: usize = 32;
+const CAPACITY: usize = if cfg!(hitless_model) { 2 } else { 32 };
 /// In place of a value: none, the entry is empty or being filled.
 const UNSET: u64 = u64::MAX;
 /// In place of a value: none, the entry is being emptied.
@@ -180,7 +180,11 @@ impl Dirty {
             }
         }
         self.taking.fetch_add(u32::MAX, AcqRel);
-        // Nobody takes marks while holding what the caller has, which is nothing.
+        #[cfg(hitless_model)]
+        if crate::model::fault(crate::model::Fault::NoBitmapWait) {
+            return;
+        }
+        // They wait for nothing that the caller has: it is at its end, and holds no lock.
         let mut turn = 0;
         while self.taking.load(Acquire) > 0 {
             relax(turn);

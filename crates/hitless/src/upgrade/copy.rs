@@ -84,12 +84,8 @@ fn copy_element(run: &Run<'_>, old: &Map, mirror: &MapMirror, position: u64) -> 
     let Some((elem, _)) = old.live_at(position) else {
         return false;
     };
-    match old.trace_or_init().lock_live(run, old, elem) {
-        Ok(Some(_stripe)) => {
-            mirror.copy(run, old, Cell::own(old, run, elem));
-            true
-        }
-        Ok(None) => false,
+    match old.visit(run, elem, |_| mirror.copy(run, old, Cell::own(old, run, elem))) {
+        Ok(copied) => copied.is_some(),
         Err(_) => {
             // Only nested runs are refused, and this is none.
             mirror.lost();
