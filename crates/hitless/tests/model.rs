@@ -5,6 +5,8 @@
 #![cfg(hitless_model)]
 
 mod common;
+#[path = "model/tracing.rs"]
+mod tracing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -259,7 +261,7 @@ fn stranded() {
     }
 }
 
-const SCENARIOS: [(&str, fn(), Fault); 9] = [
+const SCENARIOS: [(&str, fn(), Fault); 13] = [
     ("stale overwrite", stale_overwrite, Fault::NoStripes),
     ("resurrected delete", resurrected_delete, Fault::NoStripes),
     ("late flush", late_flush, Fault::NoGate),
@@ -269,6 +271,14 @@ const SCENARIOS: [(&str, fn(), Fault); 9] = [
     ("missed key", missed_key, Fault::NoBucketVersion),
     ("found early", found_early, Fault::NoBucketVersion),
     ("stranded", stranded, Fault::NoStealing),
+    ("full list", tracing::full_list, Fault::NoBitmap),
+    (
+        "full list, marks taken by others",
+        tracing::full_list,
+        Fault::NoBitmapWait,
+    ),
+    ("eviction", tracing::eviction, Fault::NoVictimStripe),
+    ("inner map", tracing::inner_map, Fault::NoInnerGrace),
 ];
 
 fn explore(scheduler: impl Scheduler + 'static, scenario: fn()) {
