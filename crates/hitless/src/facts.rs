@@ -156,8 +156,26 @@ pub(crate) fn value_fields(types: Option<&Btf>, value: Option<TypeId>, host: Opt
     found.unwrap_or_default()
 }
 
+/// The first map that a program uses although programs of its sort may not, and why, in the kernel's words.
+pub(crate) fn forbidden_use<'m>(
+    kind: ProgramKind,
+    sleepable: bool,
+    insns: &[Insn],
+    maps: &'m [MapFacts],
+) -> Option<(&'m MapFacts, &'static str)> {
+    let used = || used_maps(insns).filter_map(|index| maps.get(index));
+    used().find_map(|map| {
+        let another = || used().any(|other| other.kind == map.kind && other.name != map.name);
+        let storage = matches!(map.kind, MapKind::CgroupStorage | MapKind::PercpuCgroupStorage);
+        let reason = forbidden_map(kind, map)
+            .or_else(|| forbidden_to_sleepers(map.kind).filter(|_| sleepable))
+            .or_else(|| (storage && another()).then_some("only one cgroup storage of each type is allowed"));
+        reason.map(|reason| (map, reason))
+    })
+}
+
 /// Why programs of a sort may not use such a map, in the kernel's words.
-pub(crate) fn forbidden_map(kind: ProgramKind, map: &MapFacts) -> Option<&'static str> {
+fn forbidden_map(kind: ProgramKind, map: &MapFacts) -> Option<&'static str> {
     let observes = matches!(
         kind,
         ProgramKind::Kprobe
@@ -179,7 +197,7 @@ pub(crate) fn forbidden_map(kind: ProgramKind, map: &MapFacts) -> Option<&'stati
 }
 
 /// Why programs that may sleep may not use such a map, in the kernel's words.
-pub(crate) fn forbidden_to_sleepers(kind: MapKind) -> Option<&'static str> {
+fn forbidden_to_sleepers(kind: MapKind) -> Option<&'static str> {
     use MapKind::{
         Arena, Array, ArrayOfMaps, CgrpStorage, Hash, HashOfMaps, InodeStorage, LruHash, LruPercpuHash, PercpuArray,
         PercpuHash, Queue, Ringbuf, SkStorage, Stack, TaskStorage, UserRingbuf,

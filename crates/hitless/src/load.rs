@@ -7,7 +7,7 @@ use hitless_verifier::tables::program_types::ContextError;
 use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
 
 use crate::Value;
-use crate::facts::{ProgramFacts, Sort};
+use crate::facts::{ProgramFacts, Sort, forbidden_use};
 use crate::helpers::HELPERS;
 use crate::helpers::kfuncs::{self, Kfunc};
 use crate::load_maps::{check_prog_arrays, fill_prog_arrays, reason, type_name};
@@ -181,6 +181,16 @@ pub enum LoadError {
         /// Why.
         reason: &'static str,
     },
+    /// Programs of this type may not use such a map.
+    #[error("program {program}: map {map}: {reason}")]
+    MapUse {
+        /// The program.
+        program: String,
+        /// The map.
+        map: String,
+        /// Why, in the kernel's words.
+        reason: &'static str,
+    },
     /// It is not known what the program is given.
     #[error("program {program}: section {section}: what it is given is not known")]
     Context {
@@ -291,6 +301,13 @@ impl Runtime {
         let program_type = ProgramType::of(spec)?;
         let kind = program_type.kind();
         let context = self.context(spec, &program_type)?;
+        if let Some((map, reason)) = forbidden_use(kind, context.sleepable, &spec.insns, facts) {
+            return Err(LoadError::MapUse {
+                program: spec.name.clone(),
+                map: map.name.clone(),
+                reason,
+            });
+        }
         let helpers = tables::helpers::of(kind).iter().map(offered).collect();
         let lacking = |proto: &KfuncProto| kfuncs::by_name(&proto.name).is_none().then_some(NOT_HERE);
         let excluded = |proto: &KfuncProto| proto.excluded.or_else(|| lacking(proto));

@@ -4,16 +4,14 @@ use hitless_btf::{Btf, Type, TypeId};
 use hitless_isa::{Imm64, Insn, Instruction, decode};
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::{
-    ContextFacts, HelperProto, KfuncProto, Log, LogLevel, MapFacts, MapKind, ProgramKind, Rejection, Requirement,
-    Stats, Verified, VerifierError, tables,
+    ContextFacts, HelperProto, KfuncProto, Log, LogLevel, MapFacts, ProgramKind, Rejection, Requirement, Stats,
+    Verified, VerifierError, tables,
 };
 
 use hitless_verifier::tables::program_types::ContextError;
 
 use crate::context::facts_of;
-use crate::facts::{
-    ProgramFacts, Sort, forbidden_map, forbidden_to_sleepers, is_gpl_compatible, map_facts, target, used_maps,
-};
+use crate::facts::{ProgramFacts, Sort, forbidden_use, is_gpl_compatible, map_facts, target, used_maps};
 use crate::header::hooks_of;
 use crate::load_options::LoadOptions;
 
@@ -291,20 +289,12 @@ fn verify_program(
             reason: tables::kfuncs::EXCEPTIONS,
         });
     }
-    let used = || used_maps(&spec.insns).filter_map(|index| maps.get(index));
-    for map in used() {
-        let another = || used().any(|other| other.kind == map.kind && other.name != map.name);
-        let storage = matches!(map.kind, MapKind::CgroupStorage | MapKind::PercpuCgroupStorage);
-        let reason = forbidden_map(sort.kind, map)
-            .or_else(|| forbidden_to_sleepers(map.kind).filter(|_| sort.sleepable))
-            .or_else(|| (storage && another()).then_some("only one cgroup storage of each type is allowed"));
-        if let Some(reason) = reason {
-            return Err(VerifyError::MapUse {
-                program: spec.name.clone(),
-                map: map.name.clone(),
-                reason,
-            });
-        }
+    if let Some((map, reason)) = forbidden_use(sort.kind, sort.sleepable, &spec.insns, maps) {
+        return Err(VerifyError::MapUse {
+            program: spec.name.clone(),
+            map: map.name.clone(),
+            reason,
+        });
     }
     if sort.kind == ProgramKind::StructOps && !is_gpl_compatible(&object.license) {
         return Err(VerifyError::License {

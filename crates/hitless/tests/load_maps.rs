@@ -93,3 +93,15 @@ fn numa_nodes_have_no_effect() {
     });
     assert_eq!(load(&spec), Ok(()));
 }
+
+#[test]
+fn maps_that_programs_of_the_type_may_not_use() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bpf/flows_lock_v1.bpf.o");
+    let mut spec = ObjectSpec::parse(&std::fs::read(file).expect("it is committed")).expect("an object");
+    assert_eq!(load(&spec), Ok(()));
+    for program in &mut spec.programs {
+        program.section = "socket".into();
+    }
+    let expected = "program count_flows: map flows: socket filter progs cannot use bpf_spin_lock yet";
+    assert_eq!(load(&spec), Err(expected.to_owned()));
+}
