@@ -377,6 +377,28 @@ fn an_lru_map_makes_room() {
     assert!((32..=64).contains(&entries.len()), "{}", entries.len());
 }
 
+/// Nor is a small one, which may have a single bucket, and fewer elements than there are slots.
+#[test]
+fn a_small_lru_map_makes_room() {
+    for kind in [MapKind::LruHash, MapKind::LruPercpuHash] {
+        for (slots, max_entries) in (2..8).flat_map(|slots| (1..=24).map(move |entries| (slots, entries))) {
+            let runtime = Runtime::new(Options {
+                slots: Some(slots),
+                ..Options::default()
+            });
+            let map = runtime.create_map(def(kind, 4, 8, max_entries)).expect("a map");
+            let value = vec![1; map.host_value_size()];
+            for key in 0..100u32 {
+                let key = key.to_ne_bytes();
+                map.update(&key, &value, UpdateFlags::NOEXIST)
+                    .unwrap_or_else(|error| panic!("{kind:?}, {slots} slots, {max_entries} entries: {error}"));
+                assert_eq!(map.lookup(&key).unwrap().as_ref(), Some(&value));
+                assert!(map.entries().unwrap().len() <= max_entries as usize);
+            }
+        }
+    }
+}
+
 #[test]
 fn keys_are_walked_one_after_the_other() {
     let map = map(MapKind::Hash, 4, 8, 64);
