@@ -1,7 +1,6 @@
 //! The thread that calls the functions of timers.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,13 @@ use crate::program::Program;
 use crate::run::{Run, Slots, thread_id};
 use crate::sys;
 
-/// What the thread has to remember: when to look at which slot, for which timer.
-type Deadlines = BinaryHeap<Reverse<(u64, u32, u64)>>;
+/// What the thread has to remember: when to look at which slot. Of a timer that is started again and again before its time,
+/// that is the latest only.
+#[derive(Default)]
+struct Deadlines {
+    in_order: BTreeSet<(u64, u32)>,
+    of_slots: HashMap<u32, u64>,
+}
 
 /// What a slot no longer holds, to be dropped outside of a run.
 type Dropped = (Option<Arc<Program>>, Option<Arc<Program>>, Option<Arc<Map>>);
@@ -39,7 +43,7 @@ impl Timers {
     }
 
     fn serve(&self, slots: &Slots) {
-        let mut deadlines = Deadlines::new();
+        let mut deadlines = Deadlines::default();
         loop {
             self.sleeping.store(1, SeqCst);
             let seen = self.work.load(SeqCst);
@@ -48,10 +52,10 @@ impl Timers {
             }
             let idle = !self.take_changes(slots, &mut deadlines);
             let now = Clock::Monotonic.now();
-            if let Some(Reverse((deadline, index, token))) = deadlines.peek().copied() {
+            if let Some((deadline, index)) = deadlines.first() {
                 if deadline <= now {
-                    deadlines.pop();
-                    self.call(slots, index, deadline, token);
+                    deadlines.note(index, None);
+                    self.call(slots, index, deadline);
                 } else if idle {
                     sys::futex_wait_for(&self.work, seen, Some(Duration::from_nanos(deadline - now)));
                 }
@@ -78,13 +82,12 @@ impl Timers {
                 let held = self.lock(run, index).ok()?;
                 if held.state.running != 0 || held.state.is_alive() {
                     let state = held.state;
-                    if let Some(deadline) = state.deadline {
-                        deadlines.push(Reverse((deadline, index, state.token)));
-                    }
+                    deadlines.note(index, state.deadline);
                     let unused = state.function.is_none() && state.running == 0;
                     let program = if unused { state.program.take() } else { None };
                     return Some((program, state.retired.take(), None));
                 }
+                deadlines.note(index, None);
                 Some(held.state.end())
             });
             drop(dropped);
@@ -92,10 +95,10 @@ impl Timers {
         found
     }
 
-    /// Calls the function of a timer, if it is still that timer and this its time.
-    fn call(&self, slots: &Slots, index: u32, deadline: u64, token: u64) {
+    /// Calls the function of a slot's timer, if this is still its time.
+    fn call(&self, slots: &Slots, index: u32, deadline: u64) {
         let finished = slots.run(|run| {
-            let due = self.lock(run, index).ok()?.state.due(deadline, token)?;
+            let due = self.lock(run, index).ok()?.state.due(deadline)?;
             run_due(run, &due);
             if let Ok(held) = self.lock(run, index) {
                 held.state.running = 0;
@@ -105,6 +108,25 @@ impl Timers {
             Some(due)
         });
         drop(finished);
+    }
+}
+
+impl Deadlines {
+    /// Notes the deadline of a slot, in place of the one before.
+    fn note(&mut self, index: u32, deadline: Option<u64>) {
+        let before = match deadline {
+            Some(deadline) => self.of_slots.insert(index, deadline),
+            None => self.of_slots.remove(&index),
+        };
+        if let Some(before) = before {
+            self.in_order.remove(&(before, index));
+        }
+        self.in_order.extend(deadline.map(|deadline| (deadline, index)));
+    }
+
+    /// The first deadline, and its slot.
+    fn first(&self) -> Option<(u64, u32)> {
+        self.in_order.first().copied()
     }
 }
 
@@ -122,8 +144,8 @@ fn run_due(run: &Run<'_>, due: &Due) {
 
 impl State {
     /// The call that is due; none if the timer has ended, or was started anew or cancelled since.
-    fn due(&mut self, deadline: u64, token: u64) -> Option<Due> {
-        if self.token != token || self.deadline != Some(deadline) || !self.is_alive() {
+    fn due(&mut self, deadline: u64) -> Option<Due> {
+        if self.deadline != Some(deadline) || !self.is_alive() {
             return None;
         }
         let (map, elem) = (self.map.clone()?, self.elem?);
@@ -143,5 +165,25 @@ impl State {
     fn end(&mut self) -> Dropped {
         let ended = std::mem::take(self);
         (ended.program, ended.retired, ended.map)
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_started_again_and_again_takes_no_more_room() {
+        let mut deadlines = Deadlines::default();
+        deadlines.note(2, Some(500));
+        for deadline in 0..1000 {
+            deadlines.note(1, Some(deadline));
+        }
+        assert_eq!((deadlines.first(), deadlines.in_order.len()), (Some((500, 2)), 2));
+        deadlines.note(2, None);
+        assert_eq!(deadlines.first(), Some((999, 1)));
+        deadlines.note(1, None);
+        deadlines.note(1, None);
+        assert_eq!((deadlines.first(), deadlines.of_slots.len()), (None, 0));
     }
 }
