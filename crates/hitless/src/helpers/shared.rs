@@ -50,8 +50,10 @@ impl Shared {
             return Ok(());
         }
         let timers = Arc::new(Timers::new());
-        if self.timers.set(Arc::clone(&timers)).is_ok() {
-            Timers::start_thread(&timers, Arc::clone(slots))?;
+        // First: timers that no thread serves would never go off.
+        Timers::start_thread(&timers, Arc::clone(slots))?;
+        if let Err(second) = self.timers.set(timers) {
+            second.stop();
         }
         Ok(())
     }
