@@ -23,6 +23,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::indexed::{self, Indexed, IndexedMap};
 use super::references::References;
+use super::ring::Reading;
 use super::{Creation, MapCreateError, MapError, MapOps, Special};
 use crate::lock::lock;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -146,7 +147,7 @@ impl PerfBuffer {
         let head = self.head().load(Relaxed);
         // Acquire: what the reader has read before it moved the tail is ours.
         let used = head.wrapping_sub(self.tail().load(Acquire));
-        if used + (record + notice) as u64 >= self.size as u64 {
+        if used.saturating_add((record + notice) as u64) >= self.size as u64 {
             self.lost().fetch_add(1, Relaxed);
             return Err(MapError::NoSpace);
         }
@@ -179,15 +180,7 @@ impl PerfBuffer {
     /// # Errors
     /// [`MapError::Busy`] if somebody else reads, [`MapError::Corrupt`] if the memory, which others may map, holds no records.
     pub fn consume(&self, mut each: impl FnMut(PerfRecord<'_>)) -> Result<usize, MapError> {
-        if self.reading().compare_exchange(0, 1, Acquire, Relaxed).is_err() {
-            return Err(MapError::Busy);
-        }
-        let result = self.consume_alone(&mut each);
-        self.reading().store(0, Release);
-        result
-    }
-
-    fn consume_alone(&self, each: &mut dyn FnMut(PerfRecord<'_>)) -> Result<usize, MapError> {
+        let _reader = Reading::begin(self.reading())?;
         let mut body = Vec::new();
         let mut taken = 0;
         let mut tail = self.tail().load(Acquire);
@@ -416,6 +409,27 @@ mod tests {
         assert_eq!((&seen[0], seen.len(), buffer.lost_count()), (&Seen::Lost(2), 2, 0));
         let long = vec![0; 1 << 16];
         assert!(matches!(output(&map, slot, &[&long]).1, Err(MapError::TooLong { .. })));
+    }
+
+    /// Readers own their position; one that claims to be further than it can be harms itself only.
+    #[test]
+    fn a_reader_that_is_ahead_of_the_records_stops_no_program() {
+        let (map, buffers) = map();
+        for buffer in &buffers {
+            buffer.tail().store(8, Relaxed);
+        }
+        assert_eq!(output(&map, CURRENT_SLOT, &[b"record"]).1, Err(MapError::NoSpace));
+    }
+
+    #[test]
+    fn a_reader_that_panics_reads_no_more() {
+        let (map, buffers) = map();
+        let (slot, written) = output(&map, CURRENT_SLOT, &[b"record"]);
+        written.unwrap();
+        let buffer = &buffers[slot as usize];
+        let read_it = || buffer.consume(|_| panic!("as the test has it"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(read_it)).is_err());
+        assert_eq!(buffer.consume(|_| ()), Ok(0));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Creation, MapCreateError};
+use super::{Creation, MapCreateError, MapError};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::region::{Region, SharedBytes};
@@ -210,6 +210,26 @@ impl Ring {
             private: self.region.bytes(0, self.page),
             consumer: self.consumer(),
         }
+    }
+}
+
+/// Who reads for the host: one at a time.
+pub(super) struct Reading<'a>(&'a AtomicU32);
+
+impl Reading<'_> {
+    /// # Errors
+    /// [`MapError::Busy`] if somebody reads.
+    pub(super) fn begin(word: &AtomicU32) -> Result<Reading<'_>, MapError> {
+        match word.compare_exchange(0, 1, Acquire, Relaxed) {
+            Ok(_) => Ok(Reading(word)),
+            Err(_) => Err(MapError::Busy),
+        }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Release);
     }
 }
 

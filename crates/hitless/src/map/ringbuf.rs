@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::fence;
 
 use super::keyless::{self, Keyless};
-use super::ring::{BUSY, DISCARD, HEADER, Handle, Header, Ring, Wakeup};
+use super::ring::{BUSY, DISCARD, HEADER, Handle, Header, Reading, Ring, Wakeup};
 use super::{Creation, MapCreateError, MapError, MapOps, Special};
 use crate::lock::{OwnerGuard, lock};
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -231,24 +231,6 @@ fn lock_producers<'a>(run: &Run<'_>, ring: &'a Ring) -> Result<Option<OwnerGuard
         return Ok(None);
     }
     lock(run, ring.lock_word()).map(Some)
-}
-
-/// Who reads for the host: one at a time.
-struct Reading<'a>(&'a AtomicU32);
-
-impl Reading<'_> {
-    fn begin(word: &AtomicU32) -> Result<Reading<'_>, MapError> {
-        match word.compare_exchange(0, 1, Acquire, Relaxed) {
-            Ok(_) => Ok(Reading(word)),
-            Err(_) => Err(MapError::Busy),
-        }
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        self.0.store(0, Release);
-    }
 }
 
 #[cfg(all(test, not(hitless_model)))]
