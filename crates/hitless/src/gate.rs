@@ -67,6 +67,12 @@ impl Gate {
         closed_by != OPEN && closed_by != thread()
     }
 
+    /// Whether anybody waits at the gate.
+    #[cfg(all(test, not(hitless_model)))]
+    pub(crate) fn is_waited_at(&self) -> bool {
+        self.waiting.load(Acquire) > 0
+    }
+
     /// Sleeps until the gate is open.
     pub(crate) fn wait(&self) {
         let start = Instant::now();

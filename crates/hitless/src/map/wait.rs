@@ -133,29 +133,31 @@ impl Control {
             self.maps_limit = 2 * self.maps.len() + 16;
         }
     }
+}
 
+impl Inner {
     /// Whoever holds a map, in words. `own` of its handles are the caller's.
     fn holders(&self, map: &Map, own: u32) -> Vec<String> {
         let id = map.id();
+        let control = self.control();
         let mut holders = Vec::new();
-        for program in self.live_programs() {
+        for program in control.live_programs() {
             if program.maps().iter().any(|used| used.id() == id) {
                 holders.push(format!("program {} (id {})", program.name(), program.id()));
             }
         }
-        for outer in self.maps.values().filter_map(Registered::get) {
+        let traces = |attachment: &Attachment| matches!(attachment, Attachment::Trace { map, .. } if map.id() == id);
+        let links = control.links.iter().filter(|(_, attachment)| traces(attachment));
+        holders.extend(links.map(|(link, _)| format!("link {link}")));
+        let known: Vec<_> = control.maps.values().filter_map(Registered::get).collect();
+        // A run may have to wait for a cutover, which takes this lock.
+        drop(control);
+        for outer in known {
             let holds = outer
                 .inner_maps()
                 .map(|maps| outer.slots.run(|run| maps.holds(run, id)));
             if matches!(holds, Some(Ok(true))) {
                 holders.push(format!("map {} (id {})", outer.name(), outer.id()));
-            }
-        }
-        for (link, attachment) in &self.links {
-            if let Attachment::Trace { map: traced, .. } = attachment
-                && traced.id() == id
-            {
-                holders.push(format!("link {link}"));
             }
         }
         match map.user_count().saturating_sub(own) {
@@ -250,7 +252,7 @@ impl MapHandle {
                 if deadline.wait_until(|| Arc::strong_count(map) == 1) {
                     return Ok(());
                 }
-                let holders = self.runtime().map(|inner| inner.control().holders(map, 1));
+                let holders = self.runtime().map(|inner| inner.holders(map, 1));
                 Err(deadline.timed_out(self.id, event, holders.unwrap_or_default()))
             }
         }
@@ -276,9 +278,7 @@ impl Registered {
         if deadline.wait_until(|| self.is_gone()) {
             return Ok(());
         }
-        let holders = runtime
-            .zip(self.get())
-            .map(|(inner, map)| inner.control().holders(&map, 0));
+        let holders = runtime.zip(self.get()).map(|(inner, map)| inner.holders(&map, 0));
         Err(deadline.timed_out(id, event, holders.unwrap_or_default()))
     }
 }
@@ -327,5 +327,35 @@ impl Runtime {
     #[must_use]
     pub fn link_ids(&self) -> Vec<u32> {
         self.inner().control().links.keys().copied().collect()
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+    use crate::map::{MapDef, UpdateFlags};
+    use hitless_verifier::MapKind;
+
+    /// A cutover holds up runs, and takes the control lock while it does.
+    #[test]
+    fn who_holds_a_map_is_found_during_a_cutover() {
+        let runtime = Runtime::default();
+        let made = MapDef::new("inner", MapKind::Hash, 4, 4, 1);
+        let outer = MapDef {
+            inner: Some(Box::new(made.clone())),
+            ..MapDef::new("outer", MapKind::ArrayOfMaps, 4, 4, 1)
+        };
+        let (inner, outer) = (runtime.create_map(made).unwrap(), runtime.create_map(outer).unwrap());
+        outer.insert_map(&[0; 4], &inner, UpdateFlags::ANY).unwrap();
+        let gate = runtime.inner().slots.close_gate();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| runtime.inner().holders(&inner, 1));
+            while !runtime.inner().slots.gate().is_waited_at() {
+                std::thread::yield_now();
+            }
+            drop(runtime.inner().control());
+            drop(gate);
+            assert_eq!(waiter.join().unwrap(), [format!("map outer (id {})", outer.id())]);
+        });
     }
 }
