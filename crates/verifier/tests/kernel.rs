@@ -16,6 +16,7 @@ const PRECISER: &str = "bounds are kept better here";
 const NOT_HERE: &str = "not supported here";
 const ENDLESS: &str = "it never ends, which Linux overlooks at inner loops that it counts";
 const NOT_COUNTED: &str = "Linux overlooks that the helper calls the function";
+const SLICE_ENDED: &str = "what a slice is of, or lies in, may be gone, which Linux overlooks";
 
 /// Cases in which the verdicts differ, and why.
 const EXPLAINED: &[(&str, &str)] = &[
@@ -31,6 +32,9 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("a loop whose callback makes another round", ENDLESS),
     ("too much stack of a callback of a subprogram", NOT_COUNTED),
     ("a timer's function that is called at once, too", NOT_COUNTED),
+    ("a slice after its dynptr", SLICE_ENDED),
+    ("a pointer kept where a slice may lie", SLICE_ENDED),
+    ("a slice that may lie in a frame that is left", SLICE_ENDED),
 ];
 
 /// What is refused here by name, for a reason of our own.
