@@ -1,9 +1,10 @@
 //! Runs: how a thread enters BPF code, and how others wait until it has left.
 //!
 //! A *slot* is this world's CPU. A thread owns one for the length of a run; there are twice as many as processors, so
-//! that a thread preempted inside a run holds nobody up. It keeps the slot for its next run, until others need it (`lease.rs`). Entering publishes the current epoch in the slot with one plain
-//! store; [`Slots::synchronize`] advances the epoch, executes `membarrier(2)` and waits until every slot is idle or shows a
-//! later epoch. What was unpublished before that call can then be freed: no run can still see it.
+//! that a thread preempted inside a run holds nobody up. It keeps the slot for its next run, until others need it
+//! (`lease.rs`). Entering publishes the current epoch with one plain store; [`Slots::synchronize`] advances the epoch,
+//! executes `membarrier(2)` and waits until nobody shows an earlier epoch any more. What was unpublished before that call can
+//! then be freed: no run can still see it.
 //!
 //! Entering publishes the run first and looks at the gate (`gate.rs`) second; if that is closed, the run backs out and waits
 //! with no slot and no epoch. So the thread that closed the gate and then waited for a grace period knows that nothing

@@ -241,7 +241,8 @@ impl Creation<'_> {
         }
     }
 
-    /// Reserves a region of `bytes` bytes, for elements of `element_size`. Its memory is there from the start, unless the map asked to pay page by page.
+    /// Reserves a region of `bytes` bytes, for elements of `element_size`. Its memory is there from the start, unless the map
+    /// asked to pay page by page.
     pub(crate) fn reserve(&self, element_size: u64, bytes: u64) -> Result<Region, MapCreateError> {
         let len = usize::try_from(bytes).ok().filter(|len| *len <= isize::MAX as usize);
         let len = len.ok_or_else(|| self.too_large(element_size))?;

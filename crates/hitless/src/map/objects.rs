@@ -50,8 +50,8 @@ impl Map {
     ///
     /// # Errors
     /// [`MapError::OtherInnerMap`] unless the map is like the template; [`MapError::TraceLoop`] if the map is traced by a program
-    /// that leads back to this one; [`MapError::TraceVariant`] and [`MapError::Overdue`] if it is traced; [`MapError::InRun`]; [`MapError::OtherKind`] for another
-    /// type of map; [`MapError::OtherRuntime`]; and as [`Map::update`].
+    /// that leads back to this one; [`MapError::TraceVariant`] and [`MapError::Overdue`] if it is traced; [`MapError::InRun`];
+    /// [`MapError::OtherKind`] for another type of map; [`MapError::OtherRuntime`]; and as [`Map::update`].
     pub fn insert_map(&self, key: &[u8], inner: &Arc<Map>, flags: UpdateFlags) -> Result<(), MapError> {
         let before = self.swap_map(key, inner, flags)?;
         self.slots.retire(before);

@@ -16,6 +16,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -280,7 +281,7 @@ impl<'a> Handle<'a> {
             Wakeup::Never => false,
             Wakeup::Always => true,
             // The offset is in the first or in the second mapping of the data.
-            Wakeup::Adaptive => self.consumer.load(Acquire) & mask == record & mask,
+            Wakeup::Adaptive => self.consumer.load(SeqCst) & mask == record & mask,
         };
         if due {
             self.wake();

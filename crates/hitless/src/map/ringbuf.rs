@@ -15,7 +15,7 @@ use super::keyless::{self, Keyless};
 use super::ring::{BUSY, DISCARD, HEADER, Handle, Header, Reading, Ring, Wakeup};
 use super::{Creation, MapCreateError, MapError, MapOps, Special};
 use crate::lock::{OwnerGuard, lock};
-use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::AtomicU32;
 use crate::region::SharedBytes;
 use crate::run::Run;
@@ -118,7 +118,8 @@ impl Ringbuf {
         // SAFETY: by the caller's word.
         let (handle, header, offset) = unsafe { Handle::of(sample) };
         let len = header.load(Relaxed) & !BUSY;
-        header.swap(if discard { len | DISCARD } else { len }, AcqRel);
+        // With the reader's fence in `is_ready`, so that either it sees this, or `notify` sees its position.
+        header.swap(if discard { len | DISCARD } else { len }, SeqCst);
         handle.notify(offset, wakeup);
     }
 
@@ -194,8 +195,9 @@ impl Ringbuf {
         Ok(taken)
     }
 
-    /// Whether there is a committed record at the consumer's position, or something that is no record. If not, whoever commits it sees that position, and wakes the
-    /// reader: either the commit comes before the second look, or the position that was stored before it is seen by the commit.
+    /// Whether there is a committed record at the consumer's position, or something that is no record. If not, whoever commits it
+    /// sees that position, and wakes the reader: either the commit comes before the second look, or the position that was stored
+    /// before it is seen by the commit.
     fn is_ready(&self, position: u64) -> bool {
         let look = || {
             let is_busy = || Header::from(self.ring.header(position).load(Acquire)).busy;

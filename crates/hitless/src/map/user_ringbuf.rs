@@ -74,7 +74,10 @@ impl UserRingbuf {
         if consumer >= producer {
             return Ok(None);
         }
-        // The consumer's position is ours, and only ever moved by whole records.
+        // It is moved by whole records, but lies beside that of the producer, and may have been overwritten.
+        if !consumer.is_multiple_of(8) {
+            return Err(MapError::Corrupt { at: consumer });
+        }
         let header = Header::from(ring.header(consumer).load(Acquire));
         if header.step() > producer - consumer {
             return Err(MapError::Corrupt { at: consumer });
@@ -285,5 +288,7 @@ mod tests {
         ring.header(0).store(8 | super::DISCARD, Relaxed);
         ring.header(16).store(8, Relaxed);
         assert_eq!(drain(&map), Ok(vec![vec![0; 8]]), "the first was discarded");
+        ring.consumer().store(4, Relaxed);
+        assert_eq!(drain(&map), Err(MapError::Corrupt { at: 4 }), "between two words");
     }
 }
