@@ -27,8 +27,8 @@
 //! last: there they only try, and start again. A visible bit is set or cleared before the counts follow, and the home
 //! bucket is let go last.
 //!
-//! Killed at any instant, a bucket may be left locked, and counts too high, or too low for a key whose insertion had not ended:
-//! the audit counts again.
+//! If a process is killed at any instant, its region may be left with a bucket locked, and with counts too high, or too low for a
+//! key whose insertion had not ended; every completed change is in it.
 
 use hitless_verifier::MapKind;
 

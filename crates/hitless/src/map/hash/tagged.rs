@@ -30,8 +30,8 @@
 //! is empty but there is no free element, one of the buckets that follow evicts, if it is not locked. While the map is traced,
 //! it does not evict by itself (`Put::evict`): whoever inserts first deletes the next victim.
 //!
-//! Killed at any instant, a bucket may be left locked, and an element, or an empty bucket, in nobody's hands. The audit finds
-//! what is in no bucket.
+//! If a process is killed at any instant, its region may be left with a bucket locked, and with an element, or an empty bucket, that
+//! nothing refers to; every completed change is in it.
 
 use std::sync::atomic::fence;
 
