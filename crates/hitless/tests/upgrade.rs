@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use common::{ARRAY, Command, HASH, Host, entries, object, send};
-use hitless::XdpAction;
-use hitless::upgrade::{MapAction, Options, Upgrade};
+use hitless::upgrade::{MapAction, Options, Refusal, Upgrade};
+use hitless::{MapKind, XdpAction};
 
 /// Adds from several threads to shared keys while the object is upgraded again and again; every addition must be there.
 fn additions_survive(map_type: u32, max_entries: u32, threads: u32, upgrades: usize) {
@@ -48,6 +48,25 @@ fn additions_survive(map_type: u32, max_entries: u32, threads: u32, upgrades: us
     }
     let total: u64 = entries(host.map()).iter().map(|(_, value)| value).sum();
     assert_eq!(total, sent.load(Relaxed));
+}
+
+/// What cannot be copied is shared, also if all is to be copied; with another shape, it is refused.
+#[test]
+fn maps_that_cannot_be_copied_are_shared_or_refused() {
+    for kind in [MapKind::PercpuHash, MapKind::LruHash, MapKind::LruPercpuHash] {
+        let spec = object(kind.number(), 16);
+        let host = Host::new(&spec, None);
+        let options = Options {
+            always_copy: true,
+            ..Options::default()
+        };
+        let plan = Upgrade::new(&host.runtime, &host.object, &spec, options).plan();
+        assert_eq!(plan.expect("it is shared").maps[0].action, MapAction::Share);
+        let larger = object(kind.number(), 17);
+        let refused = Upgrade::new(&host.runtime, &host.object, &larger, options).plan();
+        let refusals = refused.expect_err("it is not as before").refusals;
+        assert!(matches!(refusals[..], [Refusal::NotCopied { .. }]), "{refusals:?}");
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub struct Options {
     pub gate_deadline: Duration,
     /// How often the cutover is tried.
     pub cutover_attempts: u32,
-    /// Copy maps even if their layout has not changed.
+    /// Copy maps even if their layout has not changed, those that can be.
     pub always_copy: bool,
 }
 

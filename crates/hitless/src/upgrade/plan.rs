@@ -339,13 +339,6 @@ fn plan_map(
             Some(old),
         ));
     }
-    if !matches!(def.kind, MapKind::Hash | MapKind::Array) {
-        return Err(vec![Refusal::Immovable {
-            map: spec.name.clone(),
-            kind: kind_name(def.kind),
-            change: why(same, &key, &value, &def, old.def()),
-        }]);
-    }
     let bytes = u64::from(def.max_entries) * round_up_8(def.value_size as usize) as u64;
     let (action, reason) = match def.kind {
         MapKind::Array if bytes <= CUTOVER_COPY_LIMIT => (
@@ -366,19 +359,10 @@ fn plan_map(
     })
 }
 
-/// Whether maps of a kind are moved element by element, since their changes can be traced. What others hold has no keys, or is
-/// no bytes: they are shared, or there is no way.
+/// Whether maps of a kind are moved element by element: those whose keys have one value each, and keep it until they are deleted.
+/// Others are shared, or there is no way.
 fn can_be_copied(kind: MapKind) -> bool {
-    matches!(
-        kind,
-        MapKind::Hash
-            | MapKind::Array
-            | MapKind::PercpuHash
-            | MapKind::PercpuArray
-            | MapKind::LruHash
-            | MapKind::LruPercpuHash
-            | MapKind::LpmTrie
-    )
+    matches!(kind, MapKind::Hash | MapKind::Array)
 }
 
 /// A prog array is made anew, with the programs of the new object: those in the old one are the old object's. What the host has

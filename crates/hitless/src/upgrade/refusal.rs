@@ -49,16 +49,6 @@ pub enum Refusal {
         /// What would become of it, and what to do if that is not meant.
         change: String,
     },
-    /// The map differs from the one that runs, and maps of its type cannot be brought over.
-    #[error("map {map}: {change}, and a {kind} map cannot be moved: it must stay as it is, to be shared")]
-    Immovable {
-        /// The map.
-        map: String,
-        /// Its type.
-        kind: &'static str,
-        /// How it differs.
-        change: String,
-    },
     /// Maps of this type cannot be moved to another layout.
     #[error("map {map}: {change}, and what a map of type {kind} holds cannot be copied: it has to stay as it is")]
     NotCopied {
