@@ -161,9 +161,12 @@ impl<'a> RunEnv<'a> {
         self.program().function(func, self.is_traced())
     }
 
-    /// Goes on with another program, of the same type, if the run may make one more tail call: what `bpf_tail_call()` returns
-    /// (see [`hitless_jit::Resolve`]).
+    /// Goes on with another program, of the same type, if the run may make one more tail call, and the program may run in it:
+    /// what `bpf_tail_call()` returns (see [`hitless_jit::Resolve`]).
     pub(crate) fn tail_call(&mut self, program: &Program, context: u64) -> u64 {
+        if self.run.is_nested() && program.must_not_nest(self.run, 0) {
+            return 0;
+        }
         let (entry, traced) = program.entry();
         let owner = [ptr::from_ref(program).expose_provenance(), traced.into()];
         self.vm.tail_call(entry, context, owner)
