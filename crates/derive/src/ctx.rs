@@ -64,7 +64,7 @@ pub(crate) fn derive(input: &Input) -> Result<TokenStream> {
                 ::core::option::Option::Some(<#frame as ::hitless::BtfType>::describe(types))
             }
 
-            fn with_frame<R>(input: &mut #any, run: impl ::core::ops::FnOnce(&mut #frame) -> R) -> R {
+            unsafe fn with_frame<R>(input: &mut #any, run: impl ::core::ops::FnOnce(&mut #frame) -> R) -> R {
                 #lend
             }
 

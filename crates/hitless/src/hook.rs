@@ -178,7 +178,7 @@ struct Programs<'r, C> {
 impl<C: Context> Programs<'_, C> {
     #[inline]
     fn run(&self, run: &Run<'_>, input: &mut C::Input<'_>, failed: &mut Option<RunError>) -> C::Verdict {
-        C::with_frame(input, |frame| {
+        let each = |frame: &mut C::Frame| {
             let mut verdict = C::initial();
             for program in self.programs {
                 if C::VARIABLE && size_of_val(frame) < program.context_extent() {
@@ -200,7 +200,9 @@ impl<C: Context> Programs<'_, C> {
                 }
             }
             verdict
-        })
+        };
+        // SAFETY: programs keep nothing of a frame, nor does the closure.
+        unsafe { C::with_frame(input, each) }
     }
 
     /// Runs the only program on several inputs, begun once for all of them.
@@ -217,8 +219,9 @@ impl<C: Context> Programs<'_, C> {
         let mut inputs = inputs.into_iter();
         let worked = Execution::with(program, run, Reach::NONE, |execution| {
             for input in inputs.by_ref() {
-                // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame.
-                let result = C::with_frame(input, |frame| unsafe { execution.call(frame) });
+                // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame, of which programs keep
+                // nothing.
+                let result = unsafe { C::with_frame(input, |frame| execution.call(frame)) };
                 let verdict = match result {
                     Some(result) => {
                         let mut verdict = C::initial();

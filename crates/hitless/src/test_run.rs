@@ -210,8 +210,8 @@ impl Runtime {
         let mut result = 0;
         for _ in 0..repeat {
             let ran = self.inner().slots.run(|run| {
-                // SAFETY: `C` is the context of such programs, and vouches for the frame.
-                C::with_frame(input, |frame| unsafe { program.execute(run, frame, Reach::NONE) })
+                // SAFETY: `C` is the context of such programs, and vouches for the frame, of which a program keeps nothing.
+                unsafe { C::with_frame(input, |frame| program.execute(run, frame, Reach::NONE)) }
             })?;
             result = ran.map_err(|failure| match failure {
                 Failure::Missed => TestRunError::Recursion,

@@ -126,7 +126,7 @@ unsafe impl Context for Small {
         Some(<Small as BtfType>::describe(types))
     }
 
-    fn with_frame<R>(small: &mut Small, run: impl FnOnce(&mut Small) -> R) -> R {
+    unsafe fn with_frame<R>(small: &mut Small, run: impl FnOnce(&mut Small) -> R) -> R {
         run(small)
     }
 

@@ -95,7 +95,7 @@ use hitless_verifier::ProgramKind;
 ///         Some(<Request as BtfType>::describe(types))
 ///     }
 ///
-///     fn with_frame<R>(request: &mut Request, run: impl FnOnce(&mut Request) -> R) -> R {
+///     unsafe fn with_frame<R>(request: &mut Request, run: impl FnOnce(&mut Request) -> R) -> R {
 ///         run(request)
 ///     }
 ///
@@ -157,7 +157,10 @@ pub unsafe trait Context: 'static {
     }
 
     /// Makes the frame of an input, calls `run` with it, and brings what programs changed back.
-    fn with_frame<R>(input: &mut Self::Input<'_>, run: impl FnOnce(&mut Self::Frame) -> R) -> R;
+    ///
+    /// # Safety
+    /// `run` keeps nothing of the frame: it may hold borrows of the input that end before the lifetimes in its type do.
+    unsafe fn with_frame<R>(input: &mut Self::Input<'_>, run: impl FnOnce(&mut Self::Frame) -> R) -> R;
 
     /// The verdict of a hook without programs.
     fn initial() -> Self::Verdict;

@@ -299,7 +299,7 @@ unsafe impl Context for SocketFilter {
     const SECTION: &'static str = "socket";
 
     #[inline]
-    fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
+    unsafe fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
         packet.with_frame(LINK_LAYER, run)
     }
 
@@ -323,7 +323,7 @@ unsafe impl Context for Tc {
     const SECTION: &'static str = "tc";
 
     #[inline]
-    fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
+    unsafe fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
         packet.with_frame(LINK_LAYER, run)
     }
 
@@ -353,7 +353,7 @@ unsafe impl Context for CgroupIngress {
     const SECTION: &'static str = "cgroup_skb/ingress";
 
     #[inline]
-    fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
+    unsafe fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
         packet.with_frame(0, run)
     }
 
@@ -376,7 +376,7 @@ unsafe impl Context for CgroupEgress {
     const SECTION: &'static str = "cgroup_skb/egress";
 
     #[inline]
-    fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
+    unsafe fn with_frame<R>(packet: &mut SkBuff<'_>, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
         packet.with_frame(0, run)
     }
 

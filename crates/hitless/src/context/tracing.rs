@@ -101,7 +101,7 @@ macro_rules! contexts {
             const SECTION: &'static str = $section;
 
             #[inline]
-            fn with_frame<R>(input: &mut $input, run: impl FnOnce(&mut $frame) -> R) -> R {
+            unsafe fn with_frame<R>(input: &mut $input, run: impl FnOnce(&mut $frame) -> R) -> R {
                 run(input)
             }
 

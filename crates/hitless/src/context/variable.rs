@@ -28,7 +28,7 @@ unsafe impl Context for Tracepoint {
     const VARIABLE: bool = true;
 
     #[inline]
-    fn with_frame<R>(record: &mut &mut [u8], run: impl FnOnce(&mut [u8]) -> R) -> R {
+    unsafe fn with_frame<R>(record: &mut &mut [u8], run: impl FnOnce(&mut [u8]) -> R) -> R {
         run(record)
     }
 
@@ -50,7 +50,7 @@ unsafe impl Context for Syscall {
     const VARIABLE: bool = true;
 
     #[inline]
-    fn with_frame<R>(arguments: &mut &mut [u8], run: impl FnOnce(&mut [u8]) -> R) -> R {
+    unsafe fn with_frame<R>(arguments: &mut &mut [u8], run: impl FnOnce(&mut [u8]) -> R) -> R {
         run(arguments)
     }
 

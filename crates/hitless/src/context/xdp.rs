@@ -131,7 +131,7 @@ unsafe impl Context for Xdp {
     const SECTION: &'static str = "xdp";
 
     #[inline]
-    fn with_frame<R>(packet: &mut Packet<'_>, run: impl FnOnce(&mut XdpFrame) -> R) -> R {
+    unsafe fn with_frame<R>(packet: &mut Packet<'_>, run: impl FnOnce(&mut XdpFrame) -> R) -> R {
         packet.redirect = None;
         let lent = packet.buf.lend();
         let mut frame = XdpFrame {

@@ -7,10 +7,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::Symbol;
 
-/// Appends functions to the process' map, in one piece.
+/// Appends functions to the process' map, in one piece. Not through a link, which anybody could have put there.
 pub(super) fn append(functions: &[Symbol]) -> io::Result<()> {
     let path = format!("/tmp/perf-{}.map", std::process::id());
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
     file.write_all(lines(functions).as_bytes())
 }
 
