@@ -37,6 +37,7 @@ pub struct Program {
     context: ContextFacts,
     packet_fields: Option<(u32, u32)>,
     context_extent: u32,
+    arguments: usize,
     verified: Verified,
     maps: Vec<Arc<Map>>,
     kfuncs: Vec<(i32, Kfunc)>,
@@ -148,6 +149,7 @@ impl Program {
             program_type,
             packet_fields: packet_fields(&context),
             context_extent: context_extent(&context, &verified),
+            arguments: tables::program_types::argument_count(&context),
             context,
             verified,
             maps,
@@ -287,6 +289,11 @@ impl Program {
     /// How many bytes of a context whose size varies the program accesses; 0 for others.
     pub(crate) fn context_extent(&self) -> usize {
         self.context_extent as usize
+    }
+
+    /// How many arguments the function has that it is made for, in words of 8 bytes.
+    pub(crate) fn arguments(&self) -> usize {
+        self.arguments
     }
 
     /// How many bytes the program may read behind the context field with this name.

@@ -1,12 +1,13 @@
 //! Contexts of Linux: what programs see of what the host passes, what comes back, and what several programs come to.
 #![cfg(not(hitless_model))]
 
+use hitless::btf::TypeId;
 use hitless::context::{
-    CgroupEgress, CgroupVerdict, Context, FmodRet, Kprobe, Lsm, PacketBuf, RawTracepoint, Registers, SkBuff,
-    SocketFilter, Syscall, Tc, TcAction, Tracepoint,
+    Arguments, CgroupEgress, CgroupVerdict, Context, Fentry, Fexit, FmodRet, Kprobe, Lsm, PacketBuf, RawTracepoint,
+    Registers, SkBuff, SocketFilter, Syscall, Tc, TcAction, Tracepoint,
 };
 use hitless::{Collection, Engine, Hook, Link, LoadError, Options, RunError, Runtime};
-use hitless_object::{ObjectSpec, ProgramSpec};
+use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 
 /// A runtime with one program for each text, attached in order to a hook.
 struct Scene<C: Context> {
@@ -206,5 +207,101 @@ fn functions_of_the_host_are_described() {
             .attach(&hook, &lsm.programs()[0])
             .expect("the program is attached");
         assert_eq!(hook.run(&mut [0; 12]), Ok(-1));
+    }
+}
+
+/// Leaves in a map: how many arguments there are, the second of them, the answer to asking for one more than there are, the
+/// result and the answer to asking for that.
+const BY_NUMBER: &str = "
+    r6 = r1
+    call bpf_get_func_arg_cnt#185
+    *(u64 *)(r10 -48) = r0
+    r2 = r0
+    r1 = r6
+    r3 = r10
+    r3 += -24
+    call bpf_get_func_arg#183
+    *(u64 *)(r10 -32) = r0
+    r1 = r6
+    r2 = 1
+    r3 = r10
+    r3 += -40
+    call bpf_get_func_arg#183
+    if r0 != 0 goto out
+    *(u64 *)(r10 -24) = r0
+    r1 = r6
+    r2 = r10
+    r2 += -24
+    call bpf_get_func_ret#184
+    *(u64 *)(r10 -16) = r0
+    r1 = 0
+    *(u32 *)(r10 -52) = r1
+    r1 = map[idx:0]
+    r2 = r10
+    r2 += -52
+    r3 = r10
+    r3 += -48
+    r4 = 0
+    call bpf_map_update_elem#2
+out:
+    r0 = 0
+    exit
+";
+
+/// What [`BY_NUMBER`] finds at the hook that its section names.
+fn by_number<C>(engine: Engine, name: &str, mut arguments: Arguments) -> [i64; 5]
+where
+    C: for<'a> Context<Input<'a> = Arguments>,
+{
+    let runtime = Runtime::new(Options {
+        engine,
+        ..Options::default()
+    });
+    runtime.describe(|types| {
+        let int = types.signed(4);
+        let parameters = [("path", int), ("flags", int)];
+        types.function("open_file", int, &parameters);
+        types.function("bpf_lsm_file_open", int, &parameters);
+        types.function("close_file", TypeId::VOID, &parameters);
+        let names: Vec<_> = (0..12).map(|index| format!("a{index}")).collect();
+        let parameters: Vec<_> = names.iter().map(|name| (name.as_str(), int)).collect();
+        types.function("twelve", TypeId::VOID, &parameters);
+    });
+    let mut spec = bound(&format!("{}/{name}", C::SECTION), BY_NUMBER);
+    spec.maps.push(MapSpec {
+        name: "found".into(),
+        map_type: 2,
+        key_size: 4,
+        value_size: 40,
+        max_entries: 1,
+        ..MapSpec::default()
+    });
+    let object = runtime.load(&spec).expect("the program loads");
+    let hook = runtime.hook::<C>(name);
+    let _link = runtime
+        .attach(&hook, &object.programs()[0])
+        .expect("the program is attached");
+    assert!(hook.run(&mut arguments).is_ok());
+    let found = object.map("found").unwrap().lookup(&[0; 4]).unwrap().unwrap();
+    let words = found.as_chunks::<8>().0.iter().map(|word| i64::from_ne_bytes(*word));
+    words.collect::<Vec<_>>().try_into().unwrap()
+}
+
+#[test]
+fn arguments_and_results_have_numbers() {
+    let (einval, eopnotsupp) = (-i64::from(libc::EINVAL), -i64::from(libc::EOPNOTSUPP));
+    let mut arguments = [0; 12];
+    arguments[..3].copy_from_slice(&[3, 13, 99]);
+    for engine in ENGINES {
+        let entry = by_number::<Fentry>(engine, "open_file", arguments);
+        assert_eq!(entry, [2, 13, einval, 0, eopnotsupp]);
+        let found = [2, 13, einval, 99, 0];
+        assert_eq!(by_number::<Fexit>(engine, "open_file", arguments), found);
+        assert_eq!(by_number::<FmodRet>(engine, "open_file", arguments), found);
+        assert_eq!(by_number::<Lsm>(engine, "file_open", arguments), found);
+        // Without a result, too, there is a place for one, unless the arguments take all of them.
+        assert_eq!(by_number::<Fexit>(engine, "close_file", arguments), found);
+        let twelve = by_number::<Fexit>(engine, "twelve", arguments);
+        assert_eq!(twelve, [12, 13, einval, 0, eopnotsupp]);
     }
 }

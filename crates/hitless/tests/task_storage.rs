@@ -4,7 +4,7 @@
 mod common;
 
 use common::Host;
-use hitless::{MapError, Packet, UpdateFlags};
+use hitless::{Engine, MapError, Options, Packet, Runtime, UpdateFlags, Xdp, XdpAction};
 use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 
 /// Counts in the value of the current thread.
@@ -18,6 +18,20 @@ const COUNT: &str = "
     if r0 == 0 goto out
     r1 = 1
     lock *(u64 *)(r0 +0) += r1
+    r0 = 2
+out:
+    exit
+";
+
+/// Returns 2 if both helpers name the same task, and there is one.
+const SAME: &str = "
+    call bpf_get_current_task#35
+    r6 = r0
+    call bpf_get_current_task_btf#158
+    r7 = r0
+    r0 = 1
+    if r6 == 0 goto out
+    if r6 != r7 goto out
     r0 = 2
 out:
     exit
@@ -99,4 +113,20 @@ fn the_host_may_begin() {
     let nobody = u32::MAX / 2;
     let refused = host.map().update(&nobody.to_ne_bytes(), &[0; 8], UpdateFlags::ANY);
     assert_eq!(refused, Err(MapError::NoThread { thread: nobody }));
+}
+
+#[test]
+fn the_current_task_has_one_address() {
+    for engine in [Engine::Compiler, Engine::Interpreter] {
+        let runtime = Runtime::new(Options {
+            engine,
+            ..Options::default()
+        });
+        let object = runtime.load(&object(SAME)).expect("the object loads");
+        let hook = runtime.hook::<Xdp>("xdp");
+        let _link = runtime
+            .attach(&hook, &object.programs()[0])
+            .expect("the program attaches");
+        assert_eq!(hook.run(&mut Packet::new(&mut [0; 64])), Ok(XdpAction::Pass));
+    }
 }

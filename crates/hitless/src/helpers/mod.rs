@@ -5,6 +5,7 @@
 //! finds that it is not, the process ends ([`broken`]). Helpers run in the middle of a program, possibly in a signal
 //! handler: they do not allocate, take no lock that the interrupted code may hold, and do not panic.
 
+mod arguments;
 mod callback;
 mod checksum;
 mod dynptr;
@@ -77,6 +78,7 @@ const LISTS: &[&[Helper]] = &[
     maps::HELPERS,
     memory::HELPERS,
     time::HELPERS,
+    arguments::HELPERS,
     task::HELPERS,
     task_storage::HELPERS,
     random::HELPERS,

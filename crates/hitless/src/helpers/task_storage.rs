@@ -13,7 +13,8 @@ use crate::region::SharedBytes;
 use crate::run::thread_id;
 
 pub(super) const HELPERS: &[Helper] = &[
-    Helper::new(number("bpf_get_current_task_btf"), get_current_task_btf),
+    Helper::new(number("bpf_get_current_task"), get_current_task),
+    Helper::new(number("bpf_get_current_task_btf"), get_current_task),
     Helper::new(number("bpf_task_storage_get"), get),
     Helper::new(number("bpf_task_storage_delete"), delete),
 ];
@@ -28,7 +29,7 @@ fn storage<'a>(env: &RunEnv<'a>, map: u64) -> &'a TaskStorage {
     }
 }
 
-unsafe extern "C" fn get_current_task_btf(_: &mut RunEnv<'_>, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+unsafe extern "C" fn get_current_task(_: &mut RunEnv<'_>, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
     thread_id().into()
 }
 

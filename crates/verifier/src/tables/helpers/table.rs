@@ -9,8 +9,8 @@ use super::programs::{
 use super::{MAP_DELETE_ELEM, MAP_UPDATE_ELEM};
 use crate::facts::MapKind as K;
 use crate::facts::ProgramKind::{
-    Action, CgroupSysctl, Fexit, FlowDissector, FmodRet, Iter, LircMode2, Lsm, LwtIn, LwtSeg6Local, LwtXmit, PerfEvent,
-    SkLookup, SkMsg, SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, Xdp, XdpDevmap,
+    Action, CgroupSysctl, FlowDissector, Iter, LircMode2, Lsm, LwtIn, LwtSeg6Local, LwtXmit, PerfEvent, SkLookup,
+    SkMsg, SkReuseport, SkSkb, SockOps, SocketFilter, StructOps, Syscall, Tc, Xdp, XdpDevmap,
 };
 use crate::facts::{ArgType, CallsBack, HelperProto, MapKind, ProgramKind, ProgramSet, RetType};
 
@@ -370,7 +370,7 @@ helpers! {
     181 loop(Anything, Callback, StackOrNull, Anything) -> Integer, for EVERY, calls_back: Some(CallsBack::Turns);
     182 strncmp(Mem, Size, ConstString) -> Integer, for EVERY;
     183 get_func_arg(Context, Anything, FixedUninitMem(8)) -> Integer, for TRAMPOLINE.with(&[Lsm]);
-    184 get_func_ret(Context, FixedUninitMem(8)) -> Integer, for only(&[Fexit, FmodRet, Lsm]);
+    184 get_func_ret(Context, FixedUninitMem(8)) -> Integer, for TRAMPOLINE.with(&[Lsm]);
     185 get_func_arg_cnt(Context) -> Integer, for TRAMPOLINE.with(&[Lsm]);
     186 get_retval() -> Integer, for RETURN_VALUES;
     187 set_retval(Anything) -> Integer, for RETURN_VALUES;

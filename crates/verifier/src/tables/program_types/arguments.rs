@@ -16,6 +16,9 @@ use crate::tables::map_trace;
 /// The most slots that a context has.
 const MAX_SLOTS: usize = 12;
 
+/// The name of the slot behind the arguments. No argument has it.
+const RESULT: &str = "return value";
+
 /// Why there is no context for a program.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
@@ -133,6 +136,12 @@ pub fn context_for(kind: ProgramKind, attach: Option<&str>, btf: Option<&Btf>) -
         context.writable = target.owner.map_or_else(Vec::new, |owner| writable(owner, btf));
     }
     Ok(context)
+}
+
+/// How many slots of the context of a program at a function are arguments: all but the result (`bpf_get_func_arg_cnt`).
+#[must_use]
+pub fn argument_count(context: &ContextFacts) -> usize {
+    context.fields.iter().filter(|field| field.name != RESULT).count()
 }
 
 /// `name` is that of the event, in lower case.
@@ -263,7 +272,7 @@ fn slots(kind: ProgramKind, name: &str, target: &Target<'_>, btf: &Btf) -> Vec<(
     let is_void = matches!(btf.resolve(target.proto.ret), Some((_, Type::Void)) | None);
     if matches!(kind, ProgramKind::Fexit | ProgramKind::FmodRet | ProgramKind::Lsm) && !is_void {
         let yields = value(target.proto.ret, btf, plain);
-        slots.push(("return value".to_owned(), yields));
+        slots.push((RESULT.to_owned(), yields));
     }
     slots
 }

@@ -22,7 +22,7 @@ use ProgramKind::{
 };
 use layout::Layout;
 
-pub use arguments::{ContextError, context_for, is_supported_member};
+pub use arguments::{ContextError, argument_count, context_for, is_supported_member};
 
 /// What is fixed for all programs of a kind.
 #[derive(Clone, Copy, Debug)]
