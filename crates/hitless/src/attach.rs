@@ -19,6 +19,10 @@ pub struct AttachOptions {
     /// The revision that the hook is expected to have ([`HookPrograms::revision`]): if others have changed what is attached
     /// meanwhile, it is refused.
     pub expected_revision: Option<u64>,
+    /// A number for the program to tell by which of its links it runs, of those types that Linux gives one to
+    /// (`bpf_get_attach_cookie`). It stays with the link when another program takes its place.
+    #[doc(alias = "bpf_cookie")]
+    pub cookie: u64,
 }
 
 /// What is attached to a hook.
@@ -130,6 +134,7 @@ impl Inner {
             Attachment::Hook {
                 hook,
                 program: Arc::clone(program),
+                cookie: options.cookie,
             },
         );
         // If the grace period is overdue, the program is attached all the same.

@@ -46,6 +46,8 @@ pub(crate) struct RunEnv<'a> {
     /// The context, in the runtime's own layout; null in a function that runs by itself.
     context: *const u8,
     reach: Reach<'a>,
+    /// That of the link that the program runs by; 0 where there is none.
+    pub(crate) cookie: u64,
     /// What a helper lends to a function of the program while it calls it back: first address, and one past the last.
     lent: (u64, u64),
     /// The latest pointer write, not yet known to have executed.
@@ -82,6 +84,7 @@ impl<'a> RunEnv<'a> {
             run,
             context,
             reach,
+            cookie: 0,
             lent: (0, 0),
             latest: None,
             pending: None,

@@ -102,6 +102,13 @@ impl<'a> Execution<'_, 'a> {
         Ok(result)
     }
 
+    /// Says that it runs by the link with this cookie.
+    #[inline]
+    pub(crate) fn attached(&mut self, cookie: u64) -> &mut Self {
+        self.env.cookie = cookie;
+        self
+    }
+
     /// Runs it on a context. `None` if a check of the engine failed, which the program has kept.
     ///
     /// # Safety

@@ -17,9 +17,17 @@ use crate::run::{Forked, Run, Slots};
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     /// The programs at every hook, by the hook's index, in the order of attachment.
-    pub(crate) hooks: Vec<Vec<Arc<Program>>>,
+    pub(crate) hooks: Vec<Vec<Attached>>,
     /// The maps that are traced, or are about to be.
     pub(crate) traced: Vec<Arc<Map>>,
+}
+
+/// A program at a hook.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) program: Arc<Program>,
+    /// What the program finds as `bpf_get_attach_cookie()`.
+    pub(crate) cookie: u64,
 }
 
 /// A hook that runs programs on contexts of one sort, by default XDP programs on packets. Cheap to clone; any number of threads
@@ -145,10 +153,10 @@ impl<C: Context> Hook<C> {
     {
         self.slots.run(|run| {
             let programs = self.programs(run);
-            if let [program] = programs.programs
+            if let [attached] = programs.programs
                 && !C::VARIABLE
             {
-                programs.run_one(program, run, inputs, each);
+                programs.run_one(attached, run, inputs, each);
                 return;
             }
             for input in inputs {
@@ -171,7 +179,7 @@ impl<C: Context> Hook<C> {
 
 /// The programs of a hook, for the length of a run.
 struct Programs<'r, C> {
-    programs: &'r [Arc<Program>],
+    programs: &'r [Attached],
     context: PhantomData<fn(C)>,
 }
 
@@ -180,13 +188,13 @@ impl<C: Context> Programs<'_, C> {
     fn run(&self, run: &Run<'_>, input: &mut C::Input<'_>, failed: &mut Option<RunError>) -> C::Verdict {
         let each = |frame: &mut C::Frame| {
             let mut verdict = C::initial();
-            for program in self.programs {
+            for Attached { program, cookie } in self.programs {
                 if C::VARIABLE && size_of_val(frame) < program.context_extent() {
                     *failed = Some(short(program));
                     break;
                 }
                 // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame.
-                let call = |execution: &mut Execution<'_, '_>| unsafe { execution.call(frame) };
+                let call = |execution: &mut Execution<'_, '_>| unsafe { execution.attached(*cookie).call(frame) };
                 match Execution::with(program, run, Reach::NONE, call) {
                     Ok(Some(result)) => {
                         if C::combine(&mut verdict, result).is_break() {
@@ -209,7 +217,7 @@ impl<C: Context> Programs<'_, C> {
     #[inline]
     fn run_one<'a: 'i, 'i>(
         &self,
-        program: &Arc<Program>,
+        Attached { program, cookie }: &Attached,
         run: &Run<'_>,
         inputs: impl IntoIterator<Item = &'i mut C::Input<'a>>,
         mut each: impl FnMut(&'i mut C::Input<'a>, Result<C::Verdict, RunError>),
@@ -218,6 +226,7 @@ impl<C: Context> Programs<'_, C> {
     {
         let mut inputs = inputs.into_iter();
         let worked = Execution::with(program, run, Reach::NONE, |execution| {
+            execution.attached(*cookie);
             for input in inputs.by_ref() {
                 // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame, of which programs keep
                 // nothing.

@@ -165,12 +165,13 @@ impl Inner {
         program.check_current()?;
         match attachment {
             Attachment::Trace { map, .. } => self.update_tracer(control, id, map, program),
-            Attachment::Hook { hook, .. } => {
-                let (hook, program) = (*hook, Arc::clone(program));
+            Attachment::Hook { hook, cookie, .. } => {
+                let (hook, cookie, program) = (*hook, *cookie, Arc::clone(program));
                 let chain = &mut control.hooks[hook].chain;
                 chain.check_exchange(id, program.id())?;
                 chain.exchange(id, program.id());
-                control.links.insert(id, Attachment::Hook { hook, program });
+                let attachment = Attachment::Hook { hook, program, cookie };
+                control.links.insert(id, attachment);
                 // If the grace period is overdue, the program is attached all the same.
                 let _ = self.republish(control);
                 Ok(())

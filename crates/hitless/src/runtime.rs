@@ -18,7 +18,7 @@ use crate::chain::Chain;
 use crate::context::{self, Context, Describe};
 use crate::header::{c_header, hooks_of};
 use crate::helpers::Shared;
-use crate::hook::{Hook, Snapshot};
+use crate::hook::{Attached, Hook, Snapshot};
 use crate::link::AttachError;
 use crate::map::{BatchError, Map, MapCreateError, MapDef, MapError, MapHandle, MapSource, Registered, UpdateFlags};
 use crate::memory::{Budget, MemoryLimit};
@@ -157,6 +157,8 @@ pub(crate) enum Attachment {
     Hook {
         hook: usize,
         program: Arc<Program>,
+        /// What the program finds as `bpf_get_attach_cookie()`.
+        cookie: u64,
     },
     /// The program is missing for an upgrade's mirror.
     Trace {
@@ -561,13 +563,21 @@ impl Control {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let programs = |hook: &HookEntry| {
             let members = hook.chain.members().iter();
-            members
-                .filter_map(|member| self.program_of(member.link).cloned())
-                .collect()
+            members.filter_map(|member| self.attached(member.link)).collect()
         };
         Snapshot {
             hooks: self.hooks.iter().map(programs).collect(),
             traced: self.traced_maps(),
+        }
+    }
+
+    fn attached(&self, link: u32) -> Option<Attached> {
+        match self.links.get(&link)? {
+            Attachment::Hook { program, cookie, .. } => Some(Attached {
+                program: Arc::clone(program),
+                cookie: *cookie,
+            }),
+            Attachment::Trace { .. } => None,
         }
     }
 

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use hitless::context::{PacketBuf, SkBuff, Tc};
-use hitless::{AttachError, AttachMode, AttachOptions, Beside, Hook, Place, Program, Runtime};
-use hitless_object::{ObjectSpec, ProgramSpec};
+use hitless::context::{Kprobe, PacketBuf, Registers, SkBuff, Tc};
+use hitless::{
+    AttachError, AttachMode, AttachOptions, Beside, Collection, Engine, Hook, Options, Place, Program, Runtime,
+};
+use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 
 /// Programs 1 to 9: each appends its digit to the packet's mark and goes on.
 fn programs(runtime: &Runtime) -> Vec<Arc<Program>> {
@@ -172,4 +174,85 @@ fn statistics_are_kept_on_request() {
     let stats = p[0].stats();
     assert_eq!((stats.runs, stats.recursion_misses), (5, 0));
     assert!(stats.time_ns > 0);
+}
+
+/// Programs that leave the cookie of their link in a map: the first as it is, the second with 100 added.
+fn cookie_readers() -> ObjectSpec {
+    let program = |add: u32| ProgramSpec {
+        name: format!("add{add}"),
+        section: "kprobe".into(),
+        insns: hitless_isa::asm::assemble(&format!(
+            "call bpf_get_attach_cookie#174
+             r0 += {add}
+             *(u64 *)(r10 -8) = r0
+             r1 = 0
+             *(u32 *)(r10 -12) = r1
+             r1 = map[idx:0]
+             r2 = r10
+             r2 += -12
+             r3 = r10
+             r3 += -8
+             r4 = 0
+             call bpf_map_update_elem#2
+             r0 = 0
+             exit"
+        ))
+        .expect("the program assembles"),
+        autoload: true,
+        ..ProgramSpec::default()
+    };
+    let found = MapSpec {
+        name: "found".into(),
+        map_type: 2,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        ..MapSpec::default()
+    };
+    ObjectSpec {
+        programs: vec![program(0), program(100)],
+        maps: vec![found],
+        license: "GPL".into(),
+        ..ObjectSpec::default()
+    }
+}
+
+fn found(object: &Collection) -> u64 {
+    let found = object.map("found").unwrap().lookup(&[0; 4]).unwrap().unwrap();
+    u64::from_ne_bytes(found.try_into().unwrap())
+}
+
+#[test]
+fn a_program_knows_the_link_by_its_cookie() {
+    for engine in [Engine::Compiler, Engine::Interpreter] {
+        let runtime = Runtime::new(Options {
+            engine,
+            ..Options::default()
+        });
+        let object = runtime.load(&cookie_readers()).expect("the programs load");
+        let hooks = ["first", "second", "third"].map(|name| runtime.hook::<Kprobe>(name));
+        let [first, second, third] = &hooks;
+        let cookie = |cookie| AttachOptions {
+            cookie,
+            ..AttachOptions::default()
+        };
+        let [reader, other] = object.programs() else {
+            panic!("two programs");
+        };
+        let link = runtime.attach_with(first, reader, &cookie(5)).unwrap();
+        let _second = runtime.attach_with(second, reader, &cookie(1 << 40)).unwrap();
+        let _third = runtime.attach(third, reader).unwrap();
+        let read = |hook: &Hook<Kprobe>| {
+            hook.run(&mut Registers::default()).unwrap();
+            found(&object)
+        };
+        assert_eq!([first, second, third, first].map(read), [5, 1 << 40, 0, 5]);
+        let mut batch = [Registers::default(); 2];
+        second
+            .run_batch(&mut batch, |_, verdict| assert_eq!(verdict, Ok(())))
+            .unwrap();
+        assert_eq!(found(&object), 1 << 40);
+        link.update(other, Some(reader)).unwrap();
+        assert_eq!([first, second].map(read), [105, 1 << 40]);
+    }
 }

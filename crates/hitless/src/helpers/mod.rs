@@ -8,6 +8,7 @@
 mod arguments;
 mod callback;
 mod checksum;
+mod cookie;
 mod dynptr;
 mod errno;
 mod events;
@@ -79,6 +80,7 @@ const LISTS: &[&[Helper]] = &[
     memory::HELPERS,
     time::HELPERS,
     arguments::HELPERS,
+    cookie::HELPERS,
     task::HELPERS,
     task_storage::HELPERS,
     random::HELPERS,

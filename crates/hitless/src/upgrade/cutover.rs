@@ -115,7 +115,7 @@ fn swap(
     }
     let Control { links, hooks, .. } = &mut *control;
     for (link, attachment) in links {
-        if let Attachment::Hook { hook, program } = attachment
+        if let Attachment::Hook { hook, program, .. } = attachment
             && let Some(replaced) = plan.programs.iter().find(|plan| plan.old.id() == program.id())
             && let Some(successor) = new.program(&replaced.new_name)
         {

@@ -200,7 +200,7 @@ impl Plan {
             }
         }
         for attachment in control.links.values() {
-            let Attachment::Hook { hook, program } = attachment else {
+            let Attachment::Hook { hook, program, .. } = attachment else {
                 continue;
             };
             if is_old(program) && !self.programs.iter().any(|plan| plan.old.id() == program.id()) {
@@ -534,6 +534,7 @@ fn plan_programs(control: &Control, old: &Collection, new: &ObjectSpec) -> Vec<P
             Attachment::Hook {
                 hook,
                 program: attached,
+                ..
             } if attached.id() == program.id() => Some(*hook),
             _ => None,
         });
