@@ -244,11 +244,14 @@ pub(super) const PERF_EVENT: Layout = Layout {
     packet_writable: false,
 };
 
-/// `struct bpf_raw_tracepoint_args`: at most 12 arguments.
+/// `struct bpf_raw_tracepoint_args`: at most 12 arguments, of which a tracepoint has as many as it has.
 pub(super) const RAW_TRACEPOINT: Layout = Layout {
     name: "bpf_raw_tracepoint_args",
     size: 96,
-    fields: &[bytes("args", 0, 96)],
+    fields: &[Field {
+        kind: Record,
+        ..bytes("args", 0, 96)
+    }],
     packet_writable: false,
 };
 
