@@ -1,7 +1,8 @@
 //! Running a program by itself, on given bytes (`BPF_PROG_TEST_RUN`).
 //!
-//! What is accepted, and with which errno the rest is refused, is as in Linux (`net/bpf/test_run.c` of 6.12), but for devices:
-//! the runtime has none, so an index of an interface may be any number. Each repetition is a run of its own, which passes the
+//! What is accepted, and with which errno the rest is refused, is as in Linux (`net/bpf/test_run.c` of 6.18), but for devices:
+//! the runtime has none, so an index of an interface may be any number; and frames are in one piece, so that what Linux would
+//! make fragments of (bytes behind `xdp_md.data_end`, more than fits in a page) is refused. Each repetition is a run of its own, which passes the
 //! gate; the packet is as the one before has left it.
 
 use std::sync::Arc;
@@ -90,8 +91,8 @@ pub enum TestRunError {
         /// What they may be.
         reason: &'static str,
     },
-    /// `-E2BIG`: the context goes on behind its end, with other bytes than zeros.
-    #[error("the context has {found} bytes that are not all zero behind the first {expected}")]
+    /// `-E2BIG`: the context goes on behind its end, with other bytes than zeros, or is larger than a page.
+    #[error("the context has {found} bytes: more than a page, or not all zero behind the first {expected}")]
     Tail {
         /// How large the given one is.
         found: usize,
@@ -107,6 +108,8 @@ pub enum TestRunError {
         needed: usize,
         /// For how many there is room.
         room: usize,
+        /// What came of it, of which that is cut to the room. If it is the packet, there is no context.
+        result: Box<TestResult>,
     },
     /// `-ENXIO`: there is no such processor.
     #[error("there is no slot {cpu}, only {slots}")]
@@ -152,15 +155,19 @@ impl TestRunError {
 
 /// Bytes of a link-layer header: the least that a packet has.
 const ETH_HLEN: usize = 14;
+/// Bytes in a page of Linux's on x86-64: the most that a context has, with its tail.
+const PAGE_SIZE: usize = 4096;
 /// What Linux takes at most: a page, less the room around the packet.
-const MAX_SKB: usize = 4096 - 64 - 320;
-const MAX_XDP: usize = 4096 - PacketBuf::HEADROOM - 320;
-/// Room behind packets.
+const MAX_SKB: usize = PAGE_SIZE - 64 - 320;
+const MAX_XDP: usize = PAGE_SIZE - PacketBuf::HEADROOM - 320;
+/// Room behind packets of the network stack.
 const TAILROOM: usize = 320;
 const SKB_SIZE: usize = 192;
 const XDP_MD_SIZE: usize = 24;
-/// The most metadata before a packet.
-const MAX_METADATA: usize = 255;
+/// What Linux keeps of the headroom of XDP programs for itself (`struct xdp_frame`).
+const XDP_FRAME_SIZE: usize = 40;
+/// The most metadata before a packet: the rest of it.
+const MAX_METADATA: usize = PacketBuf::HEADROOM - XDP_FRAME_SIZE;
 
 impl Runtime {
     /// Runs a program by itself, attached or not.
@@ -228,7 +235,7 @@ impl Runtime {
         packet_size(run.data_in, MAX_SKB)?;
         let mut ctx = context::<SKB_SIZE>(run)?;
         let mut packet = SkBuff::from(PacketBuf::copy_of(run.data_in, PacketBuf::HEADROOM, TAILROOM));
-        skb_fields(packet.fields_mut(), run.data_in);
+        skb_fields(packet.fields_mut(), run.data_in)?;
         let kind = program.program_type().kind();
         let has_link_layer = matches!(kind, ProgramKind::Tc | ProgramKind::Action);
         if !has_link_layer {
@@ -240,7 +247,9 @@ impl Runtime {
         // All of them have the same frame.
         let (retval, duration) = self.repeat::<CgroupIngress>(program, run.repeat, &mut packet)?;
         if !has_link_layer {
+            // The kernel puts an empty header there, not the one that was taken away.
             packet.buf.push(ETH_HLEN);
+            packet.buf.data_mut()[..ETH_HLEN].fill(0);
         }
         if let Some(ctx) = &mut ctx {
             write_skb(packet.fields(), ctx);
@@ -275,7 +284,10 @@ impl Runtime {
                 return Err(field(0, 8, "offsets in the packet, of which the second is its end"));
             }
             if !data.is_multiple_of(4) || data > MAX_METADATA {
-                return Err(field(0, 4, "a multiple of 4, at most 252"));
+                return Err(field(0, 4, "a multiple of 4, at most 216"));
+            }
+            if size - data < ETH_HLEN {
+                return Err(field(0, 4, "14 bytes or more before the end of the packet"));
             }
             if word(ctx, 20) != 0 {
                 return Err(field(20, 24, "zero"));
@@ -288,11 +300,11 @@ impl Runtime {
                 [ingress_ifindex, rx_queue_index] = [word(ctx, 12), word(ctx, 16)];
             }
         }
-        packet_size(run.data_in, MAX_XDP)?;
+        packet_size(run.data_in, MAX_XDP + metadata)?;
         let mut packet = Packet::from(PacketBuf::copy_of(
             run.data_in,
-            PacketBuf::HEADROOM - metadata,
-            TAILROOM,
+            MAX_METADATA - metadata,
+            MAX_XDP + metadata - size,
         ));
         packet.buf.pull(metadata);
         packet.buf.set_metadata_len(metadata);
@@ -321,10 +333,8 @@ impl Runtime {
         if size < program.context_extent() || size > size_of::<Arguments>() {
             return Err(ctx_size(size, "what the program reads, at most 12 arguments"));
         }
-        if run.flags & !TestRun::RUN_ON_CPU != 0 {
-            return Err(attribute("flags", run.flags, "BPF_F_TEST_RUN_ON_CPU or 0"));
-        }
-        if run.flags == 0 {
+        // Other flags are not looked at.
+        if run.flags & TestRun::RUN_ON_CPU == 0 {
             zero("cpu", run.cpu)?;
         }
         let slots = self.inner().slots.count();
@@ -348,7 +358,6 @@ impl Runtime {
     fn test_syscall(&self, program: &Arc<Program>, run: &TestRun<'_>) -> Result<TestResult, TestRunError> {
         no_packet(run)?;
         zero("flags", run.flags)?;
-        zero("cpu", run.cpu)?;
         let size = run.ctx_in.map_or(0, <[u8]>::len);
         if size < program.context_extent() || size > usize::from(u16::MAX) {
             return Err(ctx_size(size, "what the program accesses, at most 65535"));
@@ -420,7 +429,7 @@ fn context<const SIZE: usize>(run: &TestRun<'_>) -> Result<Option<[u8; SIZE]>, T
         return Ok(run.ctx_size_out.map(|_| [0; SIZE]));
     };
     let (head, tail) = given.split_at(given.len().min(SIZE));
-    if tail.iter().any(|&byte| byte != 0) {
+    if given.len() > PAGE_SIZE || tail.iter().any(|&byte| byte != 0) {
         return Err(TestRunError::Tail {
             found: given.len(),
             expected: SIZE,
@@ -444,9 +453,8 @@ fn put(ctx: &mut [u8], off: usize, value: u32) {
 }
 
 /// What is known of a packet that came in through the loopback interface.
-fn skb_fields(fields: &mut SkbFields, packet: &[u8]) {
+fn skb_fields(fields: &mut SkbFields, packet: &[u8]) -> Result<(), TestRunError> {
     let protocol = u16::from_be_bytes([packet[12], packet[13]]);
-    let (to, broadcast) = (&packet[..6], [0xff; 6]);
     *fields = SkbFields {
         ifindex: 1,
         wire_len: 0,
@@ -459,9 +467,9 @@ fn skb_fields(fields: &mut SkbFields, packet: &[u8]) {
             }
             .to_be(),
         ),
-        pkt_type: match to {
+        // To the host, to several, to another host. The loopback interface's addresses are all zeros, also the one for all.
+        pkt_type: match &packet[..6] {
             [0, 0, 0, 0, 0, 0] => 0,
-            to if *to == broadcast => 1,
             [first, ..] if first & 1 != 0 => 2,
             _ => 3,
         },
@@ -471,16 +479,24 @@ fn skb_fields(fields: &mut SkbFields, packet: &[u8]) {
     let address = |off: usize| u32::from_ne_bytes(ip[off..off + 4].try_into().expect("four bytes"));
     let addresses = |off: usize| [0, 4, 8, 12].map(|i| address(off + i));
     if protocol == 0x0800 {
+        header_size(packet, 20)?;
         fields.family = 2;
-        if ip.len() >= 20 {
-            (fields.local_ip4, fields.remote_ip4) = (address(12), address(16));
-        }
+        (fields.local_ip4, fields.remote_ip4) = (address(12), address(16));
     } else if protocol == 0x86dd {
+        header_size(packet, 40)?;
         fields.family = 10;
-        if ip.len() >= 40 {
-            (fields.local_ip6, fields.remote_ip6) = (addresses(8), addresses(24));
-        }
+        (fields.local_ip6, fields.remote_ip6) = (addresses(8), addresses(24));
     }
+    Ok(())
+}
+
+/// Checks that there is a whole header of so many bytes behind the link-layer one.
+fn header_size(packet: &[u8], size: usize) -> Result<(), TestRunError> {
+    if packet.len() < ETH_HLEN + size {
+        let expected = "the whole header of its network protocol";
+        return Err(attribute("data_size_in", packet.len() as u64, expected));
+    }
+    Ok(())
 }
 
 /// Takes over what a given `struct __sk_buff` says of a packet of so many bytes.
@@ -520,7 +536,6 @@ fn write_skb(fields: &SkbFields, ctx: &mut [u8; SKB_SIZE]) {
         (40, fields.ifindex),
         (160, fields.wire_len),
         (164, fields.gso_segs),
-        (176, fields.gso_size),
     ] {
         put(ctx, off, value);
     }
@@ -538,26 +553,35 @@ fn finish(
     data: &[u8],
     ctx: Option<&[u8]>,
 ) -> Result<TestResult, TestRunError> {
-    let ctx = ctx.unwrap_or_default();
-    for (what, bytes, room) in [
-        ("data_out", data, run.data_size_out),
-        ("ctx_out", ctx, run.ctx_size_out),
-    ] {
-        if let Some(room) = room
-            && room != 0
-            && room < bytes.len()
-        {
-            return Err(TestRunError::NoSpace {
-                what,
-                needed: bytes.len(),
-                room,
-            });
-        }
-    }
-    Ok(TestResult {
+    let mut result = TestResult {
         retval,
         duration,
         data_out: data.to_vec(),
-        ctx_out: ctx.to_vec(),
-    })
+        ctx_out: Vec::new(),
+    };
+    if let Some(room) = room_short_of(data.len(), run.data_size_out) {
+        result.data_out.truncate(room);
+        return Err(no_space("data_out", data.len(), room, result));
+    }
+    let ctx = ctx.unwrap_or_default();
+    result.ctx_out = ctx.to_vec();
+    if let Some(room) = room_short_of(ctx.len(), run.ctx_size_out) {
+        result.ctx_out.truncate(room);
+        return Err(no_space("ctx_out", ctx.len(), room, result));
+    }
+    Ok(result)
+}
+
+/// The room there is, if it is given (0 is not) and too little.
+fn room_short_of(needed: usize, room: Option<usize>) -> Option<usize> {
+    room.filter(|&room| room != 0 && room < needed)
+}
+
+fn no_space(what: &'static str, needed: usize, room: usize, result: TestResult) -> TestRunError {
+    TestRunError::NoSpace {
+        what,
+        needed,
+        room,
+        result: Box::new(result),
+    }
 }
