@@ -570,10 +570,16 @@ impl<const LRU: bool> Tagged<LRU> {
     fn insert_evicting<K: Words>(&self, run: &Run<'_>, held: Held, content: &Content<'_, K>) -> Result<Elem, MapError> {
         let Held { home, meta, tag } = held;
         let free = self.tags(home).matches(0);
+        let mut reason = MapError::Full {
+            max_entries: self.common.max_entries,
+        };
         let from_pool = match free {
             0 => None,
             // With nothing to evict here, it pays to look further.
-            ALL => self.pool.take(run, self).ok().flatten(),
+            ALL => self.pool.take(run, self).unwrap_or_else(|error| {
+                reason = error;
+                None
+            }),
             _ => self.pool.take_near(run, self),
         };
         let evict = content.put.evict;
@@ -589,9 +595,7 @@ impl<const LRU: bool> Tagged<LRU> {
                 Some(index) => (0, index, meta),
                 None => {
                     publish(self.meta(home), meta);
-                    return Err(MapError::Full {
-                        max_entries: self.common.max_entries,
-                    });
+                    return Err(reason);
                 }
             },
         };
