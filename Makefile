@@ -3,13 +3,14 @@
 CARGO ?= cargo
 HITLESS = $(or $(CARGO_TARGET_DIR),target)/release/hitless
 
-.PHONY: help demo test tools objects model fuzz fuzz-verifier bench soak yardstick
+.PHONY: help demo test tools objects model counts fuzz fuzz-verifier bench soak yardstick
 
 help:
 	@echo 'make demo     upgrade running programs under replayed traffic and check that nothing is lost (needs Rust only)'
-	@echo 'make test     every test; installs clang-19, llvm-19, bpftool and libbpf-dev first if they are missing and this is root'
+	@echo 'make test     every test; installs clang-19, llvm-19, bpftool, libbpf-dev and valgrind first if they are missing and this is root'
 	@echo 'make objects  rebuild the objects of bpf/ with clang-19 and compare with the committed ones'
 	@echo 'make model    the concurrency model check alone'
+	@echo 'make counts   count the instructions of calls with valgrind and compare with what is expected'
 	@echo 'make fuzz     fuzz the readers of untrusted bytes, guided by coverage, FUZZ_SECONDS (60) for each target'
 	@echo 'make bench    benchmarks'
 	@echo 'make soak     the long tests'
@@ -33,6 +34,7 @@ test: tools objects
 	fi
 	$(CARGO) test --workspace --doc
 	$(MAKE) model
+	$(MAKE) counts
 
 tools:
 	scripts/tools.sh
@@ -43,6 +45,10 @@ objects: tools
 # A directory of its own: the flag would otherwise have everything rebuilt each time.
 model:
 	RUSTFLAGS="--cfg hitless_model" $(CARGO) test -p hitless --test model --test model_maps --release --target-dir target/model
+
+# What a call costs, whatever the machine does meanwhile.
+counts:
+	$(CARGO) test --release -p hitless-benches --test instructions -- --nocapture
 
 fuzz:
 	scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)

@@ -3,7 +3,7 @@
 #
 # Installs what tests and objects need beyond Rust, with apt-get if this is root:
 # clang-19 and llvm-19 compile the objects, bpftool links some of them, libbpf-dev
-# is what the object loader is compared with.
+# is what the object loader is compared with, valgrind counts instructions.
 #
 #   scripts/tools.sh             installs what is missing, or says what to install
 #   scripts/tools.sh --bpftool   prints a bpftool that works
@@ -38,6 +38,7 @@ command -v clang-19 >/dev/null || packages="$packages clang-19"
 command -v llvm-strip-19 >/dev/null && command -v llvm-objcopy-19 >/dev/null || packages="$packages llvm-19"
 find_bpftool >/dev/null || packages="$packages bpftool"
 [ -f /usr/include/bpf/libbpf.h ] || packages="$packages libbpf-dev"
+command -v valgrind >/dev/null || packages="$packages valgrind"
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" != 0 ]; then
@@ -45,8 +46,11 @@ if [ "$(id -u)" != 0 ]; then
 	case $packages in
 	*bpftool*) echo "$0: (on Ubuntu, bpftool is in linux-tools-common and linux-tools-generic)" >&2 ;;
 	esac
-	[ "$packages" = " libbpf-dev" ] || exit 1
-	echo "$0: going on; the comparison with libbpf is skipped" >&2
+	case $packages in
+	" libbpf-dev" | " valgrind" | " libbpf-dev valgrind") ;;
+	*) exit 1 ;;
+	esac
+	echo "$0: going on; what needs it is skipped" >&2
 	exit 0
 fi
 

@@ -4,6 +4,8 @@
 //! what is to be compared is measured in turns. [`Calibration`] says how fast the machine was meanwhile.
 
 pub mod calibrate;
+pub mod case;
+pub mod hook;
 pub mod input;
 pub mod table;
 pub mod thread;
@@ -11,6 +13,7 @@ pub mod thread;
 use std::time::Duration;
 
 pub use calibrate::Calibration;
+pub use case::Case;
 pub use table::Table;
 
 /// How long a benchmark is to take: `BENCH_SECONDS`, or else `default` seconds. `None` if it was not started by `cargo bench`.
