@@ -11,8 +11,7 @@
 //! before it was installed. A host that installs a handler of its own later has to pass on what is not its own, as is usual; and a
 //! thread that blocks these two signals must not run programs that read bad addresses, since Linux then ends the process.
 
-#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
-#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+#[cfg_attr(any(target_arch = "x86_64", target_arch = "aarch64"), path = "routines.rs")]
 #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), path = "portable.rs")]
 mod arch;
 
