@@ -3,17 +3,22 @@
 //! What a map holds is compared as a set where the order is nobody's business. Needs `bpf(2)` for the kernel's side, and says
 //! that it skips without.
 
+#[path = "common/bpf.rs"]
+mod bpf;
 #[path = "conformance/calls.rs"]
 mod calls;
 #[path = "conformance/kernel.rs"]
 mod kernel;
 #[path = "conformance/ours.rs"]
 mod ours;
+#[path = "conformance/programs.rs"]
+mod programs;
 
 use calls::{Call, Maps};
 use hitless::{MapDef, MapFlags, MapKind};
 use kernel::KernelMap;
 use ours::OurMap;
+use programs::{Op, Runs, packet};
 use proptest::prelude::*;
 
 /// Whether there is a kernel to compare with; else says why not.
@@ -59,6 +64,8 @@ fn maps() -> Vec<MapDef> {
         def(MapKind::UserRingbuf, 0, 0, 4096),
         def(MapKind::ProgArray, 4, 4, 4),
         def(MapKind::PerfEventArray, 4, 4, 4),
+        def(MapKind::Devmap, 4, 4, 4),
+        def(MapKind::DevmapHash, 4, 4, 4),
         MapDef {
             inner: inner(),
             ..def(MapKind::ArrayOfMaps, 4, 4, 4)
@@ -87,6 +94,10 @@ fn key(def: &MapDef, n: u8) -> Vec<u8> {
 }
 
 fn value(def: &MapDef, n: u8) -> Vec<u8> {
+    if matches!(def.kind, MapKind::Devmap | MapKind::DevmapHash) {
+        // The loopback device, which every host has, or none.
+        return u32::from(n % 2).to_ne_bytes().to_vec();
+    }
     let one = def.value_size as usize;
     let len = if def.is_per_cpu() {
         one.next_multiple_of(8) * kernel::possible_cpus()
@@ -257,6 +268,87 @@ fn creation() {
             if ours != theirs {
                 differ.push(format!("{def:?}: {ours}, Linux: {theirs}"));
             }
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+/// Has this thread stay on the first processor, so that both sides mean the same one.
+fn stay_on_one_processor() {
+    // SAFETY: a set of processors is plain data; the call reads it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(0, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
+    }
+}
+
+/// Does on both sides what programs may do, and in between what descriptors may.
+fn compare_programs(def: &MapDef, numbers: &[(u8, u8, u8, u64)]) -> Result<(), TestCaseError> {
+    let mut ours = OurMap::make(def).expect("it can be made");
+    let mut theirs = KernelMap::make(def).expect("it can be made");
+    let ops = Op::of(def);
+    let host = calls(def, numbers);
+    for ((op, k, v, flags), call) in numbers.iter().zip(&host) {
+        let Some(op) = ops.get(usize::from(*op) % (ops.len() + 1)) else {
+            compare(def, (&mut ours, &mut theirs), call)?;
+            continue;
+        };
+        // Of a lock that there is none of, Linux speaks behind the index.
+        let flags = match (def.kind, op) {
+            (MapKind::Array | MapKind::PercpuArray, Op::Update) => *flags & 3,
+            _ => *flags,
+        };
+        let packet = packet(def, &key(def, *k), &value(def, *v), flags);
+        let (here, there) = (ours.run(*op, &packet), theirs.run(*op, &packet));
+        let explain = || format!("{:?}: {op:?} of {k}, {v}, {flags}: hitless left, Linux right", def.kind);
+        // Both say why a program is refused, in words of their own.
+        prop_assert_eq!(here.is_ok(), there.is_ok(), "{}: {:?}, {:?}", explain(), here, there);
+        prop_assert_eq!(here.ok(), there.ok(), "{}", explain());
+    }
+    compare(def, (&mut ours, &mut theirs), &Call::Walk)?;
+    if def.key_size > 0 {
+        compare(def, (&mut ours, &mut theirs), &Call::Batch { delete: false })?;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_programs(numbers in numbers()) {
+        if !has_kernel() {
+            return Ok(());
+        }
+        stay_on_one_processor();
+        for def in maps().iter().filter(|def| !Op::of(def).is_empty()) {
+            compare_programs(def, &numbers)?;
+        }
+    }
+}
+
+/// Each helper with each flag, on an empty map and on one that is filled.
+#[test]
+fn each_helper() {
+    if !has_kernel() {
+        return;
+    }
+    stay_on_one_processor();
+    let mut differ = Vec::new();
+    for def in maps() {
+        let ops = Op::of(&def).len() as u8;
+        let flags = if def.inner.is_some() { 0..4 } else { 0..9 };
+        let all = |op: u8| {
+            flags
+                .clone()
+                .flat_map(move |flags| (0..7).map(move |k| (op, k, k % 3, flags)))
+        };
+        let numbers: Vec<_> = (0..=ops).chain((0..=ops).rev()).flat_map(all).collect();
+        if ops > 0
+            && let Err(error) = compare_programs(&def, &numbers)
+        {
+            differ.push(error.to_string());
         }
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));

@@ -10,6 +10,8 @@
 //! * for raw tracepoints, processors: slots stand for them.
 #![cfg(not(hitless_model))]
 
+#[path = "common/bpf.rs"]
+mod bpf;
 #[path = "test_run_kernel/case.rs"]
 mod case;
 #[path = "test_run_kernel/cases.rs"]

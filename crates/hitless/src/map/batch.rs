@@ -148,6 +148,11 @@ impl Map {
         )
     }
 
+    /// Whether its bytes are read and updated by batches, too.
+    fn has_batches(&self) -> bool {
+        self.is_hash() || matches!(self.def.kind, MapKind::Array | MapKind::PercpuArray | MapKind::LpmTrie)
+    }
+
     /// Deletes an element of a hash, and copies the value that it had.
     fn take(&self, run: &Run<'_>, key: &Key, value: &mut [u8]) -> Result<(), MapError> {
         self.check_readable()?;
@@ -166,13 +171,10 @@ impl Map {
     /// [`BatchCursor::is_done`] says so.
     ///
     /// # Errors
-    /// As [`Map::lookup`].
+    /// [`MapError::OtherKind`] for maps that are no hash, array, trie, or map of maps; and as [`Map::lookup`].
     pub fn lookup_batch(&self, cursor: &mut BatchCursor, limit: usize) -> Result<Vec<Entry>, MapError> {
-        let lacking = matches!(
-            self.ops.special(),
-            Special::Programs(_) | Special::Events(_) | Special::Tasks(_)
-        );
-        if lacking || self.def.key_size == 0 {
+        let holds_maps = matches!(self.def.kind, MapKind::ArrayOfMaps | MapKind::HashOfMaps);
+        if !holds_maps && !self.has_batches() {
             return Err(self.lacks("lookup_batch"));
         }
         self.batch(cursor, limit, |run, elem, key| {
@@ -265,9 +267,7 @@ impl Map {
     ) -> Result<(), BatchError> {
         self.check_permitted()
             .map_err(|source| BatchError { done: 0, source })?;
-        let has_batches =
-            self.is_hash() || matches!(self.def.kind, MapKind::Array | MapKind::PercpuArray | MapKind::LpmTrie);
-        if !has_batches {
+        if !self.has_batches() {
             let source = self.lacks("update_batch");
             return Err(BatchError { done: 0, source });
         }

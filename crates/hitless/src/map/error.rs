@@ -152,6 +152,9 @@ pub enum MapError {
     /// `-EOPNOTSUPP`: the buffer is another slot's.
     #[error("the buffer belongs to another slot")]
     OtherSlot,
+    /// `-EINVAL`: no device has the number 0.
+    #[error("no device has the number 0")]
+    NoDevice,
     /// `-ESRCH`: there is no such thread.
     #[error("the process has no thread {thread}")]
     NoThread {
@@ -200,6 +203,7 @@ impl MapError {
             | MapError::OtherInnerMap { .. }
             | MapError::OtherRuntime
             | MapError::TraceLoop
+            | MapError::NoDevice
             | MapError::Corrupt { .. } => libc::EINVAL,
             MapError::NoRoom { .. } | MapError::NoSpace => libc::ENOSPC,
             MapError::NoElements | MapError::OtherKind { .. } => ENOTSUPP,

@@ -454,12 +454,21 @@ impl Map {
             return result;
         }
         let key = self.check_key(key)?;
-        let put = flags.of_host(self.def.spin_lock.is_some(), self.slots_of_values())?;
+        let mut put = flags.of_host(self.def.spin_lock.is_some(), self.slots_of_values())?;
         let expected = match put.cpus {
             Cpus::Each => self.host_value_size(),
             _ => self.def.value_size as usize,
         };
         self.check_value(value, expected)?;
+        if self.def.kind == MapKind::DevmapHash {
+            if value[..4] == [0; 4] {
+                return Err(MapError::NoDevice);
+            }
+            // Linux inserts all the same.
+            if put.rule == Rule::Exist {
+                put.rule = Rule::Any;
+            }
+        }
         self.slots.run(|run| {
             self.check_writable()?;
             let (elem, stripe) = self.put_ordered(run, &key, SharedBytes::from_slice(value), put)?;

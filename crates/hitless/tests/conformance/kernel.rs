@@ -1,62 +1,22 @@
 //! Maps of the running kernel, through `bpf(2)`. Nothing is attached; everything goes when its descriptor is closed.
 
+use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use hitless::{MapDef, MapKind};
-use hitless_isa::Insn;
 
+use super::bpf::{self, Attr, bpf, bpf_fd};
 use super::calls::{Call, Maps, Outcome, fitting, foreign};
+use super::programs::{Op, Runs};
 
 const MAP_CREATE: i32 = 0;
-const PROG_LOAD: i32 = 5;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
+const PROG_TEST_RUN: i32 = 10;
+/// Where `BPF_PROG_LOAD` is told of the maps that are named by index.
+const FD_ARRAY: usize = 120;
 const SOCKET_FILTER: u32 = 1;
 const SCHED_CLS: u32 = 3;
-
-/// `union bpf_attr`, written field by field.
-#[repr(C, align(8))]
-struct Attr([u8; 152]);
-
-impl Attr {
-    fn new() -> Attr {
-        Attr([0; 152])
-    }
-
-    fn u32(mut self, at: usize, value: u32) -> Attr {
-        self.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
-        self
-    }
-
-    fn u64(mut self, at: usize, value: u64) -> Attr {
-        self.0[at..at + 8].copy_from_slice(&value.to_ne_bytes());
-        self
-    }
-
-    fn fd(self, at: usize, fd: &OwnedFd) -> Attr {
-        self.u32(at, fd.as_raw_fd() as u32)
-    }
-
-    fn get_u32(&self, at: usize) -> u32 {
-        u32::from_ne_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
-    }
-}
-
-fn bpf(command: i32, attr: &mut Attr) -> io::Result<i32> {
-    // SAFETY: the attributes are a whole `union bpf_attr`; the memory that they name is as long as the command says, and lives
-    // for the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as i32)
-    }
-}
-
-fn bpf_fd(command: i32, attr: &mut Attr) -> io::Result<OwnedFd> {
-    // SAFETY: the commands that it is used for return a new descriptor.
-    bpf(command, attr).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
-}
 
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(-1)
@@ -89,18 +49,10 @@ fn create(def: &MapDef, inner: Option<&OwnedFd>) -> io::Result<OwnedFd> {
     bpf_fd(MAP_CREATE, &mut { attr })
 }
 
+/// A program that does nothing.
 fn load(program_type: u32) -> io::Result<OwnedFd> {
-    let insns: Vec<u8> = hitless_isa::asm::assemble("r0 = 0\nexit")
-        .expect("assembles")
-        .iter()
-        .flat_map(|insn: &Insn| insn.to_bytes())
-        .collect();
-    let attr = Attr::new()
-        .u32(0, program_type)
-        .u32(4, (insns.len() / 8) as u32)
-        .u64(8, insns.as_ptr() as u64)
-        .u64(16, c"GPL".as_ptr() as u64);
-    bpf_fd(PROG_LOAD, &mut { attr })
+    let insns = hitless_isa::asm::assemble("r0 = 0\nexit").expect("assembles");
+    bpf::load(program_type, &insns, Attr::new())
 }
 
 /// A map of the kernel's.
@@ -111,6 +63,29 @@ pub struct KernelMap {
     /// What can be put into it: two that fit, one that does not.
     objects: Vec<OwnedFd>,
     ids: Vec<u32>,
+    /// The programs that use it.
+    users: HashMap<Op, OwnedFd>,
+}
+
+impl Runs for KernelMap {
+    fn run(&mut self, op: Op, packet: &[u8]) -> Result<Vec<u8>, String> {
+        if !self.users.contains_key(&op) {
+            let insns = hitless_isa::asm::assemble(&op.program(&self.def)).expect("assembles");
+            let fds = self.fd.as_raw_fd().to_ne_bytes();
+            let more = Attr::new().bytes(FD_ARRAY, &fds);
+            let program = bpf::load(SCHED_CLS, &insns, more).map_err(|error| error.to_string())?;
+            self.users.insert(op, program);
+        }
+        let mut after = vec![0; packet.len()];
+        let attr = Attr::new()
+            .fd(0, &self.users[&op])
+            .u32(8, packet.len() as u32)
+            .u32(12, after.len() as u32)
+            .bytes(16, packet)
+            .u64(24, after.as_mut_ptr() as u64);
+        bpf(PROG_TEST_RUN, &mut { attr }).map_err(|error| error.to_string())?;
+        Ok(after)
+    }
 }
 
 fn id_of(fd: &OwnedFd, at: usize) -> io::Result<u32> {
@@ -156,6 +131,7 @@ impl Maps for KernelMap {
             value_size: one as usize * per_cpu,
             ids: ids.collect(),
             objects,
+            users: HashMap::new(),
         })
     }
 

@@ -1,36 +1,82 @@
 //! Maps of hitless.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use hitless::{BatchCursor, Map, MapDef, MapError, MapHandle, MapKind, Options, Program, Runtime, UpdateFlags};
-use hitless_object::{ObjectSpec, ProgramSpec};
+use hitless::{
+    BatchCursor, LoadOptions, Map, MapDef, MapError, MapHandle, MapKind, Options, Program, Runtime, TestRun,
+    UpdateFlags,
+};
+use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 
 use super::calls::{Call, Maps, Outcome, fitting, foreign};
 use super::kernel::possible_cpus;
+use super::programs::{Op, Runs};
 
 /// A map of hitless, and what can be put into it: two that fit, one that does not.
 pub struct OurMap {
     map: MapHandle,
     maps: Vec<MapHandle>,
     programs: Vec<Arc<Program>>,
-    _runtime: Runtime,
+    /// The programs that use it.
+    users: HashMap<Op, Arc<Program>>,
+    runtime: Runtime,
+}
+
+/// An object of a program and perhaps a map.
+fn object(section: &str, text: &str, map: Option<MapSpec>) -> ObjectSpec {
+    let program = ProgramSpec {
+        name: "program".into(),
+        section: section.into(),
+        insns: hitless_isa::asm::assemble(text).expect("assembles"),
+        ..ProgramSpec::default()
+    };
+    ObjectSpec {
+        license: "GPL".into(),
+        maps: map.into_iter().collect(),
+        programs: vec![program],
+        ..ObjectSpec::default()
+    }
 }
 
 /// A program of a section that does nothing.
 fn load(runtime: &Runtime, section: &str) -> Arc<Program> {
-    let program = ProgramSpec {
-        name: "nothing".into(),
-        section: section.into(),
-        insns: hitless_isa::asm::assemble("r0 = 0\nexit").expect("assembles"),
-        ..ProgramSpec::default()
-    };
-    let object = ObjectSpec {
-        license: "GPL".into(),
-        programs: vec![program],
-        ..ObjectSpec::default()
-    };
+    let object = object(section, "r0 = 0\nexit", None);
     let loaded = runtime.load(&object).expect("the program loads");
     Arc::clone(&loaded.programs()[0])
+}
+
+fn spec(def: &MapDef) -> MapSpec {
+    MapSpec {
+        name: def.name.clone(),
+        map_type: def.kind.number(),
+        key_size: def.key_size,
+        value_size: def.value_size,
+        max_entries: def.max_entries,
+        flags: def.flags.bits(),
+        map_extra: def.map_extra,
+        inner: def.inner.as_deref().map(|inner| Box::new(spec(inner))),
+        ..MapSpec::default()
+    }
+}
+
+impl Runs for OurMap {
+    fn run(&mut self, op: Op, packet: &[u8]) -> Result<Vec<u8>, String> {
+        if !self.users.contains_key(&op) {
+            let def = self.map.def();
+            let object = object("tc", &op.program(def), Some(spec(def)));
+            let options = LoadOptions::new().replace_map(def.name.clone(), &self.map);
+            let loaded = self.runtime.load_with(&object, &options);
+            let loaded = loaded.map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
+            self.users.insert(op, Arc::clone(&loaded.programs()[0]));
+        }
+        let run = TestRun {
+            data_in: packet,
+            ..TestRun::default()
+        };
+        let result = self.runtime.test_run(&self.users[&op], &run);
+        result.map(|result| result.data_out).map_err(|error| error.to_string())
+    }
 }
 
 impl Maps for OurMap {
@@ -53,7 +99,8 @@ impl Maps for OurMap {
             map,
             maps,
             programs,
-            _runtime: runtime,
+            users: HashMap::new(),
+            runtime,
         })
     }
 

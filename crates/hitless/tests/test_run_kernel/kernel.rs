@@ -1,13 +1,13 @@
 //! Programs of the running kernel, run by themselves through `bpf(2)`. Nothing is attached.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use hitless_isa::{Insn, asm};
+use hitless_isa::asm;
 
+use super::bpf::{self, Attr, bpf};
 use super::case::{Case, Kind, Outcome, Room};
 
-const PROG_LOAD: i32 = 5;
 const PROG_TEST_RUN: i32 = 10;
 const F_SLEEPABLE: u32 = 1 << 4;
 
@@ -15,41 +15,6 @@ const F_SLEEPABLE: u32 = 1 << 4;
 const PLENTY: usize = 1 << 17;
 /// What that room is filled with.
 const UNTOUCHED: u8 = 0xa5;
-
-/// `union bpf_attr`, written field by field.
-#[repr(C, align(8))]
-struct Attr([u8; 152]);
-
-impl Attr {
-    fn new() -> Attr {
-        Attr([0; 152])
-    }
-
-    fn u32(mut self, at: usize, value: u32) -> Attr {
-        self.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
-        self
-    }
-
-    fn u64(mut self, at: usize, value: u64) -> Attr {
-        self.0[at..at + 8].copy_from_slice(&value.to_ne_bytes());
-        self
-    }
-
-    fn get_u32(&self, at: usize) -> u32 {
-        u32::from_ne_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
-    }
-}
-
-fn bpf(command: i32, attr: &mut Attr) -> io::Result<i32> {
-    // SAFETY: the attributes are a whole `union bpf_attr`; the memory that they name is as long as they say, and lives for the
-    // call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as i32)
-    }
-}
 
 /// Whether programs can be loaded here, or else why not.
 pub fn probe() -> Result<(), String> {
@@ -69,20 +34,10 @@ pub fn load(kind: Kind, text: &str) -> io::Result<OwnedFd> {
         Kind::RawTracepoint => (17, 0),
         Kind::Syscall => (31, 0),
     };
-    let insns: Vec<u8> = asm::assemble(text)
-        .expect("assembles")
-        .iter()
-        .flat_map(|insn: &Insn| insn.to_bytes())
-        .collect();
-    let attr = Attr::new()
-        .u32(0, program_type)
-        .u32(4, (insns.len() / Insn::SIZE) as u32)
-        .u64(8, insns.as_ptr() as u64)
-        .u64(16, c"GPL".as_ptr() as u64)
+    let more = Attr::new()
         .u32(44, if kind == Kind::Syscall { F_SLEEPABLE } else { 0 })
         .u32(68, attach_type);
-    // SAFETY: the command returns a new descriptor.
-    bpf(PROG_LOAD, &mut { attr }).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+    bpf::load(program_type, &asm::assemble(text).expect("assembles"), more)
 }
 
 /// The address and the size to be given of what takes so many bytes.
@@ -101,17 +56,10 @@ pub fn run(program: &OwnedFd, case: &Case) -> Outcome {
     let (ctx_out, ctx_size_out) = target(case.ctx_out, &mut ctx);
     let mut ctx_in = case.ctx_in.clone().unwrap_or_default();
     let mut attr = Attr::new()
-        .u32(0, program.as_raw_fd() as u32)
+        .fd(0, program)
         .u32(8, case.data_in.len() as u32)
         .u32(12, data_size_out)
-        .u64(
-            16,
-            if case.data_in.is_empty() {
-                0
-            } else {
-                case.data_in.as_ptr() as u64
-            },
-        )
+        .bytes(16, &case.data_in)
         .u64(24, data_out)
         .u32(32, case.repeat)
         .u32(40, ctx_in.len() as u32)
