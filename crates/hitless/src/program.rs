@@ -13,6 +13,7 @@ use hitless_jit::{
 };
 use hitless_verifier::{ContextFacts, ContextFieldKind, Verified, tables};
 
+use crate::context::PacketFrame;
 use crate::env::{Reach, RunEnv, SERVICES};
 use crate::execution::{Active, Execution, PerSlot, ProgramStats};
 use crate::helpers::Shared;
@@ -146,8 +147,8 @@ impl Program {
             runtime,
             name,
             section,
+            packet_fields: packet_fields(&context).or_else(|| PacketFrame::fields(program_type.kind())),
             program_type,
-            packet_fields: packet_fields(&context),
             context_extent: context_extent(&context, &verified),
             arguments: tables::program_types::argument_count(&context),
             context,
@@ -289,6 +290,11 @@ impl Program {
     /// How many bytes of a context whose size varies the program accesses; 0 for others.
     pub(crate) fn context_extent(&self) -> usize {
         self.context_extent as usize
+    }
+
+    /// Whether the program may write the packets that it is given.
+    pub(crate) fn writes_packets(&self) -> bool {
+        self.context.packet_writable
     }
 
     /// How many arguments the function has that it is made for, in words of 8 bytes.

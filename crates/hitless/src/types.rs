@@ -93,12 +93,12 @@ fn integers(types: &mut Builder) {
 }
 
 /// The struct that a context is to programs.
-fn context(types: &mut Builder, context: &ContextFacts) {
+fn context(types: &mut Builder, context: &ContextFacts) -> TypeId {
     let fields = context.fields.iter();
     let members: Vec<_> = fields
         .map(|field| (&field.name, field_type(types, field.size, field.kind), field.off))
         .collect();
-    types.structure(&context.name, context.size, &members);
+    types.structure(&context.name, context.size, &members)
 }
 
 /// The function that a hook is, with these fields of the context as parameters.
@@ -135,8 +135,12 @@ fn c_type(types: &mut Builder, text: &str) -> TypeId {
         "void" => TypeId::VOID,
         "bool" => types.boolean(),
         "int" => types.int("int", 4, IntEncoding::Signed),
+        "u8" => types.unsigned(1),
         "u32" | "__u32" => types.unsigned(4),
         "u64" => types.unsigned(8),
+        // Contexts. Each kind of program sees other fields of a packet of the network stack.
+        "struct xdp_md" => context(types, &tables::program_types::xdp()),
+        "struct __sk_buff" => types.structure::<&str>("__sk_buff", 192, &[]),
         // What const is about is not compared.
         _ => match text.strip_prefix("const ") {
             Some(text) => c_type(types, text),

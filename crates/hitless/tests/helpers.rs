@@ -9,8 +9,12 @@ mod both;
 mod common;
 mod oracle;
 
+#[path = "helpers/dynptr.rs"]
+mod dynptr;
 #[path = "helpers/format.rs"]
 mod format;
+#[path = "helpers/host.rs"]
+mod host;
 #[path = "helpers/kfuncs.rs"]
 mod kfuncs;
 #[path = "helpers/maps.rs"]

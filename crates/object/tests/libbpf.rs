@@ -69,6 +69,7 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
     ),
     ("graphs", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_dynptr", Expected::SameUnloaded, OF_THE_KERNEL),
+    ("helpers_host", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_kfuncs", Expected::SameUnloaded, OF_THE_KERNEL),
     ("iterators", Expected::SameUnloaded, OF_THE_KERNEL),
     ("kconfig_kind", Expected::Refused, "text for a number"),

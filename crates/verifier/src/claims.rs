@@ -106,7 +106,7 @@ fn claim(value: &Value) -> Claim {
         PointerKind::Record {
             map, size, nullable, ..
         } => Object::Record(map, size, nullable),
-        PointerKind::Argument(_) | PointerKind::Object(_) => return Claim::Nothing,
+        PointerKind::Argument(_) | PointerKind::Object(_) | PointerKind::Dynptr { .. } => return Claim::Nothing,
     };
     Claim::Pointer(object, pointer.fixed, Number(pointer.var))
 }

@@ -383,6 +383,14 @@ impl<'a> Program<'a> {
         matches!(iterator, Some((_, IteratorStep::Next)))
     }
 
+    /// The helper that the instruction at `pc` calls.
+    pub(crate) fn called_helper(&self, pc: usize) -> Option<&'a HelperProto> {
+        match self.code[pc] {
+            Some(Instruction::Call(CallTarget::Helper(id))) => self.helper(id),
+            _ => None,
+        }
+    }
+
     /// The kfunc that the instruction at `pc` calls, if it is known which that is.
     pub(crate) fn called_kfunc(&self, pc: usize) -> Option<&'a KfuncProto> {
         match self.code[pc] {
@@ -400,12 +408,8 @@ impl<'a> Program<'a> {
 
     /// Whether the instruction at `pc` calls a helper or kfunc that calls functions of the program before it returns.
     pub(crate) fn calls_back(&self, pc: usize) -> bool {
-        match self.code[pc] {
-            Some(Instruction::Call(CallTarget::Helper(id))) => {
-                self.helper(id).is_some_and(HelperProto::calls_back_at_once)
-            }
-            _ => self.called_kfunc(pc).is_some_and(KfuncProto::calls_back),
-        }
+        self.called_helper(pc).is_some_and(HelperProto::calls_back_at_once)
+            || self.called_kfunc(pc).is_some_and(KfuncProto::calls_back)
     }
 
     /// Where the address of a subprogram is loaded: slot, and first slot of the subprogram.

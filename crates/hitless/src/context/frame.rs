@@ -1,5 +1,7 @@
 //! What helpers do with the packet of a context, whichever sort of frame it is in.
 
+use std::mem::offset_of;
+
 use hitless_verifier::ProgramKind;
 
 use super::redirect::Redirect;
@@ -34,6 +36,12 @@ impl<'a> PacketFrame<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Where in the frame of programs that may not look at the packet themselves it says where the packet begins and ends.
+    pub(crate) fn fields(kind: ProgramKind) -> Option<(u32, u32)> {
+        let fields = (offset_of!(SkbFrame, data), offset_of!(SkbFrame, data_end));
+        (kind == ProgramKind::SocketFilter).then_some((fields.0 as u32, fields.1 as u32))
     }
 
     /// Where the packet is now: start and end.

@@ -9,7 +9,7 @@ use hitless_jit::{Callee, Inline};
 use hitless_verifier::tables::kfuncs;
 
 use super::errno::{E2BIG, EFAULT, EINVAL, Errno, returned};
-use super::{Helper, HelperCode, dynptr, probe};
+use super::{Helper, HelperCode, dynptr, memory, probe};
 use crate::env::RunEnv;
 use crate::region::SharedBytes;
 
@@ -32,9 +32,18 @@ const KFUNCS: &[Kfunc] = &[
     kfunc("bpf_iter_bits_next", bits_next),
     kfunc("bpf_iter_bits_destroy", nothing),
     kfunc("bpf_dynptr_adjust", dynptr::adjust),
+    kfunc("bpf_dynptr_clone", dynptr::clone),
+    kfunc("bpf_dynptr_copy", dynptr::copy),
+    kfunc("bpf_dynptr_from_skb", dynptr::from_skb),
+    kfunc("bpf_dynptr_from_xdp", dynptr::from_xdp),
+    kfunc("bpf_dynptr_memset", dynptr::fill),
+    kfunc("bpf_dynptr_slice", dynptr::slice),
+    kfunc("bpf_dynptr_slice_rdwr", dynptr::slice_writable),
     kfunc("bpf_dynptr_is_null", dynptr::is_null),
     kfunc("bpf_dynptr_is_rdonly", dynptr::is_rdonly),
     kfunc("bpf_dynptr_size", dynptr::size),
+    kfunc("bpf_rdonly_cast", itself),
+    kfunc("bpf_copy_from_user_str", memory::copy_from_user_str),
     kfunc("bpf_rcu_read_lock", nothing),
     kfunc("bpf_rcu_read_unlock", nothing),
     kfunc("bpf_preempt_disable", nothing),
@@ -65,6 +74,11 @@ impl Kfunc {
 
 unsafe extern "C" fn nothing(_: &mut RunEnv<'_>, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
     0
+}
+
+/// `bpf_rdonly_cast()`: what the pointer points to is for the verifier to know.
+unsafe extern "C" fn itself(_: &mut RunEnv<'_>, object: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    object
 }
 
 /// The most turns of a loop (`BPF_MAX_LOOPS`).

@@ -71,6 +71,7 @@ pub(crate) use kinds::{KINDS, kind};
 pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Put, Rule};
 #[cfg(all(test, not(hitless_model)))]
 pub(crate) use perf::CURRENT_SLOT;
+pub(crate) use perf::{Counted, PerfEventArray};
 pub use perf::{PerfBuffer, PerfRecord};
 pub(crate) use ring::Wakeup;
 pub(crate) use ringbuf::{RingQuery, Ringbuf};

@@ -20,6 +20,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::time::ClockId;
 
 use super::indexed::{self, Indexed, IndexedMap};
 use super::references::References;
@@ -67,6 +68,19 @@ pub struct PerfBuffer {
     page: usize,
     size: usize,
     event: OnceLock<OwnedFd>,
+    /// When it was made, by the monotonic clock, in ns.
+    made: u64,
+}
+
+/// What a program reads of a perf event (`struct bpf_perf_event_value`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Counted {
+    /// The count: of the events that there are here, which only carry records, always 0.
+    pub(crate) counter: u64,
+    /// For how long it has been there, in ns.
+    pub(crate) enabled: u64,
+    /// And for how long it was counted.
+    pub(crate) running: u64,
 }
 
 impl PerfBuffer {
@@ -93,6 +107,7 @@ impl PerfBuffer {
             page,
             size,
             event: OnceLock::new(),
+            made: crate::helpers::now(ClockId::Monotonic),
         })
     }
 
@@ -280,13 +295,31 @@ impl PerfEventArray {
     /// The errno of `bpf_perf_event_output`: [`MapError::IndexTooLarge`] (`-E2BIG`), [`MapError::NotFound`],
     /// [`MapError::OtherSlot`] (`-EOPNOTSUPP`), [`MapError::NoSpace`] and [`MapError::Busy`], by which the record is lost.
     pub(crate) fn output(&self, run: &Run<'_>, index: u32, parts: &[SharedBytes<'_>]) -> Result<(), MapError> {
+        self.of_slot(run, index)?.output(run, parts)
+    }
+
+    /// Reads the event at an index, or at that of the run's slot ([`CURRENT_SLOT`]).
+    ///
+    /// # Errors
+    /// The first three of [`output`](Self::output).
+    pub(crate) fn count(&self, run: &Run<'_>, index: u32) -> Result<Counted, MapError> {
+        let buffer = self.of_slot(run, index)?;
+        let time = crate::helpers::now(ClockId::Monotonic).saturating_sub(buffer.made);
+        Ok(Counted {
+            counter: 0,
+            enabled: time,
+            running: time,
+        })
+    }
+
+    fn of_slot<'a>(&'a self, run: &'a Run<'_>, index: u32) -> Result<&'a PerfBuffer, MapError> {
         let at = self.check(if index == CURRENT_SLOT { run.index() } else { index })?;
         // SAFETY: this is in a run, and the buffer is not used for longer.
         let buffer = unsafe { self.elements.get(at) }.ok_or(MapError::NotFound)?;
         if buffer.slot != run.index() {
             return Err(MapError::OtherSlot);
         }
-        buffer.output(run, parts)
+        Ok(buffer)
     }
 
     /// Puts a buffer in; what was there is to be dropped a grace period later.

@@ -101,7 +101,7 @@ impl UserRingbuf {
     ///
     /// # Errors
     /// [`MapError::TooLong`]; [`MapError::NoSpace`] until a program has drained records; [`MapError::Busy`] if another thread
-    /// writes.
+    /// writes; [`MapError::Corrupt`] if somebody has overwritten the positions.
     pub(crate) fn write(&self, sample: &[u8]) -> Result<(), MapError> {
         let ring = &self.ring;
         let len = u32::try_from(sample.len())
@@ -118,9 +118,12 @@ impl UserRingbuf {
         if self.writing.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
             return Err(MapError::Busy);
         }
+        // Both may have been overwritten: what is no distance between two words in the ring is not believed.
         let position = ring.producer().load(Acquire);
-        let used = position - ring.consumer().load(Acquire).min(position);
-        let result = if used + step > ring.size() {
+        let used = position.wrapping_sub(ring.consumer().load(Acquire));
+        let result = if !position.is_multiple_of(8) || used > ring.size() {
+            Err(MapError::Corrupt { at: position })
+        } else if used + step > ring.size() {
             Err(MapError::NoSpace)
         } else {
             ring.header(position).store(len, Relaxed);
@@ -129,7 +132,7 @@ impl UserRingbuf {
                 ring.sample(position, sample.len())
                     .write(SharedBytes::from_slice(sample))
             };
-            ring.producer().store(position + step, Release);
+            ring.producer().store(position.wrapping_add(step), Release);
             Ok(())
         };
         self.writing.store(0, Release);
@@ -290,5 +293,21 @@ mod tests {
         assert_eq!(drain(&map), Ok(vec![vec![0; 8]]), "the first was discarded");
         ring.consumer().store(4, Relaxed);
         assert_eq!(drain(&map), Err(MapError::Corrupt { at: 4 }), "between two words");
+    }
+
+    #[test]
+    fn the_host_writes_nowhere_else_whatever_the_positions_are() {
+        let map = map();
+        let ring = &map.user_ringbuf().unwrap().ring;
+        for (producer, consumer) in [(12, 0), (8, 16), (8192, 0), (u64::MAX, 0), (16, u64::MAX - 15)] {
+            ring.producer().store(producer, Relaxed);
+            ring.consumer().store(consumer, Relaxed);
+            let written = map.write_record(&[1; 40]);
+            let expected = match (producer, consumer) {
+                (16, _) => Ok(()),
+                _ => Err(MapError::Corrupt { at: producer }),
+            };
+            assert_eq!(written, expected, "{producer} {consumer}");
+        }
     }
 }

@@ -267,6 +267,7 @@ pub(super) fn memory(
         | PointerKind::PacketEnd
         | PointerKind::Map { .. }
         | PointerKind::Func { .. }
+        | PointerKind::Dynptr { .. }
         | PointerKind::InnerMapOrNull { .. }
         | PointerKind::MapValue { nullable: true, .. }
         | PointerKind::Slice { nullable: true, .. }

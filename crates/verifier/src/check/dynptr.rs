@@ -25,11 +25,19 @@ pub(crate) fn dynptr_place(value: &Value) -> Option<(u8, i64)> {
     }
 }
 
-/// The dynptr that a pointer points to, and its frame.
-pub(crate) fn dynptr_at(state: &State, value: &Value) -> Option<(u8, Dynptr)> {
+/// The dynptr that a pointer points to, and the frame that it lies in, if it does not come from outside.
+pub(crate) fn dynptr_at(state: &State, value: &Value) -> Option<(Option<u8>, Dynptr)> {
+    if let Some((0, PointerKind::Dynptr { id, memory })) = value
+        .as_pointer()
+        .and_then(|pointer| Some((pointer.constant_offset()?, pointer.kind)))
+    {
+        return Some((None, Dynptr { off: 0, id, memory }));
+    }
     let (frame, off) = dynptr_place(value)?;
     let mut found = state.stack(frame).dynptrs(off, Dynptr::SIZE);
-    found.find(|dynptr| dynptr.off == off).map(|dynptr| (frame, *dynptr))
+    found
+        .find(|dynptr| dynptr.off == off)
+        .map(|dynptr| (Some(frame), *dynptr))
 }
 
 /// The pointer is to the stack, at an offset where a dynptr can be.
@@ -55,26 +63,41 @@ pub(super) fn initialized(
     reg: Reg,
     value: &Value,
 ) -> Result<(), Failure> {
-    let (frame, off) = place(reg, value)?;
+    let found = dynptr_at(cx.state, value);
+    if !matches!(found, Some((None, _))) {
+        place(reg, value)?;
+    }
     let fail = |message: String| Err(Failure::new(value.to_string(), message));
-    let found = dynptr_at(cx.state, value).map(|(_, dynptr)| dynptr);
-    if proto.releases && !found.is_some_and(|dynptr| cx.state.holds(dynptr.id)) {
+    if proto.releases && !found.is_some_and(|(_, dynptr)| cx.state.holds(dynptr.id)) {
         return fail(format!("arg {} is an unacquired reference", reg.index()));
     }
-    let Some(dynptr) = found else {
+    let Some((frame, dynptr)) = found else {
         return fail(format!("Expected an initialized dynptr as arg #{}", reg.index() - 1));
     };
-    if let (helpers::DYNPTR_WRITE, DynptrMemory::MapValue { map }) = (proto.id, dynptr.memory) {
-        cx.recorder.stored(value_region(cx, map), true);
-    }
-    cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, off);
-    cx.uses.read(frame, slots_of(off, Dynptr::SIZE));
+    used(cx, frame, &dynptr, proto.id == helpers::DYNPTR_WRITE);
     Ok(())
 }
 
-/// There is a dynptr for a kfunc to look at.
-pub(super) fn of_kfunc(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Result<(), Failure> {
+/// Notes that a dynptr is looked at, and maybe its memory written.
+fn used(cx: &mut Context<'_, '_>, frame: Option<u8>, dynptr: &Dynptr, written: bool) {
+    if let (true, DynptrMemory::MapValue { map }) = (written, dynptr.memory) {
+        cx.recorder.stored(value_region(cx, map), true);
+    }
+    if let Some(frame) = frame {
+        cx.recorder
+            .stack(cx.state.frames()[usize::from(frame)].subprog, dynptr.off);
+        cx.uses.read(frame, slots_of(dynptr.off, Dynptr::SIZE));
+    }
+}
+
+/// There is a dynptr for a kfunc, which may write its memory.
+pub(super) fn of_kfunc(cx: &mut Context<'_, '_>, reg: Reg, value: &Value, written: bool) -> Result<(), Failure> {
     let arg = reg.index() - 1;
+    let found = dynptr_at(cx.state, value);
+    if let Some((None, dynptr)) = found {
+        used(cx, None, &dynptr, written);
+        return Ok(());
+    }
     let on_stack = value
         .as_pointer()
         .is_some_and(|pointer| matches!(pointer.kind, PointerKind::Stack { .. }));
@@ -82,13 +105,12 @@ pub(super) fn of_kfunc(cx: &mut Context<'_, '_>, reg: Reg, value: &Value) -> Res
         let message = format!("arg#{arg} expected pointer to stack or const struct bpf_dynptr");
         return Err(Failure::new(value.to_string(), message));
     }
-    let (frame, off) = place(reg, value)?;
-    if dynptr_at(cx.state, value).is_none() {
+    place(reg, value)?;
+    let Some((frame, dynptr)) = found else {
         let message = format!("Expected an initialized dynptr as arg #{arg}");
         return Err(Failure::new(value.to_string(), message));
-    }
-    cx.recorder.stack(cx.state.frames()[usize::from(frame)].subprog, off);
-    cx.uses.read(frame, slots_of(off, Dynptr::SIZE));
+    };
+    used(cx, frame, &dynptr, written);
     Ok(())
 }
 

@@ -106,7 +106,7 @@ pub(super) fn argument(cx: &mut Context<'_, '_>, index: u8) -> Result<(), Failur
         Some(KfuncArg::Head { tree }) => graph::head(cx, reg, &value, tree),
         Some(KfuncArg::Node { tree }) => graph::node(cx, proto, reg, &value, tree),
         Some(KfuncArg::Less) => less(cx, reg, &value),
-        Some(KfuncArg::Dynptr) => dynptr::of_kfunc(cx, reg, &value),
+        Some(KfuncArg::Dynptr { written }) => dynptr::of_kfunc(cx, reg, &value, written),
         Some(KfuncArg::Context) => context(&value, reg),
         Some(KfuncArg::Object { nullable: true, .. }) if value.is_zero() => {
             cx.uses.value(reg);

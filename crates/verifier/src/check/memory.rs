@@ -60,6 +60,7 @@ pub(super) fn accessible(
     let region = match pointer.kind {
         PointerKind::Map { map } => map_itself(cx, &bytes, map, access)?,
         PointerKind::Func { .. }
+        | PointerKind::Dynptr { .. }
         | PointerKind::InnerMapOrNull { .. }
         | PointerKind::PacketEnd
         | PointerKind::MapValue { nullable: true, .. }

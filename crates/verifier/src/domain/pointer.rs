@@ -100,6 +100,13 @@ pub(crate) enum PointerKind {
         /// How many bytes.
         size: u32,
     },
+    /// A dynptr that a callback is given, which does not lie on its stack.
+    Dynptr {
+        /// Names the dynptr.
+        id: Id,
+        /// What its bytes lie in.
+        memory: DynptrMemory,
+    },
     /// Some of the bytes of a dynptr.
     Slice {
         /// The dynptr.
@@ -170,6 +177,7 @@ impl PointerKind {
                 (true, true) => "buf_or_null",
             },
             PointerKind::Symbol { .. } => "rdonly_mem",
+            PointerKind::Dynptr { .. } => "dynptr_ptr",
             PointerKind::Slice {
                 nullable: false,
                 readonly: false,
@@ -250,6 +258,7 @@ impl PointerKind {
     pub(crate) fn reference(self) -> Option<Id> {
         match self {
             PointerKind::Record { id, .. }
+            | PointerKind::Dynptr { id, .. }
             | PointerKind::Slice { dynptr: id, .. }
             | PointerKind::Element { iterator: id, .. } => Some(id),
             PointerKind::Object(object) => (object.reference != 0).then_some(object.reference),
@@ -329,7 +338,7 @@ impl Pointer {
             | PointerKind::Record { nullable, .. }
             | PointerKind::Slice { nullable, .. } => !nullable && from_start,
             PointerKind::Func { .. } => false,
-            PointerKind::MapKey { .. } | PointerKind::Element { .. } => from_start,
+            PointerKind::MapKey { .. } | PointerKind::Element { .. } | PointerKind::Dynptr { .. } => from_start,
             PointerKind::ContextMemory { .. } | PointerKind::InnerMapOrNull { .. } => false,
             PointerKind::Symbol { .. } => from_start,
             PointerKind::Argument(argument) => !argument.nullable && from_start,
@@ -349,6 +358,7 @@ impl Pointer {
             | PointerKind::Slice { .. }
             | PointerKind::MapKey { .. }
             | PointerKind::Element { .. }
+            | PointerKind::Dynptr { .. }
             | PointerKind::Argument(_)
             | PointerKind::Symbol { .. }
             | PointerKind::Object(_) => true,

@@ -123,7 +123,7 @@ impl Value {
 }
 
 fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
-    use PointerKind::{ContextMemory, Element, InnerMapOrNull, MapValue, Packet, PacketMeta, Record, Slice};
+    use PointerKind::{ContextMemory, Dynptr, Element, InnerMapOrNull, MapValue, Packet, PacketMeta, Record, Slice};
     match (new, old) {
         (Packet { id: new_id, range: new }, Packet { id: old_id, range: old })
         | (PacketMeta { id: new_id, range: new }, PacketMeta { id: old_id, range: old }) => {
@@ -154,6 +154,13 @@ fn kind_leq(new: PointerKind, old: PointerKind, ids: &mut IdMap) -> bool {
         (InnerMapOrNull { map: new, id: new_id }, InnerMapOrNull { map: old, id: old_id }) => {
             new == old && ids.rename_object(old_id, new_id)
         }
+        (
+            Dynptr {
+                id: new_id,
+                memory: new,
+            },
+            Dynptr { id, memory },
+        ) => new == memory && ids.rename_object(id, new_id),
         (
             Slice {
                 dynptr: new_dynptr,

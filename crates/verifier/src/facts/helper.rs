@@ -78,7 +78,10 @@ impl HelperProto {
     /// Whether it calls a function of the program before it returns.
     #[must_use]
     pub fn calls_back_at_once(&self) -> bool {
-        matches!(self.calls_back, Some(CallsBack::Turns | CallsBack::Elements))
+        matches!(
+            self.calls_back,
+            Some(CallsBack::Turns | CallsBack::Elements | CallsBack::Records)
+        )
     }
 }
 
@@ -89,6 +92,9 @@ pub enum CallsBack {
     Turns,
     /// For the elements of its map argument, with map, key, value and its third argument (`bpf_for_each_map_elem`).
     Elements,
+    /// For the records that the host has written to its map argument, with a dynptr of each and its third argument
+    /// (`bpf_user_ringbuf_drain`).
+    Records,
     /// When a timer expires, with the map that the timer is in, key and value.
     Later,
 }

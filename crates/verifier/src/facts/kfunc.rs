@@ -29,8 +29,11 @@ pub enum KfuncArg {
     Constant,
     /// The context.
     Context,
-    /// A dynptr on the stack.
-    Dynptr,
+    /// A dynptr.
+    Dynptr {
+        /// Whether the kfunc may write its memory.
+        written: bool,
+    },
     /// Room for one, which the kfunc makes (`__uninit`).
     UninitDynptr,
     /// Memory that the kfunc reads and writes, of the size in the next argument (`__sz`, `__szk`); NULL if `optional` (`__opt`).
@@ -234,7 +237,7 @@ impl KfuncProto {
     #[must_use]
     pub fn clones(&self) -> bool {
         let mut args = self.args();
-        args.next() == Some(KfuncArg::Dynptr) && args.any(|arg| arg == KfuncArg::UninitDynptr)
+        matches!(args.next(), Some(KfuncArg::Dynptr { .. })) && args.any(|arg| arg == KfuncArg::UninitDynptr)
     }
 
     /// Whether it may be called while a lock is held.
@@ -314,8 +317,11 @@ fn argument(name: &'static str, ty: &'static str) -> KfuncArg {
         None if name == "less" => KfuncArg::Less,
         None if NUMBERS.contains(&ty) && !name.ends_with("__k") && !name.ends_with("__szk") => KfuncArg::Number,
         None if ty == "u32" && (name.ends_with("__k") || name.ends_with("__szk")) => KfuncArg::Constant,
-        None if ty == "const struct bpf_dynptr *" && !name.ends_with("__nullable") => KfuncArg::Dynptr,
+        None if ty == "const struct bpf_dynptr *" && !name.ends_with("__nullable") => {
+            KfuncArg::Dynptr { written: false }
+        }
         None if ty == "struct bpf_dynptr *" && name.ends_with("__uninit") => KfuncArg::UninitDynptr,
+        None if ty == "struct bpf_dynptr *" => KfuncArg::Dynptr { written: true },
         None if ty == "int *" => KfuncArg::FixedMemory(4),
         None if ty.contains("bpf_dynptr") => KfuncArg::Unsupported("dynptrs given to kernel functions"),
         None => match struct_name(ty) {

@@ -236,6 +236,8 @@ const TABLE: &[Kfunc] = &[
     kfunc("bpf_iter_bits_destroy", "void", &[("it", "struct bpf_iter_bits *")], ITER_DESTROY),
     kfunc("bpf_dynptr_adjust", "int", &[("p", "const struct bpf_dynptr *"), ("start", "u32"), ("end", "u32")], PLAIN),
     kfunc("bpf_dynptr_clone", "int", &[("p", "const struct bpf_dynptr *"), ("clone__uninit", "struct bpf_dynptr *")], PLAIN),
+    kfunc("bpf_dynptr_copy", "int", &[("dst_ptr", "struct bpf_dynptr *"), ("dst_off", "u32"), ("src_ptr", "struct bpf_dynptr *"), ("src_off", "u32"), ("size", "u32")], PLAIN),
+    kfunc("bpf_dynptr_memset", "int", &[("p", "struct bpf_dynptr *"), ("offset", "u32"), ("size", "u32"), ("val", "u8")], PLAIN),
     kfunc("bpf_dynptr_is_null", "bool", &[("p", "const struct bpf_dynptr *")], PLAIN),
     kfunc("bpf_dynptr_is_rdonly", "bool", &[("p", "const struct bpf_dynptr *")], PLAIN),
     kfunc("bpf_dynptr_size", "__u32", &[("p", "const struct bpf_dynptr *")], PLAIN),

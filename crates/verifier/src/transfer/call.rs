@@ -71,6 +71,14 @@ pub(super) fn back(
             element(&mut frame, map, ids);
             frame.set(Reg::R4, state.reg(Reg::R3));
         }
+        CallsBack::Records => {
+            let memory = DynptrMemory::Record {
+                map: map_argument(proto, state)?,
+            };
+            let id = ids.fresh();
+            frame.set(Reg::R1, Value::Pointer(Pointer::to(PointerKind::Dynptr { id, memory })));
+            frame.set(Reg::R2, state.reg(Reg::R3));
+        }
         CallsBack::Later => return None,
     }
     let mut entered = Box::new(state.clone());
@@ -108,7 +116,7 @@ fn element(frame: &mut Frame, map: u32, ids: &mut Ids) {
 }
 
 /// Leaves a subprogram, or the program.
-pub(super) fn exit(state: &mut State, uses: &mut Uses) -> Flow {
+pub(super) fn exit(program: &Program<'_>, state: &mut State, uses: &mut Uses) -> Flow {
     let result = state.reg(Reg::R0);
     let Some(frame) = state.pop_frame() else {
         return Flow::End;
@@ -124,6 +132,7 @@ pub(super) fn exit(state: &mut State, uses: &mut Uses) -> Flow {
     }
     if frame.callback.is_some() {
         uses.callback = true;
+        forget_records(program, frame.call_pc, state);
         return Flow::Back(frame.call_pc);
     }
     state.set(Reg::R0, result);
@@ -161,6 +170,23 @@ pub(super) fn global(state: &mut State, uses: &mut Uses, func: &GlobalFunc, chan
         forget_packet(state);
     }
     state.set(Reg::R0, Value::UNKNOWN);
+}
+
+/// What a callback got of the record that it was given is the writer's again.
+fn forget_records(program: &Program<'_>, call_pc: usize, state: &mut State) {
+    let helper = program.called_helper(call_pc);
+    if helper.is_none_or(|proto| proto.calls_back != Some(CallsBack::Records)) {
+        return;
+    }
+    let of_host = |memory| match memory {
+        DynptrMemory::Record { map } => program.map(map).kind == MapKind::UserRingbuf,
+        DynptrMemory::MapValue { .. } | DynptrMemory::Packet { .. } => false,
+    };
+    let in_record = |value: &Value| match value.as_pointer().map(|pointer| pointer.kind) {
+        Some(PointerKind::Dynptr { memory, .. } | PointerKind::Slice { memory, .. }) => of_host(memory),
+        _ => false,
+    };
+    state.for_each_value(in_record, |value| *value = Value::UNKNOWN);
 }
 
 fn forget_packet(state: &mut State) {
@@ -231,7 +257,7 @@ pub(super) fn helper(
             }
         }
         if let (ArgType::Dynptr, true) = (*ty, proto.releases)
-            && let Some((frame, dynptr)) = dynptr_at(state, &state.reg(arg_reg(index)))
+            && let Some((Some(frame), dynptr)) = dynptr_at(state, &state.reg(arg_reg(index)))
         {
             state.end_dynptr(frame, dynptr.id);
         }

@@ -155,7 +155,7 @@ pub(crate) fn transfer(program: &Program<'_>, pc: usize, state: &mut State, ids:
                 return Flow::Replaced { back, state, next };
             }
         }
-        Instruction::Exit => return call::exit(state, uses),
+        Instruction::Exit => return call::exit(program, state, uses),
         Instruction::Call(CallTarget::Kfunc { .. }) => return kfunc::call(program, pc, next, state, ids, uses),
         // Never accepted.
         // If the packet is shorter the program ends here, with a zero that every hook of such programs takes.

@@ -3,7 +3,7 @@
 use hitless_verifier::tables::helpers::number;
 
 use super::super::Helper;
-use super::super::errno::{EFAULT, EINVAL, ENOMEM, returned};
+use super::super::errno::{EFAULT, EINVAL, ENOMEM, Errno, returned};
 use super::{part, skb};
 use crate::env::RunEnv;
 use crate::region::SharedBytes;
@@ -74,19 +74,34 @@ unsafe extern "C" fn load_bytes_relative(
 }
 
 unsafe extern "C" fn store_bytes(env: &mut RunEnv<'_>, _: u64, offset: u64, from: u64, len: u64, flags: u64) -> u64 {
+    // SAFETY: the verifier proved so much readable memory.
+    store(
+        env,
+        offset & 0xffff_ffff,
+        unsafe { SharedBytes::from_raw(from, len as usize) },
+        flags,
+    )
+}
+
+/// Overwrites bytes at an offset, by the flags of `bpf_skb_store_bytes()`.
+pub(crate) fn store(env: &mut RunEnv<'_>, offset: u64, from: SharedBytes<'_>, flags: u64) -> u64 {
     if flags & !(F_RECOMPUTE_CSUM | F_INVALIDATE_HASH) != 0 {
         return returned(Err(EINVAL));
     }
+    returned(find(env, offset, from.len() as u64).map(|found| {
+        // SAFETY: the packet is writable.
+        unsafe { found.write_overlapping(from) };
+        if flags & F_INVALIDATE_HASH != 0 {
+            skb(env).fields.hash = 0;
+        }
+        0
+    }))
+}
+
+/// The bytes at an offset.
+pub(crate) fn find<'a>(env: &mut RunEnv<'_>, offset: u64, len: u64) -> Result<SharedBytes<'a>, Errno> {
     let frame = skb(env);
-    let Some(found) = part((frame.data, frame.data_end), offset & 0xffff_ffff, len) else {
-        return returned(Err(EFAULT));
-    };
-    // SAFETY: the verifier proved so much readable memory; the packet is writable.
-    unsafe { found.write(SharedBytes::from_raw(from, found.len())) };
-    if flags & F_INVALIDATE_HASH != 0 {
-        frame.fields.hash = 0;
-    }
-    0
+    part((frame.data, frame.data_end), offset, len).ok_or(EFAULT)
 }
 
 /// All of the packet is in one piece already.

@@ -13,6 +13,9 @@ mod sums;
 mod vlan;
 mod xdp;
 
+pub(super) use bytes::{find as skb_bytes, store};
+pub(super) use xdp::find as xdp_bytes;
+
 use super::Helper;
 use crate::context::{PacketFrame, SkbFrame, XdpFrame};
 use crate::env::RunEnv;

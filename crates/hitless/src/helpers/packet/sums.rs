@@ -2,7 +2,7 @@
 
 use hitless_verifier::tables::helpers::number;
 
-use super::super::errno::{EFAULT, EINVAL, Errno, returned};
+use super::super::errno::{EACCES, EFAULT, EINVAL, Errno, returned};
 use super::super::{Helper, checksum};
 use super::{ENOTSUPP, get, put, skb};
 use crate::env::RunEnv;
@@ -11,6 +11,7 @@ pub(super) const HELPERS: &[Helper] = &[
     Helper::new(number("bpf_l3_csum_replace"), l3_csum_replace),
     Helper::new(number("bpf_l4_csum_replace"), l4_csum_replace),
     Helper::new(number("bpf_csum_update"), csum_update),
+    Helper::new(number("bpf_csum_level"), csum_level),
 ];
 
 /// How long what changed is, or 0 if `to` is a difference of sums.
@@ -81,4 +82,17 @@ fn change(env: &mut RunEnv<'_>, offset: u64, change: impl FnOnce(u16) -> Result<
 /// Adds to the sum of all of the packet, which only devices make.
 unsafe extern "C" fn csum_update(_: &mut RunEnv<'_>, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
     returned(Err(ENOTSUPP))
+}
+
+/// What `bpf_csum_level()` may be asked for (`enum bpf_csum_level`): the level, or to change it.
+const LEVEL_QUERY: u64 = 0;
+const LEVEL_RESET: u64 = 3;
+
+/// How many sums a device has checked: none, which nothing changes.
+unsafe extern "C" fn csum_level(_: &mut RunEnv<'_>, _: u64, what: u64, _: u64, _: u64, _: u64) -> u64 {
+    returned(match what {
+        LEVEL_QUERY => Err(EACCES),
+        1..=LEVEL_RESET => Ok(0),
+        _ => Err(EINVAL),
+    })
 }

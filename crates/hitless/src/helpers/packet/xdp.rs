@@ -74,7 +74,7 @@ unsafe extern "C" fn get_buff_len(env: &mut RunEnv<'_>, _: u64, _: u64, _: u64, 
 }
 
 /// The `len` bytes at an offset of the packet.
-fn find<'a>(env: &mut RunEnv<'_>, offset: u64, len: u64) -> Result<SharedBytes<'a>, Errno> {
+pub(crate) fn find<'a>(env: &mut RunEnv<'_>, offset: u64, len: u64) -> Result<SharedBytes<'a>, Errno> {
     let frame = xdp(env);
     let (offset, len) = (offset & 0xffff_ffff, len & 0xffff_ffff);
     if offset > MOST || len > MOST {

@@ -402,7 +402,8 @@ helpers! {
     207 tcp_raw_check_syncookie_ipv6(FixedMem(40), FixedMem(20)) -> Integer, for TC.and(XDP),
         gpl_only: true, excluded: Some(SOCKETS), packet: true;
     208 ktime_get_tai_ns() -> Integer, for EVERY;
-    209 user_ringbuf_drain(ConstMap, Callback, StackOrNull, Anything) -> Integer, for EVERY, maps: &[K::UserRingbuf];
+    209 user_ringbuf_drain(ConstMap, Callback, StackOrNull, Anything) -> Integer, for EVERY, maps: &[K::UserRingbuf],
+        calls_back: Some(CallsBack::Records);
     210 cgrp_storage_get(ConstMap, BtfOrNull("cgroup"), MapValueOrNull, Anything) -> MapValueOrNull, for EVERY,
         maps: &[K::CgrpStorage], excluded: Some(CGROUPS);
     211 cgrp_storage_delete(ConstMap, BtfOrNull("cgroup")) -> Integer, for EVERY,
