@@ -1,5 +1,7 @@
 //! The memory of a map: one flat, position-independent region, and how it is read and written.
 //!
+//! Most regions are private memory, in large pages where that pays, as Linux has its maps; a file is made of what others map.
+//!
 //! Other threads, BPF programs and (later) other processes write this memory at any time, so no `&` or `&mut` is ever made
 //! to it: it is reached through atomic words alone. A value is copied in 8-byte relaxed words, as the kernel's
 //! `bpf_long_memcpy` does: a concurrent reader may see a mixture of two values, but never half a word.
@@ -31,12 +33,26 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// Reserves `len` bytes, zero-filled.
-    pub(crate) fn new(name: &str, len: usize) -> io::Result<Region> {
+    /// Reserves `len` bytes of this process alone, zero-filled. They are there from the start if `populated`, else paid for by
+    /// page.
+    pub(crate) fn private(len: usize, populated: bool) -> io::Result<Region> {
+        let len = len.max(8);
+        let mapping = if populated {
+            Mapping::private_populated(len)
+        } else {
+            Mapping::private(len)
+        };
         Ok(Region {
-            mapping: Mapping::new(name, len.max(8)).map_err(io::Error::from)?,
+            mapping: mapping?,
             _charge: None,
         })
+    }
+
+    /// Reserves a memory file of `len` bytes, zero-filled, for what others are to map; all of it is there from the start.
+    pub(crate) fn file_of(name: &str, len: usize) -> io::Result<Region> {
+        let mapping = Mapping::file_of(name, len.max(8))?;
+        mapping.populate()?;
+        Ok(Region { mapping, _charge: None })
     }
 
     /// A region for a ring, laid out as [`Mapping::ring`] says.
@@ -47,11 +63,6 @@ impl Region {
         })
     }
 
-    /// Has the system find all the memory now.
-    pub(crate) fn populate(&self) -> io::Result<()> {
-        Ok(self.mapping.populate()?)
-    }
-
     /// Keeps what the region was charged for as long as it is there.
     pub(crate) fn charged(self, charge: Charge) -> Region {
         Region {
@@ -60,8 +71,8 @@ impl Region {
         }
     }
 
-    /// The memory file behind it.
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+    /// The memory file behind it, if there is one.
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
         self.mapping.file()
     }
 
@@ -356,7 +367,7 @@ mod tests {
 
     #[test]
     fn copies_keep_every_byte_at_any_alignment() {
-        let region = Region::new("test", 256).unwrap();
+        let region = Region::private(256, false).unwrap();
         let pattern: Vec<u8> = (0..64).collect();
         for off in 0..9 {
             for len in 0..40 {
@@ -373,7 +384,7 @@ mod tests {
     #[test]
     fn overlapping_ranges_keep_every_byte() {
         for (from, to) in [(0, 3), (3, 0), (0, 8), (8, 0), (5, 5), (0, 16)] {
-            let region = Region::new("test", 64).unwrap();
+            let region = Region::private(64, false).unwrap();
             let pattern: Vec<u8> = (0..16).collect();
             // SAFETY: region memory is writable.
             unsafe {
@@ -389,12 +400,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "offset 252, 8 bytes")]
     fn a_word_past_the_end_is_refused() {
-        Region::new("test", 256).unwrap().word64(252);
+        Region::private(256, false).unwrap().word64(252);
     }
 
     #[test]
     fn writing_around_a_lock_keeps_it() {
-        let region = Region::new("test", 64).unwrap();
+        let region = Region::private(64, false).unwrap();
         let value = region.bytes(0, 16);
         // SAFETY: region memory is writable.
         unsafe {

@@ -8,17 +8,22 @@ use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
 use rustix::io;
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
 
 use crate::primitive::atomic::AtomicU32;
 
-/// A shared mapping of an anonymous memory file, zero-filled. Unmapped on drop.
+/// What a large page holds.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Memory, zero-filled: of this process alone, or a shared memory file. Unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
-    file: OwnedFd,
+    /// With what was added to fill the last page.
+    mapped: usize,
+    file: Option<OwnedFd>,
 }
 
 // SAFETY: the mapping is plain memory owned by this value; all access goes through atomics (`region.rs`).
@@ -28,7 +33,7 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Creates a memory file of `len` bytes (not 0) and maps all of it. Pages are paid for as they are touched.
-    pub(crate) fn new(name: &str, len: usize) -> io::Result<Mapping> {
+    pub(crate) fn file_of(name: &str, len: usize) -> io::Result<Mapping> {
         let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
         ftruncate(&file, len as u64)?;
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing in this process.
@@ -43,7 +48,74 @@ impl Mapping {
             )?
         };
         let start = NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?;
-        Ok(Mapping { start, len, file })
+        Ok(Mapping {
+            start,
+            len,
+            mapped: len,
+            file: Some(file),
+        })
+    }
+
+    /// Maps `len` bytes (not 0) of this process alone, paid for by small pages as they are touched. In a forked child they are
+    /// there, and zero: the parent goes on without copying what it writes.
+    pub(crate) fn private(len: usize) -> io::Result<Mapping> {
+        let mapping = Mapping::anonymous(len, len, 1)?;
+        // A system that was built without large pages does not know the word.
+        let _ = mapping.advise(Advice::LinuxNoHugepage);
+        Ok(mapping)
+    }
+
+    /// Likewise, but all of it is there from the start, in large pages if the system has some: also a last one that is at least
+    /// half full.
+    pub(crate) fn private_populated(len: usize) -> io::Result<Mapping> {
+        let rest = len % LARGE_PAGE;
+        let mapped = if rest < LARGE_PAGE / 2 {
+            len
+        } else {
+            len.checked_next_multiple_of(LARGE_PAGE).ok_or(io::Errno::NOMEM)?
+        };
+        let large = mapped >= LARGE_PAGE;
+        let mapping = Mapping::anonymous(len, mapped, if large { LARGE_PAGE } else { 1 })?;
+        if large {
+            // As in `private`.
+            let _ = mapping.advise(Advice::LinuxHugepage);
+        }
+        mapping.populate()?;
+        Ok(mapping)
+    }
+
+    /// Maps `mapped` bytes, of which `len` are asked for, at a multiple of `align`, a power of two.
+    fn anonymous(len: usize, mapped: usize, align: usize) -> io::Result<Mapping> {
+        let page = rustix::param::page_size();
+        let mapped = mapped.checked_next_multiple_of(page).ok_or(io::Errno::NOMEM)?;
+        // From where the system puts it, the next multiple is no further away than that.
+        let spare = align.saturating_sub(page);
+        let all = mapped.checked_add(spare).ok_or(io::Errno::NOMEM)?;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing in this process.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), all, access, MapFlags::PRIVATE)? };
+        let skipped = start.addr().next_multiple_of(align) - start.addr();
+        // SAFETY: `skipped` is at most `spare`, so both lie in the mapping, or at its end.
+        let [first, behind] = unsafe { [start.byte_add(skipped), start.byte_add(skipped + mapped)] };
+        let mapping = Mapping {
+            start: NonNull::new(first.cast()).ok_or(io::Errno::NOMEM)?,
+            len,
+            mapped,
+            file: None,
+        };
+        for (part, len) in [(start, skipped), (behind, spare - skipped)] {
+            if len > 0 {
+                // SAFETY: a part of the mapping just made, outside of what was kept of it.
+                unsafe { munmap(part, len)? };
+            }
+        }
+        mapping.advise(Advice::LinuxWipeOnFork)?;
+        Ok(mapping)
+    }
+
+    fn advise(&self, advice: Advice) -> io::Result<()> {
+        // SAFETY: the advices given here do not change what the memory of this process holds.
+        unsafe { madvise(self.start.as_ptr().cast(), self.mapped, advice) }
     }
 
     /// Maps memory for a ring: `private` bytes that only this process has, then a memory file of `head` and `ring` bytes (as
@@ -56,36 +128,38 @@ impl Mapping {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing in this process.
         let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, MapFlags::PRIVATE)? };
-        let mapping = Mapping {
+        let mut mapping = Mapping {
             start: NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?,
             len,
-            file,
+            mapped: len,
+            file: None,
         };
         for (at, bytes, off) in [(private, head + ring, 0), (private + head + ring, ring, head)] {
             // SAFETY: it replaces part of the mapping just made, which nobody has seen yet.
             unsafe {
                 let at = mapping.start.as_ptr().add(at).cast();
-                mmap(
-                    at,
-                    bytes,
-                    access,
-                    MapFlags::SHARED | MapFlags::FIXED,
-                    &mapping.file,
-                    off as u64,
-                )?;
+                mmap(at, bytes, access, MapFlags::SHARED | MapFlags::FIXED, &file, off as u64)?;
             }
         }
+        mapping.file = Some(file);
         Ok(mapping)
     }
 
-    /// Allocates all of the memory file.
+    /// Has the system find all the memory now.
     pub(crate) fn populate(&self) -> io::Result<()> {
-        fallocate(&self.file, FallocateFlags::empty(), 0, self.len as u64)
+        match &self.file {
+            Some(file) => fallocate(file, FallocateFlags::empty(), 0, self.len as u64),
+            // Before Linux 5.14, memory is there when it is touched.
+            None => match self.advise(Advice::LinuxPopulateWrite) {
+                Err(io::Errno::INVAL) => Ok(()),
+                result => result,
+            },
+        }
     }
 
-    /// The memory file.
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    /// The memory file, if it is one.
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
@@ -99,8 +173,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `start` and `len` are those of a live mapping that only this value owns; users borrow the value.
-        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+        // SAFETY: `start` and `mapped` are those of a live mapping that only this value owns; users borrow the value.
+        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.mapped) };
         debug_assert!(unmapped.is_ok());
     }
 }

@@ -247,12 +247,12 @@ impl Creation<'_> {
         let len = usize::try_from(bytes).ok().filter(|len| *len <= isize::MAX as usize);
         let len = len.ok_or_else(|| self.too_large(element_size))?;
         let charge = self.charge(bytes)?;
-        let region = Region::new(&self.def.name, len).and_then(|region| {
-            if !self.def.flags.contains(MapFlags::NO_PREALLOC) {
-                region.populate()?;
-            }
-            Ok(region)
-        });
+        let flags = self.def.flags;
+        let region = if flags.contains(MapFlags::MMAPABLE) {
+            Region::file_of(&self.def.name, len)
+        } else {
+            Region::private(len, !flags.contains(MapFlags::NO_PREALLOC))
+        };
         Ok(region.map_err(|source| self.no_memory(bytes, source))?.charged(charge))
     }
 

@@ -235,7 +235,7 @@ impl PerfBuffer {
     /// The memory, for a reader that maps it itself: at offset 0 the `struct perf_event_mmap_page`, behind it the data.
     #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
-        self.region.file()
+        self.region.file().expect("a ring has a memory file")
     }
 
     /// An eventfd that becomes readable with each record.

@@ -188,7 +188,7 @@ impl Ring {
 
     /// The memory file: at offset 0 the page of the consumer, then that of the producer, then the data.
     pub(super) fn file(&self) -> BorrowedFd<'_> {
-        self.region.file()
+        self.region.file().expect("a ring has a memory file")
     }
 
     /// An eventfd that is readable once the reader has been woken. Made when it is first asked for: until then nobody waits.
