@@ -114,6 +114,17 @@ impl Region {
         unsafe { &*self.mapping.start().as_ptr().add(off).cast() }
     }
 
+    /// The 8-byte words at `off`.
+    ///
+    /// # Safety
+    /// `off` is a multiple of eight, and all of them are inside the region.
+    #[inline(always)]
+    pub(crate) unsafe fn words_unchecked<const COUNT: usize>(&self, off: usize) -> &[AtomicU64; COUNT] {
+        debug_assert!(off.is_multiple_of(8) && off + 8 * COUNT <= self.mapping.len());
+        // SAFETY: as in `word32_unchecked`; the type is transparent.
+        unsafe { &*self.mapping.start().as_ptr().add(off).cast() }
+    }
+
     /// The `len` bytes at `off`, which must be inside the region.
     #[inline]
     pub(crate) fn bytes(&self, off: usize, len: usize) -> SharedBytes<'_> {

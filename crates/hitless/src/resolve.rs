@@ -1,18 +1,21 @@
 //! What calls of helpers become in a program, by what is known of it when it is loaded.
 //!
 //! Every helper is a function that is called by its address (`helpers`). Where the map is known, that of the map is called in
-//! its place, with what the map keeps ([`MapCalls`](crate::map::MapCalls)); where it is an array, looking up is arithmetic. Changes of
-//! maps are specialised in the plain variant only: in the traced one, they go through the map, which knows of tracing.
+//! its place, with what the map keeps ([`MapCalls`](crate::map::MapCalls)); where it is an array, looking up is arithmetic, and updating a copy.
+//! Changes of maps are specialised in the plain variant only: in the traced one, they go through the map, which knows of tracing.
 
 use std::sync::Arc;
 
 use hitless_isa::Reg;
-use hitless_jit::{Arg, CallSite, Callee, Inline, Resolve, Variant};
+use hitless_jit::{Arg, CallSite, Callee, Elements, Inline, Resolve, Variant};
 use hitless_verifier::tables::helpers;
 
 use crate::env::RunEnv;
 use crate::helpers::kfuncs::Kfunc;
-use crate::map::Map;
+use crate::map::{InlineArray, Map, Pass};
+
+/// Values of arrays of up to so many bytes are written without a call.
+const MAX_STORE: u32 = 64;
 
 /// Finds the functions for the calls of a program.
 #[derive(Debug)]
@@ -31,16 +34,11 @@ impl Resolve for Resolver<'_> {
             (helpers::GET_SMP_PROCESSOR_ID, _) => callee.inlined(Inline::Slot),
             (helpers::LOOP, _) => callee.inlined(Inline::Loop),
             (helpers::MAP_LOOKUP_ELEM, Some(map)) => look_up(map, call),
-            (helpers::MAP_UPDATE_ELEM, Some(map)) if call.variant == Variant::Plain => {
-                let calls = map.calls();
-                let args = [Reg::R2, Reg::R3, Reg::R4].map(Arg::Reg);
-                // SAFETY: the function takes the map's state, the run, key, value and flags.
-                unsafe { of_map(calls.update as *const (), calls.state, &args) }
-            }
+            (helpers::MAP_UPDATE_ELEM, Some(map)) if call.variant == Variant::Plain => update(map),
             (helpers::MAP_DELETE_ELEM, Some(map)) if call.variant == Variant::Plain => {
                 let calls = map.calls();
                 // SAFETY: the function takes the map's state, the run and a key.
-                unsafe { of_map(calls.delete as *const (), calls.state, &[Arg::Reg(Reg::R2)]) }
+                unsafe { of_map(calls.delete as *const (), calls.state, &[arg(calls.key, Reg::R2)]) }
             }
             _ => callee,
         })
@@ -56,17 +54,49 @@ impl Resolve for Resolver<'_> {
 fn look_up(map: &Map, call: &CallSite<'_>) -> Callee {
     let calls = map.calls();
     // SAFETY: the function takes the map's state, the run and a key.
-    let callee = unsafe { of_map(calls.lookup as *const (), calls.state, &[Arg::Reg(Reg::R2)]) };
-    let Some(array) = map.ops().inline() else {
-        return callee;
-    };
-    callee.inlined(Inline::Element {
+    let callee = unsafe { of_map(calls.lookup as *const (), calls.state, &[arg(calls.key, Reg::R2)]) };
+    match map.ops().inline() {
+        Some(array) => callee.inlined(Inline::Element(elements(&array, call.facts.index))),
+        None => callee,
+    }
+}
+
+fn update(map: &Map) -> Callee {
+    let calls = map.calls();
+    let args = [arg(calls.key, Reg::R2), arg(calls.value, Reg::R3), Arg::Reg(Reg::R4)];
+    // SAFETY: the function takes the map's state, the run, key, value and flags.
+    let callee = unsafe { of_map(calls.update as *const (), calls.state, &args) };
+    let size = map.def().value_size;
+    let is_short = matches!(size, 1 | 2 | 4) || size.is_multiple_of(8) && size <= MAX_STORE;
+    match map.ops().inline() {
+        Some(
+            array @ InlineArray {
+                closed: Some(closed), ..
+            },
+        ) if is_short => {
+            let elements = elements(&array, None);
+            callee.inlined(Inline::Store { elements, size, closed })
+        }
+        _ => callee,
+    }
+}
+
+fn elements(array: &InlineArray, index: Option<u32>) -> Elements {
+    Elements {
         base: array.base,
         stride: array.stride,
         len: array.max_entries,
         slot_stride: array.slot_stride,
-        index: call.facts.index,
-    })
+        index,
+    }
+}
+
+/// What a function is passed for the key, or the value, whose address is in a register.
+fn arg(pass: Pass, reg: Reg) -> Arg {
+    match pass {
+        Pass::Address => Arg::Reg(reg),
+        Pass::Integer(size) => Arg::Load(reg, size),
+    }
 }
 
 /// A function of a map.

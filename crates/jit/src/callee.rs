@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::{mem, ptr};
 
-use hitless_isa::Reg;
+use hitless_isa::{Reg, Size};
 use hitless_verifier::InsnFacts;
 
 /// A BPF helper: the environment, then `r1` to `r5`; returns `r0`.
@@ -30,6 +30,18 @@ pub enum Arg {
     Const(u64),
     /// What a register holds.
     Reg(Reg),
+    /// The integer of this size at the address that a register holds, zero-extended.
+    Load(Reg, Size),
+}
+
+impl Arg {
+    /// The register that it is found by, if it is.
+    pub(crate) fn reg(self) -> Option<Reg> {
+        match self {
+            Arg::Reg(reg) | Arg::Load(reg, _) => Some(reg),
+            Arg::Env | Arg::EnvWord(_) | Arg::Const(_) => None,
+        }
+    }
 }
 
 /// What a call becomes: a function, what it is given, and perhaps code that does the same without it.
@@ -45,19 +57,17 @@ pub struct Callee {
 pub enum Inline {
     /// The number of the run's slot.
     Slot,
-    /// The address of an element of an array, `base + index * stride + slot * slot_stride`, or 0 if the index, which is in the
-    /// four bytes at `r2`, is not below `len`.
-    Element {
-        /// Address of the first element.
-        base: u64,
-        /// Bytes from one to the next.
-        stride: u64,
-        /// How many there are.
-        len: u32,
-        /// Bytes from the elements of one slot to those of the next; 0 if all slots share them.
-        slot_stride: u64,
-        /// The index, if it is always the same and that of an element.
-        index: Option<u32>,
+    /// The address of an element of an array, or 0 if the index, which is in the four bytes at `r2`, is not below `len`.
+    Element(Elements),
+    /// Copies the value at `r3` to an element, as the function does if `r4` is 0, the index, which is in the four bytes at `r2`, is
+    /// below `len`, and the four bytes at `closed` are 0; else the function is called.
+    Store {
+        /// Where the elements are.
+        elements: Elements,
+        /// Bytes of a value: 1, 2, 4, or a multiple of 8.
+        size: u32,
+        /// An address.
+        closed: u64,
     },
     /// The address of the next number of the `struct bpf_iter_num` at `r1`, which is the first of its two words, or 0 at the
     /// end, which is the second.
@@ -65,6 +75,21 @@ pub enum Inline {
     /// Calls the function in `r2` with 0, 1, ... and `r3` up to `r1` times, until it returns something other than 0, as
     /// `bpf_loop` does. The function is what the program has in the register, if that is the same on every path.
     Loop,
+}
+
+/// The elements of an array, at `base + index * stride + slot * slot_stride`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Elements {
+    /// Address of the first element.
+    pub base: u64,
+    /// Bytes from one to the next.
+    pub stride: u64,
+    /// How many there are.
+    pub len: u32,
+    /// Bytes from the elements of one slot to those of the next; 0 if all slots share them.
+    pub slot_stride: u64,
+    /// The index, if it is always the same and that of an element.
+    pub index: Option<u32>,
 }
 
 impl Callee {
@@ -112,8 +137,7 @@ impl Callee {
 
     /// Only the first `count` registers of arguments matter.
     pub(crate) fn takes(mut self, count: usize) -> Callee {
-        self.args
-            .retain(|arg| !matches!(arg, Arg::Reg(reg) if reg.index() > count));
+        self.args.retain(|arg| arg.reg().is_none_or(|reg| reg.index() <= count));
         self
     }
 }

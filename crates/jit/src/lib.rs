@@ -15,7 +15,7 @@ mod lower;
 pub mod native;
 mod runtime;
 
-pub use callee::{Arg, CallSite, Callee, DispatchFn, HelperFn, Inline, Resolve};
+pub use callee::{Arg, CallSite, Callee, DispatchFn, Elements, HelperFn, Inline, Resolve};
 pub use image::{Frame, HostField, Image, LowerError, LowerInput, MapAddresses, Op, Variant};
 pub use lower::lower;
 pub use runtime::{Entry, Env, ProbeFn, Services, Vm, defect};

@@ -32,15 +32,19 @@ unsafe fn key(map: &Map, address: u64) -> Key {
 unsafe extern "C" fn lookup(env: &mut RunEnv<'_>, map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
     let calls = env.map(map).calls();
     // SAFETY: the verifier proved the key readable; the map is alive.
-    unsafe { (calls.lookup)(calls.state, env.run(), key as *const u8) }
+    unsafe { (calls.lookup)(calls.state, env.run(), calls.key.of(key)) }
 }
 
 unsafe extern "C" fn update(env: &mut RunEnv<'_>, map: u64, key_at: u64, value: u64, flags: u64, _: u64) -> u64 {
     let map = env.map(map);
     if !env.is_traced() {
-        let (calls, key, value) = (map.calls(), key_at as *const u8, value as *const u8);
+        let calls = map.calls();
         // SAFETY: the verifier proved key and value readable; the map is alive.
-        return unsafe { (calls.update)(calls.state, env.run(), key, value, flags) }.cast_unsigned();
+        let result = unsafe {
+            let (key, value) = (calls.key.of(key_at), calls.value.of(value));
+            (calls.update)(calls.state, env.run(), key, value, flags)
+        };
+        return result.cast_unsigned();
     }
     // SAFETY: the verifier proved a key there.
     let key = unsafe { self::key(map, key_at) };
@@ -54,7 +58,7 @@ unsafe extern "C" fn delete(env: &mut RunEnv<'_>, map: u64, key_at: u64, _: u64,
     if !env.is_traced() {
         let calls = map.calls();
         // SAFETY: the verifier proved the key readable; the map is alive.
-        return unsafe { (calls.delete)(calls.state, env.run(), key_at as *const u8) }.cast_unsigned();
+        return unsafe { (calls.delete)(calls.state, env.run(), calls.key.of(key_at)) }.cast_unsigned();
     }
     // SAFETY: the verifier proved a key there.
     let key = unsafe { self::key(map, key_at) };

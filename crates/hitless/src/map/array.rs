@@ -3,11 +3,13 @@
 //! The region is `max_entries` values, each at a multiple of `value_size` rounded up to eight; a per-CPU array has such a block
 //! for each slot, at multiples of a page. Updates are made in place.
 
-use super::common::{Common, Values, calls_by_ops, errno};
+use super::common::{Common, Values, errno};
 use super::key::Seed;
-use super::{Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Put, Rule, UpdateFlags};
+use super::{
+    Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Pass, Put, Rule, UpdateFlags,
+};
 use crate::primitive::Ordering::Relaxed;
-use crate::region::{Region, SharedBytes, load_word, round_up_8};
+use crate::region::{Region, SharedBytes, round_up_8};
 use crate::run::Run;
 
 /// Blocks of slots begin at multiples of this, so that slots share no cache line.
@@ -85,25 +87,37 @@ impl Array {
 
     /// # Safety
     /// As [`MapCalls`] says.
-    unsafe extern "C" fn update_call(
-        state: *const (),
-        run: &Run<'_>,
-        key: *const u8,
-        value: *const u8,
-        flags: u64,
-    ) -> i64 {
+    unsafe extern "C" fn update_call(state: *const (), run: &Run<'_>, key: u64, value: u64, flags: u64) -> i64 {
         // SAFETY: the caller keeps to what `MapCalls` says.
-        let (map, index, value) = unsafe {
+        let (map, value) = unsafe {
             let map = &*state.cast::<Array>();
-            let value = SharedBytes::from_raw(value as u64, map.common.value_size as usize);
-            (map, load_word(key, 4) as u32, value)
+            (map, SharedBytes::from_raw(value, map.common.value_size as usize))
         };
         let common = &map.common;
         let result = common.check_current().and_then(|()| {
             let put = UpdateFlags::from_bits(flags).of_program(common.spin_lock.is_some())?;
-            map.put(run, index, value, put)
+            map.put(run, key as u32, value, put)
         });
         errno(common.count_busy(result))
+    }
+
+    /// # Safety
+    /// As [`MapCalls`] says.
+    unsafe extern "C" fn lookup_call(state: *const (), run: &Run<'_>, key: u64) -> u64 {
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        let map = unsafe { &*state.cast::<Array>() };
+        if key >= u64::from(map.common.max_entries) {
+            return 0;
+        }
+        map.region.address(map.values.offset(key as u32, run.index()))
+    }
+
+    /// # Safety
+    /// As [`MapCalls`] says.
+    unsafe extern "C" fn delete_call(state: *const (), _run: &Run<'_>, _key: u64) -> i64 {
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        let common = unsafe { &(*state.cast::<Array>()).common };
+        errno(common.check_current().and(Err::<(), _>(MapError::NotDeletable)))
     }
 }
 
@@ -161,13 +175,18 @@ impl MapOps for Array {
 
     fn calls(&self) -> MapCalls {
         MapCalls {
+            state: std::ptr::from_ref(self).cast(),
+            key: Pass::integer(4),
+            value: Pass::Address,
+            lookup: Array::lookup_call,
             update: Array::update_call,
-            ..calls_by_ops(self)
+            delete: Array::delete_call,
         }
     }
 
     fn inline(&self) -> Option<InlineArray> {
         let base = self.region.address(self.values.at);
-        Some(self.values.inline(base, self.common.max_entries))
+        let closed = self.common.spin_lock.is_none().then(|| self.common.sealed_address());
+        Some(self.values.inline(base, self.common.max_entries, closed))
     }
 }

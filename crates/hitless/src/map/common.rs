@@ -1,6 +1,6 @@
 //! What the state of every kind has: sizes, who may write, counters. Compiled code finds it beside what else it needs.
 
-use super::{Cpus, Elem, InlineArray, Key, MapCalls, MapDef, MapError, MapOps, UpdateFlags};
+use super::{Cpus, Elem, InlineArray, Key, MapCalls, MapDef, MapError, MapOps, Pass, UpdateFlags};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::region::{SharedBytes, round_up_8};
@@ -36,6 +36,11 @@ impl Common {
     #[inline]
     pub(crate) fn is_sealed(&self) -> bool {
         self.sealed.load(Acquire) != 0
+    }
+
+    /// Where the word lies that is not 0 if it has.
+    pub(super) fn sealed_address(&self) -> u64 {
+        std::ptr::from_ref(&self.sealed).expose_provenance() as u64
     }
 
     /// Refuses writes, from outside of a migration, from now on.
@@ -78,6 +83,8 @@ pub(crate) fn errno<T>(result: Result<T, MapError>) -> i64 {
 pub(crate) fn calls_by_ops<K: MapOps>(ops: &K) -> MapCalls {
     MapCalls {
         state: std::ptr::from_ref(ops).cast(),
+        key: Pass::Address,
+        value: Pass::Address,
         lookup: lookup::<K>,
         update: update::<K>,
         delete: delete::<K>,
@@ -86,33 +93,27 @@ pub(crate) fn calls_by_ops<K: MapOps>(ops: &K) -> MapCalls {
 
 /// # Safety
 /// As [`MapCalls`] says; `state` is a `K`.
-pub(super) unsafe fn state_and_key<'a, K: MapOps>(state: *const (), key: *const u8) -> (&'a K, Key) {
+pub(super) unsafe fn state_and_key<'a, K: MapOps>(state: *const (), key: u64) -> (&'a K, Key) {
     // SAFETY: the caller vouches for both.
     unsafe {
         let ops = &*state.cast::<K>();
-        let key = SharedBytes::from_raw(key as u64, ops.common().key_size as usize);
+        let key = SharedBytes::from_raw(key, ops.common().key_size as usize);
         (ops, Key::new(key))
     }
 }
 
-unsafe extern "C" fn lookup<K: MapOps>(state: *const (), run: &Run<'_>, key: *const u8) -> u64 {
+unsafe extern "C" fn lookup<K: MapOps>(state: *const (), run: &Run<'_>, key: u64) -> u64 {
     // SAFETY: the caller keeps to what `MapCalls` says.
     let (ops, key) = unsafe { state_and_key::<K>(state, key) };
     let found = ops.lookup(&key);
     found.map_or(0, |elem| ops.value(elem, run.index()).address())
 }
 
-unsafe extern "C" fn update<K: MapOps>(
-    state: *const (),
-    run: &Run<'_>,
-    key: *const u8,
-    value: *const u8,
-    flags: u64,
-) -> i64 {
+unsafe extern "C" fn update<K: MapOps>(state: *const (), run: &Run<'_>, key: u64, value: u64, flags: u64) -> i64 {
     // SAFETY: the caller keeps to what `MapCalls` says.
     let ((ops, key), value) = unsafe {
         let (ops, key) = state_and_key::<K>(state, key);
-        let value = SharedBytes::from_raw(value as u64, ops.common().value_size as usize);
+        let value = SharedBytes::from_raw(value, ops.common().value_size as usize);
         ((ops, key), value)
     };
     let common = ops.common();
@@ -123,7 +124,7 @@ unsafe extern "C" fn update<K: MapOps>(
     errno(common.count_busy(result))
 }
 
-unsafe extern "C" fn delete<K: MapOps>(state: *const (), run: &Run<'_>, key: *const u8) -> i64 {
+unsafe extern "C" fn delete<K: MapOps>(state: *const (), run: &Run<'_>, key: u64) -> i64 {
     // SAFETY: the caller keeps to what `MapCalls` says.
     let (ops, key) = unsafe { state_and_key::<K>(state, key) };
     let common = ops.common();
@@ -210,12 +211,13 @@ impl Values {
     }
 
     /// The values as an array, which begins at `address`.
-    pub(crate) fn inline(&self, address: u64, max_entries: u32) -> InlineArray {
+    pub(crate) fn inline(&self, address: u64, max_entries: u32, closed: Option<u64>) -> InlineArray {
         InlineArray {
             base: address,
             stride: self.stride as u64,
             max_entries,
             slot_stride: self.slot_stride as u64,
+            closed,
         }
     }
 }

@@ -135,7 +135,7 @@ impl Seed {
         [self.start, self.multiplier]
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, key: &impl Words) -> u64 {
         let mut hash = self.start;
         for i in 0..key.count() {
@@ -143,6 +143,12 @@ impl Seed {
             hash ^= hash >> 32;
         }
         hash.wrapping_mul(0xd6e8_feb8_6659_fd93)
+    }
+
+    /// The bucket, of so many, that a key with this hash belongs to.
+    #[inline]
+    pub(crate) fn bucket(hash: u64, buckets: u32) -> u32 {
+        ((u128::from(hash) * u128::from(buckets)) >> 64) as u32
     }
 }
 

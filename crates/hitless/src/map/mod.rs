@@ -68,7 +68,7 @@ pub use flags::UpdateFlags;
 pub use handle::MapHandle;
 pub(crate) use key::Key;
 pub(crate) use kinds::{KINDS, kind};
-pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Put, Rule};
+pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Pass, Put, Rule};
 #[cfg(all(test, not(hitless_model)))]
 pub(crate) use perf::CURRENT_SLOT;
 pub(crate) use perf::{Counted, PerfEventArray};

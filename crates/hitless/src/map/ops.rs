@@ -1,7 +1,9 @@
 //! What each kind of map implements, and how compiled code gets at it.
 
+use hitless_isa::Size;
+
 use super::{Common, Key, MapError, Special};
-use crate::region::SharedBytes;
+use crate::region::{SharedBytes, load_word};
 use crate::run::Run;
 
 /// Index of an element in its map's region. While an element is live it keeps its index, and its value its address.
@@ -122,22 +124,57 @@ pub(crate) trait MapOps: Send + Sync + std::fmt::Debug {
     }
 }
 
+/// How a map's functions are given a key or a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pass {
+    /// By its address.
+    Address,
+    /// As an integer of this size, zero-extended.
+    Integer(Size),
+}
+
+impl Pass {
+    /// As an integer, if there are some of `len` bytes.
+    pub(crate) fn integer(len: u32) -> Pass {
+        match len {
+            1 => Pass::Integer(Size::B),
+            2 => Pass::Integer(Size::H),
+            4 => Pass::Integer(Size::W),
+            8 => Pass::Integer(Size::Dw),
+            _ => Pass::Address,
+        }
+    }
+
+    /// What is passed for what lies at an address.
+    ///
+    /// # Safety
+    /// As many bytes as the map's keys, or values, have are readable there.
+    pub(crate) unsafe fn of(self, address: u64) -> u64 {
+        match self {
+            Pass::Address => address,
+            // SAFETY: as for this function.
+            Pass::Integer(size) => unsafe { load_word(address as *const u8, size.bytes()) },
+        }
+    }
+}
+
 /// What the plain variant of a compiled program calls. Each function is passed `state`, and lives as long as the map.
 ///
 /// They do all that a helper does: `update` and `delete` check whether the map may be written, and return 0 or a negative
 /// errno, widened to 64 bits. None of them traces: the traced variant goes through [`Map`](super::Map) instead.
 ///
 /// # Safety
-/// To call one: `state` is that of the same `MapCalls`, and the map is alive; `key` and `value` are readable for the map's
-/// key and value size.
+/// To call one: `state` is that of the same `MapCalls`, and the map is alive; key and value are passed as `key` and `value` say,
+/// and what is passed by address is readable for the map's key or value size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MapCalls {
     pub(crate) state: *const (),
+    pub(crate) key: Pass,
+    pub(crate) value: Pass,
     /// The address of the value (in a per-CPU map that of the run's slot), or 0.
-    pub(crate) lookup: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: *const u8) -> u64,
-    pub(crate) update:
-        unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: *const u8, value: *const u8, flags: u64) -> i64,
-    pub(crate) delete: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: *const u8) -> i64,
+    pub(crate) lookup: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64) -> u64,
+    pub(crate) update: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64, value: u64, flags: u64) -> i64,
+    pub(crate) delete: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64) -> i64,
 }
 
 // SAFETY: the functions may be called on any thread; `state` is that of a map, which is `Sync`.
@@ -156,4 +193,6 @@ pub(crate) struct InlineArray {
     pub(crate) max_entries: u32,
     /// Bytes from one slot's values to the next one's; 0 if there is one value for all.
     pub(crate) slot_stride: u64,
+    /// If an update is nothing but a copy: the address of a word that is 0 as long as the map may be written.
+    pub(crate) closed: Option<u64>,
 }

@@ -68,6 +68,13 @@ pub(super) enum Tried {
     Other,
 }
 
+/// Takes a bucket if its word is what was read, and so what else the version vouches for: it need not be read again.
+#[inline(always)]
+pub(super) fn try_lock_seen(run: &Run<'_>, word: &AtomicU64, seen: Meta) -> bool {
+    let me = u64::from(run.index() + 1) << 16;
+    word.compare_exchange(seen.0, seen.0 | me, Acquire, Relaxed).is_ok()
+}
+
 /// Tries for a bucket once.
 #[inline]
 pub(super) fn try_lock(run: &Run<'_>, word: &AtomicU64) -> Tried {

@@ -27,18 +27,27 @@ impl Credits {
         }
     }
 
+    /// Takes a credit of the slot's own; false if it has none at hand.
+    #[inline(always)]
+    pub(super) fn take_own(&self, run: &Run<'_>) -> bool {
+        let Some(own) = self.cells.own(run) else {
+            return false;
+        };
+        let left = own.load(Relaxed);
+        if left > 0 {
+            own.store(left - 1, Relaxed);
+        }
+        left > 0
+    }
+
     /// Takes a credit; false if there is none.
     ///
     /// # Errors
     /// [`MapError::Busy`] in a nested run, if others may have one.
     #[inline]
     pub(super) fn take(&self, run: &Run<'_>) -> Result<bool, MapError> {
-        if let Some(own) = self.cells.own(run) {
-            let left = own.load(Relaxed);
-            if left > 0 {
-                own.store(left - 1, Relaxed);
-                return Ok(true);
-            }
+        if self.take_own(run) {
+            return Ok(true);
         }
         self.find(run)
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use hitless_isa::{AluOp, CallTarget, Instruction, Operand, Reg};
 
 use crate::callee::ARGUMENTS;
-use crate::{Arg, Image, Op};
+use crate::{Image, Op};
 
 /// The subprogram, by index, that a call goes to.
 pub(super) fn callee(ranges: &[Range<usize>], index: usize, off: i32) -> Result<usize, String> {
@@ -27,12 +27,7 @@ pub(super) fn arguments(image: &Image, ranges: &[Range<usize>]) -> Result<Vec<us
                     Op::Insn(Instruction::Call(CallTarget::Subprog(off))) => args[callee(ranges, index, off)?],
                     Op::Call { callee, .. } | Op::TailCall { callee } => {
                         let args = image.callees[callee].args.iter();
-                        args.filter_map(|arg| match arg {
-                            Arg::Reg(reg) => Some(reg.index()),
-                            _ => None,
-                        })
-                        .max()
-                        .unwrap_or(0)
+                        args.filter_map(|arg| arg.reg()).map(Reg::index).max().unwrap_or(0)
                     }
                     Op::Insn(Instruction::Call(_)) => ARGUMENTS.len(),
                     Op::Probe { base, .. } => argument(base),

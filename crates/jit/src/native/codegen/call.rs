@@ -9,10 +9,10 @@ use hitless_isa::Reg;
 
 use super::arguments::callee;
 use super::function::Translator;
-use super::{MEMORY, signature};
+use super::{MEMORY, int, signature};
 use crate::callee::ARGUMENTS;
 use crate::native::calls::{self, EntryPoint};
-use crate::{Arg, Inline, Vm};
+use crate::{Arg, Callee, Elements, Inline, Vm};
 
 /// The most turns of `bpf_loop()`, and what it refuses with.
 const MAX_TURNS: i64 = 1 << 23;
@@ -48,17 +48,22 @@ impl Translator<'_> {
                 let slot = self.builder.ins().uload32(MEMORY, self.vm, Vm::SLOT);
                 self.set(Reg::R0, slot);
             }
-            Some(element @ Inline::Element { .. }) => self.element(element),
+            Some(Inline::Element(elements)) => self.element(&elements),
+            Some(Inline::Store { elements, size, closed }) => self.store_element(callee, &elements, size, closed),
             Some(Inline::Loop) => return self.bpf_loop(),
             Some(Inline::NextNumber) => self.next_number(),
             None => {
-                let args: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
-                let function = calls::function(callee.function, args.len());
-                let result = self.call_runtime(function, &args);
+                let result = self.call_callee(callee);
                 self.set_result(result);
             }
         }
         Ok(())
+    }
+
+    fn call_callee(&mut self, callee: &Callee) -> Option<Value> {
+        let args: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
+        let function = calls::function(callee.function, args.len());
+        self.call_runtime(function, &args)
     }
 
     fn argument(&mut self, arg: Arg) -> Value {
@@ -67,6 +72,7 @@ impl Translator<'_> {
             Arg::EnvWord(off) => self.builder.ins().load(I64, MEMORY, self.vm, off as i32),
             Arg::Const(value) => self.builder.ins().iconst(I64, value.cast_signed()),
             Arg::Reg(reg) => self.get(reg),
+            Arg::Load(reg, size) => self.load(size, false, reg, 0),
         }
     }
 
@@ -76,40 +82,83 @@ impl Translator<'_> {
         }
     }
 
-    /// The address of an element of an array, or 0.
-    fn element(&mut self, element: Inline) {
-        let Inline::Element {
-            base,
-            stride,
-            len,
-            slot_stride,
-            index,
-        } = element
-        else {
-            return;
+    /// The address of the element at an index, of the run's slot if there is one for each. `None` stands for the index that is
+    /// always the same.
+    fn element_address(&mut self, elements: &Elements, index: Option<Value>) -> Value {
+        let known = elements.index.map_or(0, |index| u64::from(index) * elements.stride);
+        let start = if index.is_some() {
+            elements.base
+        } else {
+            elements.base.wrapping_add(known)
         };
-        let known = index.map_or(0, |index| u64::from(index) * stride);
-        let start = base.wrapping_add(known).cast_signed();
-        let mut address = self.builder.ins().iconst(I64, start);
-        if slot_stride != 0 {
+        let mut address = self.builder.ins().iconst(I64, start.cast_signed());
+        if elements.slot_stride != 0 {
             let slot = self.builder.ins().uload32(MEMORY, self.vm, Vm::SLOT);
-            let off = self.builder.ins().imul_imm_s(slot, slot_stride.cast_signed());
+            let off = self.builder.ins().imul_imm_s(slot, elements.slot_stride.cast_signed());
             address = self.builder.ins().iadd(address, off);
         }
-        if index.is_some() {
-            return self.set(Reg::R0, address);
+        if let Some(index) = index {
+            let index = self.builder.ins().uextend(I64, index);
+            let off = self.builder.ins().imul_imm_s(index, elements.stride.cast_signed());
+            address = self.builder.ins().iadd(address, off);
         }
+        address
+    }
+
+    /// The index at `r2`, and whether there is such an element.
+    fn index_at(&mut self, elements: &Elements) -> (Value, Value) {
         let key = self.get(Reg::R2);
         let index = self.builder.ins().load(I32, MEMORY, key, 0);
-        let inside = self
-            .builder
-            .ins()
-            .icmp_imm_u(IntCC::UnsignedLessThan, index, u64::from(len) as i64);
-        let index = self.builder.ins().uextend(I64, index);
-        let off = self.builder.ins().imul_imm_s(index, stride.cast_signed());
-        let address = self.builder.ins().iadd(address, off);
+        let len = u64::from(elements.len) as i64;
+        let inside = self.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, index, len);
+        (index, inside)
+    }
+
+    /// The address of an element of an array, or 0.
+    fn element(&mut self, elements: &Elements) {
+        if elements.index.is_some() {
+            let address = self.element_address(elements, None);
+            return self.set(Reg::R0, address);
+        }
+        let (index, inside) = self.index_at(elements);
+        let address = self.element_address(elements, Some(index));
         let zero = self.builder.ins().iconst(I64, 0);
         let result = self.builder.ins().select(inside, address, zero);
+        self.set(Reg::R0, result);
+    }
+
+    /// Copies a value into an element of an array, or calls what is called for all but the usual case.
+    fn store_element(&mut self, callee: &Callee, elements: &Elements, size: u32, closed: u64) {
+        let [unusual, done] = [(); 2].map(|()| self.builder.create_block());
+        let result = self.builder.append_block_param(done, I64);
+        self.builder.set_cold_block(unusual);
+
+        let flags = self.get(Reg::R4);
+        if self.known(flags) != Some(0) {
+            self.branch(flags, unusual);
+        }
+        let closed = self.builder.ins().iconst(I64, closed.cast_signed());
+        let closed = self.builder.ins().load(I32, MEMORY, closed, 0);
+        self.branch(closed, unusual);
+        let (index, inside) = self.index_at(elements);
+        let next = self.builder.create_block();
+        self.builder.ins().brif(inside, next, &[], unusual, &[]);
+        self.continue_in(next);
+        let (from, to) = (self.get(Reg::R3), self.element_address(elements, Some(index)));
+        let word = if size < 8 { int(8 * size as u8) } else { I64 };
+        for off in (0..size as i32).step_by(word.bytes() as usize) {
+            let value = self.builder.ins().load(word, MEMORY, from, off);
+            self.builder.ins().store(MEMORY, value, to, off);
+        }
+        let zero = self.builder.ins().iconst(I64, 0);
+        self.builder.ins().jump(done, &[BlockArg::Value(zero)]);
+
+        self.continue_in(unusual);
+        let nothing = self.builder.ins().iconst(I64, 0);
+        let called = self.call_callee(callee).unwrap_or(nothing);
+        self.builder.ins().jump(done, &[BlockArg::Value(called)]);
+
+        self.continue_in(done);
         self.set(Reg::R0, result);
     }
 

@@ -1,0 +1,177 @@
+//! What compiled code calls: the usual case of each operation, and for the rest what the host calls too.
+
+use std::sync::atomic::fence;
+
+use super::super::bucket::{Meta, try_lock_seen};
+use super::{Bucket, Inline, PASSED, WordKey};
+use crate::map::common::errno;
+use crate::map::key::Short;
+use crate::map::{MapCalls, Pass, Rule, UpdateFlags};
+use crate::primitive::Ordering::{Acquire, Release};
+use crate::region::load_word;
+use crate::run::Run;
+
+/// `ENOENT`, as helpers return it.
+const NOT_FOUND: i64 = -2;
+
+impl<const WIDE: bool> Inline<WIDE> {
+    pub(super) fn calls_by_size(&self) -> MapCalls {
+        let key = Pass::integer(self.common.key_size);
+        let value = Pass::integer(self.common.value_size);
+        match (key, value) {
+            (Pass::Integer(_), Pass::Integer(_)) => self.calls_for::<true, true>(key, value),
+            (Pass::Integer(_), Pass::Address) => self.calls_for::<true, false>(key, value),
+            (Pass::Address, Pass::Integer(_)) => self.calls_for::<false, true>(key, value),
+            (Pass::Address, Pass::Address) => self.calls_for::<false, false>(key, value),
+        }
+    }
+
+    fn calls_for<const KEY: bool, const VALUE: bool>(&self, key: Pass, value: Pass) -> MapCalls {
+        MapCalls {
+            state: std::ptr::from_ref(self).cast(),
+            key,
+            value,
+            lookup: Self::lookup_call::<KEY>,
+            update: Self::update_call::<KEY, VALUE>,
+            delete: Self::delete_call::<KEY>,
+        }
+    }
+
+    /// The map, and the key, which is passed as an integer if `KEY`.
+    ///
+    /// # Safety
+    /// As [`MapCalls`] says.
+    #[inline(always)]
+    unsafe fn map_and_key<'a, const KEY: bool>(state: *const (), key: u64) -> (&'a Self, WordKey) {
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        let map = unsafe { &*state.cast::<Self>() };
+        let word = if KEY {
+            key
+        } else {
+            // SAFETY: as above.
+            unsafe { load_word(key as *const u8, map.common.key_size as usize) }
+        };
+        (map, Short([word]))
+    }
+
+    unsafe extern "C" fn lookup_call<const KEY: bool>(state: *const (), _run: &Run<'_>, key: u64) -> u64 {
+        // SAFETY: as in `map_and_key`.
+        let (map, key) = unsafe { Self::map_and_key::<KEY>(state, key) };
+        let (home, found) = map.look(map.home(key), key);
+        if found != 0 {
+            fence(Acquire);
+            if Self::is_unchanged(home) {
+                return std::ptr::from_ref(home.value(found.trailing_zeros())) as u64;
+            }
+        } else if home.meta.own() < PASSED {
+            return 0;
+        }
+        map.lookup_further(key)
+    }
+
+    /// Looks a key up that is not in its home bucket, or was there when that changed.
+    #[inline(never)]
+    fn lookup_further(&self, key: WordKey) -> u64 {
+        let found = self.find(key);
+        found.map_or(0, |found| std::ptr::from_ref(found.value()) as u64)
+    }
+
+    unsafe extern "C" fn update_call<const KEY: bool, const VALUE: bool>(
+        state: *const (),
+        run: &Run<'_>,
+        key: u64,
+        value: u64,
+        flags: u64,
+    ) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (map, key) = unsafe { Self::map_and_key::<KEY>(state, key) };
+        let value = if VALUE {
+            value
+        } else {
+            // SAFETY: the caller keeps to what `MapCalls` says.
+            unsafe { load_word(value as *const u8, map.common.value_size as usize) }
+        };
+        if flags != 0 || map.common.is_sealed() {
+            return map.update_other(run, key, value, flags);
+        }
+        let (held, found) = map.look(map.home(key), key);
+        if !try_lock_seen(run, &held.words[0], held.meta) {
+            return map.update_other(run, key, value, flags);
+        }
+        if found == 0 {
+            return map.insert(run, held.number, held.meta, key, value);
+        }
+        held.value(found.trailing_zeros()).store(value, Release);
+        held.release();
+        0
+    }
+
+    /// Inserts a key, unless it is in another bucket than its home, which is held.
+    #[inline(never)]
+    fn insert(&self, run: &Run<'_>, home: u32, meta: Meta, key: WordKey, value: u64) -> i64 {
+        let words = self.words(home);
+        let held = Bucket {
+            number: home,
+            words,
+            meta,
+        };
+        let free = !meta.own() & Self::FULL;
+        if meta.own() < PASSED && free != 0 && self.credits.take_own(run) {
+            Self::occupy(held, free.trailing_zeros(), key, value);
+            return 0;
+        }
+        self.put_other(run, held, key, value)
+    }
+
+    /// An update that meets a full bucket, or finds no credit at hand.
+    #[cold]
+    fn put_other(&self, run: &Run<'_>, held: Bucket<'_>, key: WordKey, value: u64) -> i64 {
+        errno(self.common.count_busy(self.put_held(run, held, key, value, Rule::Any)))
+    }
+
+    /// An update with flags, or of a bucket that somebody else has.
+    #[cold]
+    fn update_other(&self, run: &Run<'_>, key: WordKey, value: u64, flags: u64) -> i64 {
+        let result = self.common.check_current().and_then(|()| {
+            let put = UpdateFlags::from_bits(flags).of_program(false)?;
+            self.put(run, key, value, put.rule)
+        });
+        errno(self.common.count_busy(result))
+    }
+
+    unsafe extern "C" fn delete_call<const KEY: bool>(state: *const (), run: &Run<'_>, key: u64) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (map, key) = unsafe { Self::map_and_key::<KEY>(state, key) };
+        if map.common.is_sealed() {
+            return map.delete_other(run, key);
+        }
+        let (held, found) = map.look(map.home(key), key);
+        if !try_lock_seen(run, &held.words[0], held.meta) {
+            return map.delete_other(run, key);
+        }
+        if found == 0 {
+            return map.delete_further(run, held, key);
+        }
+        Self::vacate(held, found.trailing_zeros());
+        map.credits.put(run);
+        0
+    }
+
+    /// Deletes a key that is not in its home bucket, which is held.
+    #[inline(never)]
+    fn delete_further(&self, run: &Run<'_>, held: Bucket<'_>, key: WordKey) -> i64 {
+        if held.meta.own() < PASSED {
+            held.release();
+            return NOT_FOUND;
+        }
+        errno(self.common.count_busy(self.take_out_held(run, held, key, &mut |_| ())))
+    }
+
+    /// A delete in a bucket that somebody else has.
+    #[cold]
+    fn delete_other(&self, run: &Run<'_>, key: WordKey) -> i64 {
+        let result = self.common.check_current();
+        let result = result.and_then(|()| self.take_out(run, key, &mut |_| ()));
+        errno(self.common.count_busy(result))
+    }
+}

@@ -1,0 +1,203 @@
+//! What compiled code calls: the usual case of each operation, and for the rest what the host calls too.
+
+use super::super::bucket::{Meta, publish, try_lock_seen};
+use super::{Content, Held, Place, Tagged, tag};
+use crate::map::common::errno;
+use crate::map::key::{Short, Words};
+use crate::map::{Key, MapCalls, Pass, Put, UpdateFlags};
+use crate::primitive::Ordering::Release;
+use crate::primitive::atomic::AtomicU64;
+use crate::region::{SharedBytes, load_word};
+use crate::run::Run;
+
+/// How keys of some sizes are passed and read.
+trait KeyClass {
+    type Key: Words;
+
+    /// # Safety
+    /// `key` is what [`Pass`] says for keys of `size` bytes.
+    unsafe fn read(key: u64, size: usize) -> Self::Key;
+}
+
+/// Keys that are integers.
+struct Integer;
+/// Keys of two words.
+struct TwoWords;
+/// Keys of any size.
+struct AnyKey;
+
+impl KeyClass for Integer {
+    type Key = Short<1>;
+
+    #[inline(always)]
+    unsafe fn read(key: u64, _size: usize) -> Short<1> {
+        Short([key])
+    }
+}
+
+impl KeyClass for TwoWords {
+    type Key = Short<2>;
+
+    #[inline(always)]
+    unsafe fn read(key: u64, _size: usize) -> Short<2> {
+        let key = key as *const u8;
+        // SAFETY: the caller vouches for it.
+        Short(unsafe { [load_word(key, 8), load_word(key.add(8), 8)] })
+    }
+}
+
+impl KeyClass for AnyKey {
+    type Key = Key;
+
+    #[inline]
+    unsafe fn read(key: u64, size: usize) -> Key {
+        // SAFETY: the caller vouches for it.
+        Key::new(unsafe { SharedBytes::from_raw(key, size) })
+    }
+}
+
+impl<const LRU: bool> Tagged<LRU> {
+    pub(super) fn calls_by_size(&self) -> MapCalls {
+        let key = Pass::integer(self.common.key_size);
+        match (key, self.common.key_size) {
+            (Pass::Integer(_), _) => self.calls_for::<Integer>(key),
+            (_, 16) => self.calls_for::<TwoWords>(key),
+            _ => self.calls_for::<AnyKey>(key),
+        }
+    }
+
+    fn calls_for<C: KeyClass>(&self, key: Pass) -> MapCalls {
+        let value = match self.common.spin_lock {
+            None => Pass::integer(self.common.value_size),
+            Some(_) => Pass::Address,
+        };
+        MapCalls {
+            state: std::ptr::from_ref(self).cast(),
+            key,
+            value,
+            lookup: Self::lookup_call::<C>,
+            update: match value {
+                Pass::Integer(_) => Self::update_word_call::<C>,
+                Pass::Address => Self::update_call::<C>,
+            },
+            delete: Self::delete_call::<C>,
+        }
+    }
+
+    /// # Safety
+    /// As [`MapCalls`] says.
+    #[inline(always)]
+    unsafe fn map_and_key<'a, C: KeyClass>(state: *const (), key: u64) -> (&'a Self, C::Key) {
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        unsafe {
+            let map = &*state.cast::<Self>();
+            (map, C::read(key, map.common.key_size as usize))
+        }
+    }
+
+    unsafe extern "C" fn lookup_call<C: KeyClass>(state: *const (), run: &Run<'_>, key: u64) -> u64 {
+        // SAFETY: as in `map_and_key`.
+        let (map, key) = unsafe { Self::map_and_key::<C>(state, key) };
+        let found = map.find_for_use(&key);
+        found.map_or(0, |index| map.value_address(index, run.index()))
+    }
+
+    /// An update with a value that is passed by address.
+    unsafe extern "C" fn update_call<C: KeyClass>(
+        state: *const (),
+        run: &Run<'_>,
+        key: u64,
+        value: u64,
+        flags: u64,
+    ) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (map, key, value) = unsafe {
+            let (map, key) = Self::map_and_key::<C>(state, key);
+            (map, key, SharedBytes::from_raw(value, map.common.value_size as usize))
+        };
+        map.update_of_program(run, &key, value, flags)
+    }
+
+    /// An update with a value that is passed as an integer.
+    unsafe extern "C" fn update_word_call<C: KeyClass>(
+        state: *const (),
+        run: &Run<'_>,
+        key: u64,
+        value: u64,
+        flags: u64,
+    ) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (map, key) = unsafe { Self::map_and_key::<C>(state, key) };
+        if flags != 0 || map.common.is_sealed() {
+            return map.update_with_word(run, &key, value, flags);
+        }
+        let hash = map.seed.hash(&key);
+        let (home, tag) = (map.home(hash), tag(hash));
+        let meta = Meta::load(map.meta(home));
+        let found = map.search(home, tag, &key);
+        if !try_lock_seen(run, map.meta(home), meta) {
+            return map.update_with_word(run, &key, value, flags);
+        }
+        // With the same version, a key that was found is still there; one that was not may be by now.
+        let Some(place) = found else {
+            return map.insert_word(run, Held { home, meta, tag }, &key, value);
+        };
+        map.value_word(place, run).store(value, Release);
+        let used = if LRU { 1 << place.slot } else { 0 };
+        publish(map.meta(home), meta.with(meta.own() | used));
+        0
+    }
+
+    /// The only word of the value that an element has, for the run's slot if it has one for each.
+    #[inline(always)]
+    fn value_word(&self, place: Place, run: &Run<'_>) -> &AtomicU64 {
+        // SAFETY: the index was read from the bucket that is held, and compared by `key_equals`; a value has at least one whole
+        // word in the region, for each slot if there are some.
+        unsafe {
+            self.region
+                .word64_unchecked(self.values.offset(place.index, run.index()))
+        }
+    }
+
+    /// An update of a key that was not in its bucket, which is held.
+    #[inline(never)]
+    fn insert_word<K: Words>(&self, run: &Run<'_>, held: Held, key: &K, value: u64) -> i64 {
+        let bytes = value.to_ne_bytes();
+        let value = SharedBytes::from_slice(&bytes[..self.common.value_size as usize]);
+        let put = Put::ANY;
+        errno(
+            self.common
+                .count_busy(self.put_held(run, held, &Content { key, value, put })),
+        )
+    }
+
+    /// An update with flags, or of a bucket that somebody else has.
+    #[cold]
+    fn update_with_word<K: Words>(&self, run: &Run<'_>, key: &K, value: u64, flags: u64) -> i64 {
+        let bytes = value.to_ne_bytes();
+        self.update_of_program(
+            run,
+            key,
+            SharedBytes::from_slice(&bytes[..self.common.value_size as usize]),
+            flags,
+        )
+    }
+
+    fn update_of_program<K: Words>(&self, run: &Run<'_>, key: &K, value: SharedBytes<'_>, flags: u64) -> i64 {
+        let result = self.common.check_current().and_then(|()| {
+            let put = UpdateFlags::from_bits(flags).of_program(self.common.spin_lock.is_some())?;
+            self.put(run, &Content { key, value, put })
+        });
+        errno(self.common.count_busy(result))
+    }
+
+    unsafe extern "C" fn delete_call<C: KeyClass>(state: *const (), run: &Run<'_>, key: u64) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (map, key) = unsafe { Self::map_and_key::<C>(state, key) };
+        let result = map
+            .common
+            .check_current()
+            .and_then(|()| map.take_out(run, &key, |_| ()));
+        errno(map.common.count_busy(result))
+    }
+}
