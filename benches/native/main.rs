@@ -183,6 +183,8 @@ fn compile_time(program: &Program) -> f64 {
             verified: program.verified(),
             context: &context,
             maps: &[],
+            arguments: 1,
+            replaced: &[],
             variant: Variant::Plain,
             resolve: &NoHelpers,
             services: Services::NONE,

@@ -78,11 +78,14 @@ impl Runtime {
     }
 
     /// Attaches a program to the hook that its section names: `fentry/NAME` to the hook `NAME` of functions, `xdp` to the only
-    /// hook for XDP programs.
+    /// hook for XDP programs. An extension, `freplace/FUNCTION`, takes the place of what it was loaded for.
     ///
     /// # Errors
     /// [`AttachError::NoHook`] if there is no such hook, or if several are meant; as [`attach_with`](Self::attach_with).
     pub fn attach_by_section(&self, program: &Arc<Program>) -> Result<Link, AttachError> {
+        if program.extends().is_some() {
+            return self.attach_extension(program);
+        }
         let hook = self.inner().control().hook_of(program)?;
         self.inner().attach(hook, program, &AttachOptions::default())
     }

@@ -13,6 +13,7 @@ use crate::program::Program;
 use crate::region::SharedBytes;
 use crate::run::Run;
 use crate::trace::{self, Cell, Event, StripeGuard};
+use crate::version::Version;
 
 /// What compiled code calls of [`RunEnv`].
 pub(crate) const SERVICES: Services = Services::of::<RunEnv<'static>>();
@@ -66,7 +67,7 @@ enum Change {
 }
 
 impl<'a> RunEnv<'a> {
-    /// `traced` says whether it is the traced variant that runs.
+    /// `version` is the form of the program that runs.
     ///
     /// # Safety
     /// `context` is null, or points to a context of the program's type, in the runtime's layout, for as long as the
@@ -77,10 +78,10 @@ impl<'a> RunEnv<'a> {
         program: &'a Program,
         context: *const u8,
         reach: Reach<'a>,
-        traced: bool,
+        version: &'a Version,
     ) -> RunEnv<'a> {
         RunEnv {
-            vm: Vm::new(run.index(), [ptr::from_ref(program).expose_provenance(), traced.into()]),
+            vm: Vm::new(run.index(), owner(program, version)),
             run,
             context,
             reach,
@@ -118,10 +119,18 @@ impl<'a> RunEnv<'a> {
         self.program().shared()
     }
 
+    /// The form of the program that runs.
+    #[inline]
+    fn version(&self) -> &'a Version {
+        let [_, version] = self.vm.owner();
+        // SAFETY: `new` has put it there. Forms that are no more to run are freed a grace period later.
+        unsafe { &*ptr::with_exposed_provenance(version) }
+    }
+
     /// Whether it runs in its traced variant.
     #[inline]
     pub(crate) fn is_traced(&self) -> bool {
-        self.vm.owner()[1] != 0
+        self.version().is_traced()
     }
 
     /// The map that a program has given to a helper.
@@ -161,7 +170,7 @@ impl<'a> RunEnv<'a> {
 
     /// Which subprogram that is, to be called later by [`Program::run_callback`].
     pub(crate) fn function(&self, func: u64) -> Option<Function> {
-        self.program().function(func, self.is_traced())
+        self.version().function(func)
     }
 
     /// Goes on with another program, of the same type, if the run may make one more tail call, and the program may run in it:
@@ -170,20 +179,25 @@ impl<'a> RunEnv<'a> {
         if self.run.is_nested() && program.must_not_nest(self.run, 0) {
             return 0;
         }
-        let (entry, traced) = program.entry();
-        let owner = [ptr::from_ref(program).expose_provenance(), traced.into()];
-        self.vm.tail_call(entry, context, owner)
+        let version = program.current();
+        self.vm.tail_call(version.entry(), context, owner(program, version))
+    }
+
+    /// Makes the program the one that runs, in place of a function of the one that does now; returns what the code goes on with
+    /// (see [`Vm::replace`]).
+    pub(crate) fn replace(&mut self, program: &Program) -> u64 {
+        let version = program.current();
+        self.vm.replace(version.entry(), owner(program, version))
     }
 
     /// Before the program is run: with this context, and as if it had not run yet.
     ///
     /// # Safety
-    /// As for [`new`](Self::new), whose program and variant these are.
+    /// As for [`new`](Self::new), whose program and form these are.
     #[inline]
-    pub(crate) unsafe fn begin(&mut self, program: &'a Program, context: *const u8, traced: bool) {
+    pub(crate) unsafe fn begin(&mut self, program: &'a Program, context: *const u8, version: &'a Version) {
         self.context = context;
-        self.vm
-            .restart([ptr::from_ref(program).expose_provenance(), traced.into()]);
+        self.vm.restart(owner(program, version));
     }
 
     /// Whether [`finish`](Self::finish) has nothing to do.
@@ -219,7 +233,7 @@ impl<'a> RunEnv<'a> {
     /// The frame of the packet that the program was given, if it is of a kind that gets packets. Helpers move and redirect the
     /// packet by it.
     pub(crate) fn packet_frame(&mut self) -> Option<PacketFrame<'_>> {
-        let kind = self.program().program_type().kind();
+        let kind = self.program().context_kind();
         let context = self.context.cast_mut();
         // SAFETY: `new` was given the context of such a program; the program does not run while a helper does.
         (!context.is_null()).then(|| unsafe { PacketFrame::at(kind, context) })?
@@ -274,6 +288,12 @@ impl<'a> RunEnv<'a> {
             stripe.run_tracers(self.run, map, &event);
         }
     }
+}
+
+/// What runs, in words: [`Vm::owner`].
+#[inline]
+fn owner(program: &Program, version: &Version) -> [usize; 2] {
+    [ptr::from_ref(program).expose_provenance(), version.address()]
 }
 
 // SAFETY: the type is `repr(C)`, and a `Vm` is its first field.

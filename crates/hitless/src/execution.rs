@@ -15,6 +15,7 @@ use crate::primitive::Padded;
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::program::{Failure, Program};
 use crate::run::Run;
+use crate::version::Version;
 
 /// What a program has for each slot.
 #[derive(Debug, Default)]
@@ -70,7 +71,7 @@ pub(crate) struct Execution<'e, 'a> {
     env: &'e mut RunEnv<'a>,
     slot: &'a PerSlot,
     entry: Entry,
-    traced: bool,
+    version: &'a Version,
     timed: bool,
 }
 
@@ -85,17 +86,17 @@ impl<'a> Execution<'_, 'a> {
     ) -> Result<R, Failure> {
         let slot = program.slot(run.index());
         let active = Active::enter(program, run, slot)?;
-        let (entry, traced) = program.entry();
+        let version = program.current();
         // SAFETY: there is no context before a call gives one.
-        let env = unsafe { RunEnv::new(run, program, ptr::null(), reach, traced) };
+        let env = unsafe { RunEnv::new(run, program, ptr::null(), reach, version) };
         // Each call leaves nothing in it that would be to be dropped.
         let mut env = ManuallyDrop::new(env);
         let result = work(&mut Execution {
             program,
             env: &mut env,
             slot,
-            entry,
-            traced,
+            entry: version.entry(),
+            version,
             timed: run.is_timed(),
         });
         drop(active);
@@ -138,7 +139,7 @@ impl<'a> Execution<'_, 'a> {
     #[inline]
     unsafe fn untimed(&mut self, context: *mut u8) -> Option<u64> {
         // SAFETY: the caller vouches for the context.
-        unsafe { self.env.begin(self.program, context, self.traced) };
+        unsafe { self.env.begin(self.program, context, self.version) };
         // SAFETY: the caller vouches for the context; the image was lowered for this program type's layout and for this
         // type of environment. What the environment contains is map regions, accessed atomically only, and what the caller
         // describes in the reach. The run holds the program, which holds the code.

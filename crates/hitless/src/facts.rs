@@ -285,6 +285,11 @@ impl<'a> ProgramFacts<'a> {
         }
     }
 
+    /// It takes the place of a function of another program, with these arguments.
+    pub(crate) fn replace(&mut self, function: GlobalFunc) {
+        self.global_funcs.insert(0, function);
+    }
+
     /// Verifies the program with maps like these.
     pub(crate) fn verify(&self, maps: &[MapFacts], log: Option<&mut Log>) -> Result<Verified, Rejection> {
         let input = ProgramInput {

@@ -19,12 +19,16 @@ pub(crate) fn global_funcs(
     host: Option<&Btf>,
 ) -> Vec<GlobalFunc> {
     let callees = spec.subprograms.iter().skip(1).filter(|func| func.global);
-    let facts = |func: &Subprogram| GlobalFunc {
+    callees.map(|func| global_func(btf, func, context, host)).collect()
+}
+
+/// What a function takes.
+pub(crate) fn global_func(btf: Option<&Btf>, func: &Subprogram, context: &str, host: Option<&Btf>) -> GlobalFunc {
+    GlobalFunc {
         start: func.start,
         name: func.name.clone(),
         args: args(btf, func, context, host),
-    };
-    callees.map(facts).collect()
+    }
 }
 
 fn args(btf: Option<&Btf>, func: &Subprogram, context: &str, host: Option<&Btf>) -> Result<Vec<FuncArg>, String> {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use hitless_btf::TypeId;
 use hitless_verifier::tables::map_trace;
 
 use crate::chain::{AttachMode, Beside, MAX_PROGRAMS};
+use crate::extension::ExtensionError;
 use crate::program::{BuildError, Program};
 use crate::run::SyncError;
 use crate::runtime::{Attachment, Inner};
@@ -58,6 +60,11 @@ impl Link {
         let program_id = attachment.program().map(|program| program.id());
         let target = match attachment {
             Attachment::Hook { hook, .. } => LinkTarget::Hook(control.hook_name(*hook).to_owned()),
+            Attachment::Extension { target, function, .. } => LinkTarget::Function {
+                program_id: target.id(),
+                function: function.name().to_owned(),
+                btf_id: function.ty(),
+            },
             Attachment::Trace { map, program } => LinkTarget::Map {
                 id: map.id(),
                 event: program.as_ref().and_then(|program| program.program_type().event()),
@@ -87,7 +94,8 @@ impl Link {
     /// Detaches; when it returns, the program no longer runs here.
     ///
     /// # Errors
-    /// [`SyncError::Deadlock`] from inside a run; then the program stays attached until the runtime ends.
+    /// [`SyncError::Deadlock`] from inside a run, [`SyncError::NoMemory`] if it is an extension and the target cannot be compiled
+    /// without it; then the program stays attached until the runtime ends.
     pub fn detach(self) -> Result<(), SyncError> {
         self.runtime.detach(self.id)
     }
@@ -109,6 +117,16 @@ pub struct LinkInfo {
 pub enum LinkTarget {
     /// A hook, by its name.
     Hook(String),
+    /// A function of another program, whose place the program takes (`BPF_LINK_TYPE_TRACING`).
+    #[doc(alias = "BPF_LINK_TYPE_TRACING")]
+    Function {
+        /// The id of the other program (`target_obj_id`).
+        program_id: u32,
+        /// The function.
+        function: String,
+        /// The function in the BTF of that program's object (`target_btf_id`).
+        btf_id: Option<TypeId>,
+    },
     /// A map (`BPF_LINK_TYPE_MAP_TRACE`).
     #[doc(alias = "BPF_LINK_TYPE_MAP_TRACE")]
     Map {
@@ -165,6 +183,7 @@ impl Inner {
         program.check_current()?;
         match attachment {
             Attachment::Trace { map, .. } => self.update_tracer(control, id, map, program),
+            Attachment::Extension { .. } => self.update_extension(control, id, program),
             Attachment::Hook { hook, cookie, .. } => {
                 let (hook, cookie, program) = (*hook, *cookie, Arc::clone(program));
                 let chain = &mut control.hooks[hook].chain;
@@ -307,7 +326,18 @@ pub enum AttachError {
         /// What there is.
         found: &'static str,
     },
-    /// The traced variant of a program that writes the map could not be made.
+    /// `-EBUSY`: another extension takes the place of the function.
+    #[error("program {program}: function {function} is replaced already")]
+    Extended {
+        /// The target.
+        program: String,
+        /// The function.
+        function: String,
+    },
+    /// The program cannot take the place of the function ([`ExtensionError::errno`]).
+    #[error(transparent)]
+    Extension(#[from] ExtensionError),
+    /// The traced variant of a program that writes the map, or the program with its extension, could not be made.
     #[error(transparent)]
     Build(#[from] BuildError),
     /// `-EDEADLK`: called from inside a run.
@@ -331,7 +361,8 @@ impl AttachError {
             AttachError::Migrated { .. } | AttachError::Revision { .. } => libc::ESTALE,
             AttachError::NotThere { .. } | AttachError::NoHook { .. } => libc::ENOENT,
             AttachError::Mode { .. } | AttachError::Unexpected { .. } => libc::EPERM,
-            AttachError::Occupied => libc::EBUSY,
+            AttachError::Occupied | AttachError::Extended { .. } => libc::EBUSY,
+            AttachError::Extension(source) => source.errno(),
             AttachError::Twice { .. } => libc::EEXIST,
             AttachError::Full {
                 mode: AttachMode::Multi,
@@ -343,6 +374,7 @@ impl AttachError {
             AttachError::Build(_) => libc::ENOTSUP,
             AttachError::Sync(SyncError::Deadlock) => libc::EDEADLK,
             AttachError::Sync(SyncError::TimedOut { .. }) => libc::ETIMEDOUT,
+            AttachError::Sync(SyncError::NoMemory) => libc::ENOMEM,
         }
     }
 }

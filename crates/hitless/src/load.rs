@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use hitless_btf::Btf;
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::tables::program_types::ContextError;
 use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
 
 use crate::Value;
+use crate::extension::{Extends, ExtensionError, Prepared, function_for, prepare};
 use crate::facts::{ProgramFacts, Sort, forbidden_use};
 use crate::helpers::HELPERS;
 use crate::helpers::kfuncs::{self, Kfunc};
@@ -201,6 +203,16 @@ pub enum LoadError {
         /// Why.
         source: ContextError,
     },
+    /// A program cannot take the place of a function of the program that it is to extend.
+    #[error("program {program}: section {section}: it cannot extend the program")]
+    Extension {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// Why.
+        source: ExtensionError,
+    },
     /// A program for a hook that the host does not have.
     #[error(
         "program {program}: section {section}: the host has no such hook, only {}",
@@ -279,13 +291,14 @@ impl Runtime {
     pub fn load_with(&self, spec: &ObjectSpec, options: &LoadOptions) -> Result<Collection, LoadError> {
         let types = options.types_or(self.btf());
         let spec = &*options.relocate_against(spec, &types)?;
-        let maps = self.make_maps(spec, options)?;
+        let btf = spec.btf.clone().map(Arc::new);
+        let maps = self.make_maps(spec, btf.as_ref(), options)?;
         let facts: Vec<MapFacts> = maps.iter().map(|map| map.facts()).collect();
         let programs = spec
             .programs
             .iter()
             .filter(|program| program.autoload)
-            .map(|program| self.load_program(spec, program, &maps, &facts));
+            .map(|program| self.load_program((spec, btf.as_ref()), program, &maps, &facts, options));
         let programs: Vec<_> = programs.collect::<Result<_, _>>()?;
         fill_prog_arrays(spec, &maps, &programs)?;
         Ok(Collection { programs, maps })
@@ -293,14 +306,21 @@ impl Runtime {
 
     fn load_program(
         &self,
-        object: &ObjectSpec,
+        (object, btf): (&ObjectSpec, Option<&Arc<Btf>>),
         spec: &ProgramSpec,
         maps: &[MapHandle],
         facts: &[MapFacts],
+        options: &LoadOptions,
     ) -> Result<Arc<Program>, LoadError> {
         let program_type = ProgramType::of(spec)?;
-        let kind = program_type.kind();
-        let context = self.context(spec, &program_type)?;
+        let extension = match program_type.kind() {
+            ProgramKind::Ext => Some(self.extension(spec, btf, options)?),
+            _ => None,
+        };
+        let (kind, context) = match &extension {
+            Some(Prepared { extends, context, .. }) => (extends.kind(), context.clone()),
+            None => (program_type.kind(), self.context(spec, &program_type)?),
+        };
         if let Some((map, reason)) = forbidden_use(kind, context.sleepable, &spec.insns, facts) {
             return Err(LoadError::MapUse {
                 program: spec.name.clone(),
@@ -311,21 +331,26 @@ impl Runtime {
         let helpers = tables::helpers::of(kind).iter().map(offered).collect();
         let lacking = |proto: &KfuncProto| kfuncs::by_name(&proto.name).is_none().then_some(NOT_HERE);
         let excluded = |proto: &KfuncProto| proto.excluded.or_else(|| lacking(proto));
-        let verified = ProgramFacts::new(
+        let types = self.btf();
+        let mut known = ProgramFacts::new(
             object,
             spec,
             kind,
             context.clone(),
             helpers,
             excluded,
-            Some(self.btf().btf()),
-        )
-        .verify(facts, None)
-        .map_err(|source| LoadError::Rejected {
+            Some(types.btf()),
+        );
+        let (extends, main) = extension.map(|Prepared { extends, main, .. }| (extends, main)).unzip();
+        if let Some(main) = main {
+            known.replace(main);
+        }
+        let verified = known.verify(facts, None).map_err(|source| LoadError::Rejected {
             program: spec.name.clone(),
             source,
         })?;
-        check_prog_arrays(spec, &program_type, maps)?;
+        let tail_calls = extends.as_ref().map_or(&program_type, Extends::target_type);
+        check_prog_arrays(spec, tail_calls, maps)?;
         let parts = ProgramParts {
             name: spec.name.clone(),
             section: spec.section.clone(),
@@ -334,11 +359,39 @@ impl Runtime {
             verified,
             maps: maps.iter().map(|map| Arc::clone(map)).collect(),
             kfuncs: called(spec),
+            functions: spec.subprograms.clone(),
+            btf: btf.cloned(),
+            extends,
         };
-        self.inner().create_program(parts).map_err(|source| LoadError::Build {
+        let program = self.inner().create_program(parts).map_err(|source| LoadError::Build {
             program: spec.name.clone(),
             source,
-        })
+        })?;
+        // What only the finished program tells.
+        if let Some(extends) = program.extends() {
+            let attachable = extends.original();
+            let attachable = attachable.and_then(|(target, name)| function_for(&program, &target, name));
+            attachable.map_err(|source| extension_error(spec, source))?;
+        }
+        Ok(program)
+    }
+
+    /// What an extension takes the place of.
+    fn extension(
+        &self,
+        spec: &ProgramSpec,
+        btf: Option<&Arc<Btf>>,
+        options: &LoadOptions,
+    ) -> Result<Prepared, LoadError> {
+        let given = options.targets.get(&spec.name).ok_or(ExtensionError::NoTarget);
+        let prepared = given.and_then(|(target, function)| {
+            if target.runtime() != self.id() {
+                let target = target.name().to_owned();
+                return Err(ExtensionError::OtherRuntime { target });
+            }
+            prepare(spec, btf.map(|btf| &**btf), target, function.as_deref())
+        });
+        prepared.map_err(|source| extension_error(spec, source))
     }
 
     /// What the program is given.
@@ -366,6 +419,14 @@ impl Runtime {
                     source,
                 }),
         }
+    }
+}
+
+fn extension_error(spec: &ProgramSpec, source: ExtensionError) -> LoadError {
+    LoadError::Extension {
+        program: spec.name.clone(),
+        section: spec.section.clone(),
+        source,
     }
 }
 

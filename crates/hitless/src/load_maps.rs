@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use hitless_btf::Btf;
 use hitless_object::{Element, InitialValue, MapSpec, ObjectSpec, Pinning, ProgramSpec, map_type_name};
 use hitless_verifier::MapKind;
 
@@ -16,8 +17,12 @@ use crate::runtime::Runtime;
 
 impl Runtime {
     /// Makes the maps of a relocated object.
-    pub(crate) fn make_maps(&self, spec: &ObjectSpec, options: &LoadOptions) -> Result<Vec<MapHandle>, LoadError> {
-        let btf = spec.btf.clone().map(Arc::new);
+    pub(crate) fn make_maps(
+        &self,
+        spec: &ObjectSpec,
+        btf: Option<&Arc<Btf>>,
+        options: &LoadOptions,
+    ) -> Result<Vec<MapHandle>, LoadError> {
         let defs = map_defs(spec, self.inner().slots.count())?;
         let mut maps = Vec::with_capacity(spec.maps.len());
         for (map, def) in spec.maps.iter().zip(defs) {
@@ -32,7 +37,7 @@ impl Runtime {
             let content = map.data.as_ref().map(|data| whole(data, map.value_size));
             let frozen = content.clone().filter(|_| map.frozen);
             let source = MapSource {
-                btf: btf.clone(),
+                btf: btf.cloned(),
                 key_type: map.key_type,
                 value_type: map.value_type,
                 frozen,

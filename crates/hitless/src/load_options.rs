@@ -8,6 +8,7 @@ use hitless_btf::core;
 use hitless_object::{ObjectSpec, RelocateError, Target};
 
 use crate::map::Map;
+use crate::program::Program;
 use crate::types;
 
 /// What programs read as `LINUX_KERNEL_VERSION`: 6.18, the kernel whose interfaces the runtime follows.
@@ -36,6 +37,8 @@ pub struct LoadOptions {
     target_btf: Option<Arc<core::Target>>,
     kconfig: BTreeMap<String, String>,
     symbols: HashMap<String, u64>,
+    /// What extensions take the place of, by their names: a program, and the function if the section does not name it.
+    pub(crate) targets: BTreeMap<String, (Arc<Program>, Option<String>)>,
 }
 
 impl LoadOptions {
@@ -49,6 +52,22 @@ impl LoadOptions {
     #[must_use]
     pub fn replace_map(mut self, name: impl Into<String>, map: &Arc<Map>) -> LoadOptions {
         self.replacements.insert(name.into(), Arc::clone(map));
+        self
+    }
+
+    /// Loads an extension (`SEC("freplace/FUNCTION")`) for this program, a function of which it is to take the place of
+    /// ([`Runtime::attach_extension`](crate::Runtime::attach_extension)): the one with this name, or the one that its section
+    /// names.
+    #[doc(alias = "bpf_program__set_attach_target")]
+    #[must_use]
+    pub fn attach_target(
+        mut self,
+        extension: impl Into<String>,
+        target: &Arc<Program>,
+        function: Option<&str>,
+    ) -> LoadOptions {
+        let target = (Arc::clone(target), function.map(str::to_owned));
+        self.targets.insert(extension.into(), target);
         self
     }
 

@@ -1,32 +1,28 @@
-//! Programs: verified, lowered, compiled in up to two variants, and executed inside a run.
-//!
-//! The plain variant knows nothing of map tracing. The traced one, made when a map that the program writes is traced for
-//! the first time, registers pointer writes and runs tracers. Which one runs is a word of the program, switched by the
-//! runtime; a grace period later nobody runs the other.
+//! Programs: verified, lowered, compiled in the forms that they run in (`version.rs`), and executed inside a run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
 
+use hitless_btf::Btf;
 use hitless_isa::{CallTarget, Instruction};
-use hitless_jit::{
-    Code, CompileError, Engine, Entry, Function, Image, LowerError, LowerInput, MapAddresses, Trap, Variant, lower,
-};
-use hitless_verifier::{ContextFacts, ContextFieldKind, Verified, tables};
+use hitless_jit::{CompileError, Engine, Function, LowerError, Trap};
+use hitless_verifier::{ContextFacts, ContextFieldKind, ProgramKind, Verified, tables};
 
 use crate::context::PacketFrame;
-use crate::env::{Reach, RunEnv, SERVICES};
+use crate::env::{Reach, RunEnv};
 use crate::execution::{Active, Execution, PerSlot, ProgramStats};
+use crate::extension::{Extends, ReplacedFunction};
 use crate::helpers::Shared;
 use crate::helpers::kfuncs::Kfunc;
 use crate::link::AttachError;
 use crate::map::Map;
-use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::Ordering::Relaxed;
 use crate::primitive::Padded;
-use crate::primitive::atomic::{AtomicU32, AtomicU64};
+use crate::primitive::atomic::AtomicU64;
 use crate::program_type::ProgramType;
-use crate::resolve::Resolver;
 use crate::run::Run;
 use crate::trace::TraceState;
+use crate::version::{Source, Version, Versions};
 
 /// A loaded program. Any number of threads may run it at once.
 pub struct Program {
@@ -45,21 +41,17 @@ pub struct Program {
     itself: OnceLock<Weak<Program>>,
     shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
-    plain: Compiled,
-    traced: OnceLock<Compiled>,
-    /// 1 if the traced variant is to run.
-    use_traced: AtomicU32,
+    versions: Versions,
+    /// Its functions, the program itself first.
+    functions: Vec<hitless_object::Subprogram>,
+    /// The types of its object.
+    btf: Option<Arc<Btf>>,
+    /// What it takes the place of, if it is an extension.
+    extends: Option<Extends>,
     uses_spin_lock: bool,
     slots: Box<[Padded<PerSlot>]>,
     failed_check: OnceLock<Trap>,
     misses: AtomicU64,
-}
-
-struct Compiled {
-    image: Arc<Image>,
-    code: Box<dyn Code>,
-    /// How the code is begun.
-    entry: Entry,
 }
 
 impl PartialEq for Program {
@@ -111,6 +103,12 @@ pub(crate) struct ProgramParts {
     pub(crate) maps: Vec<Arc<Map>>,
     /// The kernel functions that it calls, by BTF id.
     pub(crate) kfuncs: Vec<(i32, Kfunc)>,
+    /// Its functions, the program itself first.
+    pub(crate) functions: Vec<hitless_object::Subprogram>,
+    /// The types of its object.
+    pub(crate) btf: Option<Arc<Btf>>,
+    /// What it takes the place of, if it is an extension.
+    pub(crate) extends: Option<Extends>,
 }
 
 impl Program {
@@ -128,15 +126,20 @@ impl Program {
             verified,
             maps,
             kfuncs,
+            functions,
+            btf,
+            extends,
         } = parts;
-        let source = Source {
+        let kind = extends.as_ref().map_or(program_type.kind(), Extends::kind);
+        let versions = Versions::new(&Source {
             name: &name,
             verified: &verified,
             context: &context,
+            arguments: extends.as_ref().map_or(1, Extends::arguments),
             maps: &maps,
             kfuncs: &kfuncs,
-        };
-        let plain = compile(&source, engine.as_ref(), Variant::Plain)?;
+            engine: engine.as_ref(),
+        })?;
         let calls_spin_lock = |pc: usize| {
             let helper = Instruction::Call(CallTarget::Helper(tables::helpers::SPIN_LOCK));
             verified.facts.is_reachable(pc) && hitless_isa::decode(&verified.insns, pc) == Ok(helper)
@@ -147,7 +150,7 @@ impl Program {
             runtime,
             name,
             section,
-            packet_fields: packet_fields(&context).or_else(|| PacketFrame::fields(program_type.kind())),
+            packet_fields: packet_fields(&context).or_else(|| PacketFrame::fields(kind)),
             program_type,
             context_extent: context_extent(&context, &verified),
             arguments: tables::program_types::argument_count(&context),
@@ -158,9 +161,10 @@ impl Program {
             itself: OnceLock::new(),
             shared,
             engine,
-            plain,
-            traced: OnceLock::new(),
-            use_traced: AtomicU32::new(0),
+            versions,
+            functions,
+            btf,
+            extends,
             uses_spin_lock,
             slots: PerSlot::for_slots(slots),
             failed_check: OnceLock::new(),
@@ -215,16 +219,73 @@ impl Program {
         self.misses.load(Relaxed)
     }
 
-    /// The instructions that run now ("xlated"), with the calls of map tracing if the program is being traced.
+    /// The instructions that run now ("xlated"), with the calls of map tracing if the program is being traced, and without the
+    /// functions whose place others take.
     #[must_use]
     pub fn disassemble(&self) -> String {
-        self.current().0.image.disassemble(&tables::helpers::name)
+        self.versions.held().image().disassemble(&tables::helpers::name)
     }
 
     /// Whether the traced variant is the one that runs.
     #[must_use]
     pub fn is_traced(&self) -> bool {
-        self.use_traced.load(Acquire) != 0
+        self.versions.held().is_traced()
+    }
+
+    /// The kind of programs whose context it is given, and whose helpers it may call: its own, or that of the program that it
+    /// extends.
+    pub(crate) fn context_kind(&self) -> ProgramKind {
+        match &self.extends {
+            Some(extends) => extends.kind(),
+            None => self.program_type.kind(),
+        }
+    }
+
+    /// What it is given.
+    pub(crate) fn context(&self) -> &ContextFacts {
+        &self.context
+    }
+
+    /// Its functions, the program itself first.
+    pub(crate) fn functions(&self) -> &[hitless_object::Subprogram] {
+        &self.functions
+    }
+
+    /// The types of its object.
+    pub(crate) fn btf(&self) -> Option<&Arc<Btf>> {
+        self.btf.as_ref()
+    }
+
+    /// What it takes the place of, if it is an extension.
+    pub(crate) fn extends(&self) -> Option<&Extends> {
+        self.extends.as_ref()
+    }
+
+    /// The functions of it whose place others take.
+    pub(crate) fn replaced(&self) -> Vec<Arc<ReplacedFunction>> {
+        self.versions.functions()
+    }
+
+    /// Has these functions replaced and no others. Returns what nobody runs any more a grace period later; the caller holds the
+    /// runtime's control lock, and what this returns until then.
+    pub(crate) fn replace(
+        &self,
+        functions: Vec<Arc<ReplacedFunction>>,
+    ) -> Result<[Option<Arc<Version>>; 2], BuildError> {
+        self.versions.replace(&self.source(), functions)
+    }
+
+    /// What it is compiled from.
+    fn source(&self) -> Source<'_> {
+        Source {
+            name: &self.name,
+            verified: &self.verified,
+            context: &self.context,
+            arguments: self.extends.as_ref().map_or(1, Extends::arguments),
+            maps: &self.maps,
+            kfuncs: &self.kfuncs,
+            engine: self.engine.as_ref(),
+        }
     }
 
     /// Where the runtime's own form of the context says where the packet (or its metadata) begins and ends.
@@ -320,35 +381,13 @@ impl Program {
     pub(crate) fn choose_variant(&self, outers: &BTreeSet<u32>) -> Result<(), BuildError> {
         let traced = self.written().filter_map(|map| map.trace()).any(TraceState::is_armed)
             || self.written_inside().any(|outer| outers.contains(&outer.id()));
-        if traced && self.traced.get().is_none() {
-            let source = Source {
-                name: &self.name,
-                verified: &self.verified,
-                context: &self.context,
-                maps: &self.maps,
-                kfuncs: &self.kfuncs,
-            };
-            let compiled = compile(&source, self.engine.as_ref(), Variant::Traced)?;
-            let _ = self.traced.set(compiled);
-        }
-        self.use_traced.store(traced.into(), Release);
-        Ok(())
+        self.versions.choose(&self.source(), traced)
     }
 
-    /// The variant that runs now, and whether it is the traced one.
+    /// The form that runs now, for the length of a run.
     #[inline]
-    fn current(&self) -> (&Compiled, bool) {
-        match self.traced.get() {
-            Some(traced) if self.is_traced() => (traced, true),
-            _ => (&self.plain, false),
-        }
-    }
-
-    /// How the variant that runs now is begun, and whether it is the traced one.
-    #[inline]
-    pub(crate) fn entry(&self) -> (Entry, bool) {
-        let (compiled, traced) = self.current();
-        (compiled.entry, traced)
+    pub(crate) fn current(&self) -> &Version {
+        self.versions.current()
     }
 
     /// Executes the program on a context.
@@ -380,12 +419,12 @@ impl Program {
         args: impl FnOnce(u64) -> [u64; 5],
     ) -> Result<u64, Failure> {
         let _active = Active::enter(self, run, self.slot(run.index()))?;
-        let (compiled, traced) = self.current();
+        let version = self.current();
         // SAFETY: there is no context.
-        let mut env = unsafe { RunEnv::new(run, self, std::ptr::null(), Reach::NONE, traced) };
+        let mut env = unsafe { RunEnv::new(run, self, std::ptr::null(), Reach::NONE, version) };
         let result = env.lend(lent, |env, address| {
             // SAFETY: as in `Execution::call`; such a function has no context.
-            unsafe { compiled.code.run_function(env.vm(), function, args(address)) }
+            unsafe { version.code().run_function(env.vm(), function, args(address)) }
         });
         match env.finish() {
             None => Ok(result),
@@ -409,12 +448,6 @@ impl Program {
         self.failed_check.get()
     }
 
-    /// The subprogram that a value stands for which a variant of the program has given to a helper.
-    pub(crate) fn function(&self, func: u64, traced: bool) -> Option<Function> {
-        let compiled = self.traced.get().filter(|_| traced).unwrap_or(&self.plain);
-        compiled.code.function(func)
-    }
-
     /// What the program has for a slot.
     #[inline]
     pub(crate) fn slot(&self, index: u32) -> &PerSlot {
@@ -425,11 +458,17 @@ impl Program {
     /// re-entered, or wait for a lock that the interrupted code may hold. Counted.
     #[cold]
     pub(crate) fn must_not_nest(&self, run: &Run<'_>, depth: u32) -> bool {
-        let must_not = depth > 0 || (self.uses_spin_lock && run.slot().spin_locked.load(Relaxed) > 0);
+        let must_not = depth > 0 || (self.may_lock() && run.slot().spin_locked.load(Relaxed) > 0);
         if must_not {
             self.count_miss();
         }
         must_not
+    }
+
+    /// Whether it may take a spin lock now, or what takes the place of a function of it.
+    fn may_lock(&self) -> bool {
+        let mut replaced = self.current().functions().iter();
+        self.uses_spin_lock || replaced.any(|function| function.program().uses_spin_lock)
     }
 
     /// Counts that the program could not be run.
@@ -456,42 +495,4 @@ fn packet_fields(context: &ContextFacts) -> Option<(u32, u32)> {
     };
     let start = place(ContextFieldKind::PacketMeta).or_else(|| place(ContextFieldKind::Packet))?;
     Some((start, place(ContextFieldKind::PacketEnd)?))
-}
-
-/// What a program is compiled from.
-struct Source<'a> {
-    name: &'a str,
-    verified: &'a Verified,
-    context: &'a ContextFacts,
-    maps: &'a [Arc<Map>],
-    kfuncs: &'a [(i32, Kfunc)],
-}
-
-fn compile(source: &Source<'_>, engine: &dyn Engine, variant: Variant) -> Result<Compiled, BuildError> {
-    let addresses: Vec<_> = source.maps.iter().map(addresses).collect();
-    let image = Arc::new(lower(LowerInput {
-        name: source.name,
-        verified: source.verified,
-        context: source.context,
-        maps: &addresses,
-        variant,
-        resolve: &Resolver {
-            maps: source.maps,
-            kfuncs: source.kfuncs,
-        },
-        services: SERVICES,
-    })?);
-    let code = engine.compile(Arc::clone(&image))?;
-    Ok(Compiled {
-        image,
-        entry: code.entry(),
-        code,
-    })
-}
-
-fn addresses(map: &Arc<Map>) -> MapAddresses {
-    MapAddresses {
-        map: Arc::as_ptr(map).expose_provenance() as u64,
-        value: map.ops().inline().map_or(0, |values| values.base),
-    }
 }

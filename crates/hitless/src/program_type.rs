@@ -13,9 +13,10 @@ use crate::trace::TraceEvent;
 /// What kind of program: where it may be attached and which context it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgramType {
-    /// Of a kind whose programs any hook of that kind takes.
+    /// Of a kind whose programs any hook of that kind takes; or an extension whose section names no function.
     Plain(ProgramKind),
-    /// Of a kind whose programs are made for one place: a function, a typed tracepoint, a hook of the host.
+    /// Of a kind whose programs are made for one place: a function, a typed tracepoint, a hook of the host, a
+    /// function of another program.
     Bound {
         /// The kind.
         kind: ProgramKind,
@@ -26,8 +27,8 @@ pub enum ProgramType {
     MapTrace(TraceEvent),
 }
 
-/// The kinds of programs that there are hooks for.
-const HOSTED: [ProgramKind; 18] = [
+/// The kinds of programs that there are hooks for, and extensions.
+const HOSTED: [ProgramKind; 19] = [
     ProgramKind::SocketFilter,
     ProgramKind::Kprobe,
     ProgramKind::KprobeSession,
@@ -46,6 +47,7 @@ const HOSTED: [ProgramKind; 18] = [
     ProgramKind::Hook,
     ProgramKind::Lsm,
     ProgramKind::Syscall,
+    ProgramKind::Ext,
 ];
 
 impl ProgramType {
@@ -107,7 +109,9 @@ impl ProgramType {
         if !HOSTED.contains(&sort.kind) {
             return refused(table.section, "the runtime has no hook for them");
         }
-        if !table.is_typed() {
+        // What extensions take the place of need not be in their section.
+        let names_function = sort.kind == ProgramKind::Ext && sort.target.is_some();
+        if !(table.is_typed() || names_function) {
             return Ok(ProgramType::Plain(sort.kind));
         }
         match sort.target {

@@ -97,6 +97,9 @@ pub enum SyncError {
         /// How long was waited.
         waited: Duration,
     },
+    /// There is no memory for the code that would run then.
+    #[error("no memory for the code that would run then")]
+    NoMemory,
 }
 
 const NO_SLOT: u32 = u32::MAX;

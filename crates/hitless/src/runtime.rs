@@ -16,6 +16,7 @@ use hitless_verifier::{ContextFacts, ProgramKind};
 
 use crate::chain::Chain;
 use crate::context::{self, Context, Describe};
+use crate::extension::ReplacedFunction;
 use crate::header::{c_header, hooks_of};
 use crate::helpers::Shared;
 use crate::hook::{Attached, Hook, Snapshot};
@@ -160,6 +161,12 @@ pub(crate) enum Attachment {
         /// What the program finds as `bpf_get_attach_cookie()`.
         cookie: u64,
     },
+    /// A function of a program, whose place another takes.
+    Extension {
+        target: Arc<Program>,
+        function: Arc<ReplacedFunction>,
+        program: Arc<Program>,
+    },
     /// The program is missing for an upgrade's mirror.
     Trace {
         map: Arc<Map>,
@@ -171,7 +178,7 @@ impl Attachment {
     /// The program, if it is not one of the runtime's own mirrors.
     pub(crate) fn program(&self) -> Option<&Arc<Program>> {
         match self {
-            Attachment::Hook { program, .. } => Some(program),
+            Attachment::Hook { program, .. } | Attachment::Extension { program, .. } => Some(program),
             Attachment::Trace { program, .. } => program.as_ref(),
         }
     }
@@ -487,6 +494,7 @@ impl Inner {
         match control.links.remove(&id) {
             None => Ok(()),
             Some(Attachment::Trace { map, .. }) => self.detach_tracer(control, id, &map),
+            Some(extension @ Attachment::Extension { .. }) => self.detach_extension(control, id, extension),
             Some(Attachment::Hook { hook, .. }) => {
                 control.hooks[hook].chain.remove(id);
                 self.republish(control)
@@ -577,14 +585,14 @@ impl Control {
                 program: Arc::clone(program),
                 cookie: *cookie,
             }),
-            Attachment::Trace { .. } => None,
+            Attachment::Extension { .. } | Attachment::Trace { .. } => None,
         }
     }
 
-    /// The program that a link attaches to a hook.
+    /// The program that a link attaches to a hook, or to another program.
     pub(crate) fn program_of(&self, link: u32) -> Option<&Arc<Program>> {
         match self.links.get(&link)? {
-            Attachment::Hook { program, .. } => Some(program),
+            Attachment::Hook { program, .. } | Attachment::Extension { program, .. } => Some(program),
             Attachment::Trace { .. } => None,
         }
     }

@@ -6,7 +6,9 @@ mod common;
 use std::sync::Arc;
 
 use common::{ARRAY, committed};
-use hitless::{Collection, Engine, Map, MapError, Options, Packet, Program, Runtime, UpdateFlags, Xdp, XdpAction};
+use hitless::{
+    Collection, Engine, Map, MapError, Options, Packet, Program, Runtime, TestRun, UpdateFlags, Xdp, XdpAction,
+};
 use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
 
 /// Adds 1 to the only element of `count`, through a pointer, and goes on with what is at 0.
@@ -46,6 +48,34 @@ jump:
     r3 = 1
     call bpf_tail_call#12
     r0 = 4
+    exit";
+
+/// Counts, and goes on in a subprogram's subprogram with what is at 1: if that is this one, deeper and deeper.
+const DEEPER: &str = "
+    r6 = r1
+    *(u32 *)(r10 -4) = 0
+    r1 = map[idx:1]
+    r2 = r10
+    r2 += -4
+    call bpf_map_lookup_elem#1
+    if r0 == 0 goto out
+    r1 = 1
+    lock *(u64 *)(r0 +0) += r1
+    r1 = r6
+    call within
+    exit
+out:
+    r0 = 0
+    exit
+within:
+    call jump
+    r0 += 1
+    exit
+jump:
+    r2 = map[idx:0]
+    r3 = 1
+    call bpf_tail_call#12
+    r0 = 0
     exit";
 
 const PASS: &str = "r0 = 2\n exit";
@@ -96,6 +126,7 @@ fn object() -> ObjectSpec {
         programs: vec![
             program("again", "xdp", AGAIN),
             program("nested", "xdp", NESTED),
+            program("deeper", "xdp", DEEPER),
             program("pass", "xdp", PASS),
             program("tracer", "map_trace/count/UPDATE_ELEM", COUNT),
         ],
@@ -165,6 +196,25 @@ fn programs_go_on_with_others() {
         scene.map("count").update(&[0; 4], &[0; 8], UpdateFlags::ANY).unwrap();
         scene.jump(1, "again");
         assert_eq!((scene.run("nested"), scene.number("count")), (XdpAction::Aborted, 33));
+    }
+}
+
+/// Each of them has frames of its own: there are a hundred at once in the end.
+#[test]
+fn subprograms_go_on_deeper_and_deeper() {
+    for engine in [Engine::Compiler, Engine::Interpreter] {
+        let scene = Scene::new(engine);
+        scene.jump(1, "deeper");
+        let hook = scene.runtime.hook::<Xdp>("xdp");
+        let deeper = scene.program("deeper");
+        let _link = scene.runtime.attach(&hook, deeper).unwrap();
+        hook.run(&mut Packet::new(&mut [0; 60])).unwrap();
+        assert_eq!(scene.number("count"), 34);
+        let run = TestRun {
+            data_in: &[0; 60],
+            ..TestRun::default()
+        };
+        assert_eq!(scene.runtime.test_run(deeper, &run).unwrap().retval, 34);
     }
 }
 

@@ -66,6 +66,13 @@ pub enum Op {
         /// Which: an index into [`Image::frames`].
         frame: usize,
     },
+    /// All of a subprogram whose place another program takes: runs that with the same arguments, and returns what it does.
+    Replaced {
+        /// The function that makes the other program the one that runs, an index into [`Image::callees`].
+        callee: usize,
+        /// How many arguments there are.
+        args: usize,
+    },
     /// `call bpf_map_trace_update_elem`; keeps every register.
     TraceUpdate,
     /// `call bpf_map_trace_delete_elem`; keeps every register.
@@ -104,12 +111,27 @@ pub struct LowerInput<'a> {
     pub context: &'a ContextFacts,
     /// Addresses of the maps, in the order of the verifier's table.
     pub maps: &'a [MapAddresses],
+    /// How many arguments the main program is passed: 1, the context, unless it takes the place of a function.
+    pub arguments: usize,
+    /// The subprograms whose place other programs take.
+    pub replaced: &'a [Replaced],
     /// Which variant to make.
     pub variant: Variant,
     /// Finds the functions that helpers are.
     pub resolve: &'a dyn Resolve,
     /// What code calls besides.
     pub services: Services,
+}
+
+/// A subprogram whose place another program takes: callers get there as before, and go on with the other program.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// Which: an index into [`Verified::subprogs`].
+    pub subprog: usize,
+    /// How many arguments it takes.
+    pub args: usize,
+    /// Makes the other program the one that runs, and returns what [`Vm::replace`](crate::Vm::replace) does.
+    pub callee: Callee,
 }
 
 /// A lowered program.
@@ -125,6 +147,8 @@ pub struct Image {
     pub facts: Facts,
     /// The subprograms, the main program first, in the order of their operations.
     pub frames: Vec<Frame>,
+    /// How many arguments the main program is passed.
+    pub arguments: usize,
     /// Where the runtime keeps each context field.
     pub fields: Vec<HostField>,
     /// What is called.
@@ -190,6 +214,7 @@ impl Image {
                     disasm::text(&Instruction::LoadPacket { size, index, imm }, helper_name).to_string()
                 }
                 Op::Function { dst, frame } => format!("{dst} = function {frame}"),
+                Op::Replaced { .. } => "replaced by another program".to_owned(),
                 Op::TraceUpdate => "call bpf_map_trace_update_elem".to_owned(),
                 Op::TraceDelete => "call bpf_map_trace_delete_elem".to_owned(),
                 Op::RegisterPointer { base, off } => format!("call bpf_map_trace_register_pointer({base} {off:+})"),

@@ -16,7 +16,7 @@ pub mod native;
 mod runtime;
 
 pub use callee::{Arg, CallSite, Callee, DispatchFn, Elements, HelperFn, Inline, Resolve};
-pub use image::{Frame, HostField, Image, LowerError, LowerInput, MapAddresses, Op, Variant};
+pub use image::{Frame, HostField, Image, LowerError, LowerInput, MapAddresses, Op, Replaced, Variant};
 pub use lower::lower;
 pub use runtime::{Entry, Env, ProbeFn, Services, Vm, defect};
 

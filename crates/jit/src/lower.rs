@@ -11,7 +11,7 @@ use hitless_isa::{CallTarget, DecodeError, Imm64, Instruction, Size, decode};
 use hitless_verifier::{ArgType, InsnFacts, Region, tables::helpers};
 
 use crate::callee::{ARGUMENTS, CallSite, Callee};
-use crate::{Frame, HostField, Image, LowerError, LowerInput, Op, Variant};
+use crate::{Frame, HostField, Image, LowerError, LowerInput, Op, Replaced, Variant};
 
 /// Lowers one variant of a verified program.
 ///
@@ -42,10 +42,11 @@ pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
                 what: "a subprogram outside of the program",
             });
         };
+        let is_replaced = matches!(ops.get(op), Some(Op::Replaced { .. }));
         frames.push(Frame {
             first: op,
-            stack_depth: subprog.stack_depth,
-            clear: subprog.clear_stack,
+            stack_depth: if is_replaced { 0 } else { subprog.stack_depth },
+            clear: subprog.clear_stack && !is_replaced,
         });
     }
     let field = |field: &hitless_verifier::ContextField| HostField {
@@ -59,6 +60,7 @@ pub fn lower(input: LowerInput<'_>) -> Result<Image, LowerError> {
         pcs,
         facts: input.verified.facts.clone(),
         frames,
+        arguments: input.arguments,
         fields,
         callees,
         services: input.services,
@@ -80,6 +82,11 @@ impl Lowering<'_> {
         let verified = self.input.verified;
         let mut pc = 0;
         while pc < verified.insns.len() {
+            if let Some(end) = self.replaced(pc) {
+                self.first.extend((pc + 1..end).map(|_| None));
+                pc = end;
+                continue;
+            }
             self.first.push(Some(self.ops.len()));
             let facts = verified.facts.at(pc);
             let decoded = decode(&verified.insns, pc);
@@ -93,6 +100,23 @@ impl Lowering<'_> {
             pc += slots;
         }
         Ok(())
+    }
+
+    /// Emits what stands for the subprogram that begins here, if another program takes its place; returns where it ends.
+    fn replaced(&mut self, pc: usize) -> Option<usize> {
+        let subprogs = &self.input.verified.subprogs;
+        let is_here = |replaced: &&Replaced| {
+            subprogs
+                .get(replaced.subprog)
+                .is_some_and(|subprog| subprog.start == pc)
+        };
+        let replaced = self.input.replaced.iter().find(is_here)?;
+        let end = subprogs[replaced.subprog].end;
+        let callee = self.add_callee(replaced.callee.clone());
+        self.first.push(Some(self.ops.len()));
+        let args = replaced.args;
+        self.push(pc, Op::Replaced { callee, args });
+        Some(end)
     }
 
     fn emit(

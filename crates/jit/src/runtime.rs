@@ -236,6 +236,13 @@ impl Vm {
         1
     }
 
+    /// Makes another program the one that runs, in place of a subprogram of the one that does now: the one with this entry.
+    /// `owner` becomes its [`Vm::owner`], until it is done. Returns what the code that has called this goes on with.
+    pub fn replace(&mut self, entry: Entry, owner: [usize; 2]) -> u64 {
+        self.owner = owner;
+        entry.state.expose_provenance() as u64
+    }
+
     /// What the latest tail call goes to, taken off.
     pub(crate) fn take_next(&mut self) -> Next {
         self.pending = 0;

@@ -119,6 +119,8 @@ fn verified_cases_have_their_result() {
                 verified: &verified,
                 context: &context,
                 maps: &[address],
+                arguments: 1,
+                replaced: &[],
                 variant: Variant::Plain,
                 resolve: &Helpers,
                 services: SERVICES,

@@ -75,6 +75,8 @@ fn lower_as(verified: &Verified, variant: Variant) -> Result<Image, LowerError> 
         verified,
         context: &context(),
         maps: &MAPS,
+        arguments: 1,
+        replaced: &[],
         variant,
         resolve: &Helpers,
         services: SERVICES,

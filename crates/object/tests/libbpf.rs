@@ -67,6 +67,11 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
         Expected::Since(1, 3),
         "libbpf 1.1 does not know exceptions",
     ),
+    (
+        "extension",
+        Expected::SameUnloaded,
+        "extends a program that is not there",
+    ),
     ("graphs", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_dynptr", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_host", Expected::SameUnloaded, OF_THE_KERNEL),

@@ -170,7 +170,7 @@ pub(crate) fn explore<'w>(
         tracer.finish(&stats, &called, result.is_ok());
     }
     match result {
-        Ok(()) => Ok(search.recorder.finish(input, &program.subprogs, stats)),
+        Ok(()) => Ok(search.recorder.finish(&program, stats)),
         Err(error) => Err(Rejection {
             errors: vec![*error],
             stats,
@@ -181,7 +181,8 @@ pub(crate) fn explore<'w>(
 
 impl Search<'_, '_> {
     fn run(&mut self) -> Result<(), Box<VerifierError>> {
-        self.follow(0, State::entry())?;
+        let entry = self.entry()?;
+        self.follow(0, entry)?;
         let mut verified = BTreeSet::new();
         let mut verified_later = BTreeSet::new();
         loop {
@@ -202,10 +203,7 @@ impl Search<'_, '_> {
                 tracer.global(self.program, subprog);
             }
             let args = self.program.global(subprog).and_then(|func| func.args.as_ref().ok());
-            let args = (0..).zip(args.into_iter().flatten());
-            let ids = &mut self.ids;
-            let entry = args.map(|(index, arg)| (arg_reg(index), global_argument(subprog, index, *arg, ids)));
-            let state = State::entry_of(subprog, entry);
+            let state = self.entry_of(subprog, args.into_iter().flatten());
             self.follow(self.program.subprogs[subprog].0, state)?;
         }
         let recorder = &self.recorder;
@@ -217,6 +215,27 @@ impl Search<'_, '_> {
             .map_err(|(pc, failure)| self.error(pc, Requirement::CombinedStack, failure))?;
         self.recorder.chain(chain);
         Ok(())
+    }
+
+    /// Where the program begins: with its context, or with the arguments of the function that it takes the place of.
+    fn entry(&mut self) -> Result<State, Box<VerifierError>> {
+        let Some(func) = self.program.replacement() else {
+            return Ok(State::entry());
+        };
+        match &func.args {
+            Ok(args) => Ok(self.entry_of(0, args)),
+            Err(reason) => {
+                let failure = Failure::new(reason.clone(), reason.clone());
+                Err(self.error(0, Requirement::GlobalArguments { subprog: 0 }, failure))
+            }
+        }
+    }
+
+    /// Where a subprogram with these arguments begins that is followed by itself.
+    fn entry_of<'f>(&mut self, subprog: usize, args: impl IntoIterator<Item = &'f FuncArg>) -> State {
+        let ids = &mut self.ids;
+        let value = |(index, arg): (u8, &FuncArg)| (arg_reg(index), global_argument(subprog, index, *arg, ids));
+        State::entry_of(subprog, (0..).zip(args).map(value))
     }
 
     /// Follows all paths from `state` at `pc`.

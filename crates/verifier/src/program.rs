@@ -293,6 +293,11 @@ impl<'a> Program<'a> {
         Some(&funcs[index]).filter(|_| subprog != 0)
     }
 
+    /// The function whose place the main program takes, if it does.
+    pub(crate) fn replacement(&self) -> Option<&'a GlobalFunc> {
+        self.input.global_funcs.first().filter(|func| func.start == 0)
+    }
+
     /// The subprogram that the instruction at `pc` calls, if it is verified by itself.
     pub(crate) fn global_callee(&self, pc: usize) -> Option<usize> {
         let Some(Instruction::Call(CallTarget::Subprog(off))) = self.code[pc] else {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::pointer::Argument;
 use crate::error::Failure;
-use crate::facts::{Facts, ProgramInput, Region, Stats, Subprog, Verified};
+use crate::facts::{Facts, Region, Stats, Subprog, Verified};
 use crate::program::{CallChain, NamedMap, Program};
 use crate::state::MAX_FRAMES;
 
@@ -244,15 +244,17 @@ impl Recorder {
         *extent = (*extent).max(u32::try_from(end).unwrap_or(u32::MAX));
     }
 
-    pub(crate) fn finish(mut self, input: &ProgramInput<'_>, subprogs: &[(usize, usize)], stats: Stats) -> Verified {
+    pub(crate) fn finish(mut self, program: &Program<'_>, stats: Stats) -> Verified {
         self.resolve_arguments();
-        let subprog = |((&(start, end), stack_depth), clear_stack)| Subprog {
+        let input = program.input;
+        let subprog = |(index, ((&(start, end), stack_depth), clear_stack))| Subprog {
             start,
             end,
             stack_depth,
             clear_stack,
+            changes_packet: program.changes_packet(index),
         };
-        let used = subprogs.iter().zip(self.depths).zip(self.clear_stack);
+        let used = (0..).zip(program.subprogs.iter().zip(self.depths).zip(self.clear_stack));
         Verified {
             insns: input.insns.to_vec(),
             facts: self.facts,

@@ -181,12 +181,14 @@ f:  *(u64 *)(r1 +0) = 0
             end: 6,
             stack_depth: 24,
             clear_stack: false,
+            changes_packet: false,
         },
         Subprog {
             start: 6,
             end: 10,
             stack_depth: 4,
             clear_stack: false,
+            changes_packet: false,
         },
     ];
     let verified = accepted(&case);

@@ -47,7 +47,7 @@ unsafe extern "C" fn get_func_arg(env: &mut RunEnv<'_>, context: u64, index: u64
 unsafe extern "C" fn get_func_ret(env: &mut RunEnv<'_>, context: u64, to: u64, _: u64, _: u64, _: u64) -> u64 {
     let program = env.program();
     let index = program.arguments();
-    if program.program_type().kind() == ProgramKind::Fentry || index == MAX_ARGUMENTS {
+    if program.context_kind() == ProgramKind::Fentry || index == MAX_ARGUMENTS {
         return returned(Err(EOPNOTSUPP));
     }
     // SAFETY: the verifier proved both.

@@ -215,7 +215,8 @@ impl Deadline {
     /// Waits for a grace period on behalf of `event`.
     fn synchronize(&self, slots: &Slots, map: u32, event: WaitEvent) -> Result<(), WaitError> {
         slots.synchronize(Some(self.left())).map_err(|error| match error {
-            SyncError::Deadlock => WaitError::Deadlock { map },
+            // The latter is of changes of code, of which waiting is none.
+            SyncError::Deadlock | SyncError::NoMemory => WaitError::Deadlock { map },
             SyncError::TimedOut { thread, .. } => {
                 self.timed_out(map, event, vec![format!("the run of thread {thread}")])
             }

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{MapAction, MapPlan, Moving, Options, Plan, PlanError, Progress, UpgradeError};
+use super::{MapAction, MapPlan, Moving, Options, Plan, PlanError, Progress, Refusal, UpgradeError};
 use crate::hook::Snapshot;
 use crate::load::Collection;
 use crate::map::{Elem, Map, MapError, UpdateFlags};
 use crate::primitive::Retired;
+use crate::program::Program;
 use crate::region::SharedBytes;
 use crate::run::{Run, SyncError};
 use crate::runtime::{Attachment, Control, Inner};
@@ -85,13 +86,16 @@ pub(super) fn cutover(
     }
 }
 
-/// What is done while nothing runs. If it fails, nothing has been swapped. Returns the snapshot to be freed.
+/// What is to be freed: the snapshot, and the extensions.
+type Before = (Retired<Snapshot>, Vec<Option<Arc<Program>>>);
+
+/// What is done while nothing runs. If it fails, nothing has been swapped. Returns what is to be freed.
 fn swap(
     inner: &Inner,
     plan: &Plan,
     (old, new): (&Collection, &Collection),
     moving: &BTreeMap<String, Moving>,
-) -> Result<(Retired<Snapshot>, BTreeMap<String, u64>), UpgradeError> {
+) -> Result<(Before, BTreeMap<String, u64>), UpgradeError> {
     for map in moving.values() {
         map.check_poison()?;
     }
@@ -109,7 +113,14 @@ fn swap(
         Ok::<(), UpgradeError>(())
     })??;
     let mut control = inner.control();
-    let refusals = plan.open_writers(&control, old);
+    let mut refusals = plan.open_writers(&control, old);
+    let extensions = successors(&control, plan, new);
+    for (link, successor) in &extensions {
+        if let Err(source) = control.check_extension(*link, successor) {
+            let program = successor.name().to_owned();
+            refusals.push(Refusal::Extension { program, source });
+        }
+    }
     if !refusals.is_empty() {
         return Err(UpgradeError::Refused(PlanError { refusals }));
     }
@@ -123,13 +134,30 @@ fn swap(
             hooks[*hook].chain.exchange(*link, successor.id());
         }
     }
+    let replaced = extensions.iter().map(|(link, successor)| {
+        // Checked above.
+        control.exchange_extension(*link, successor).ok().flatten()
+    });
+    let replaced: Vec<_> = replaced.collect();
     let before = inner.slots.publish(control.snapshot());
     for map in plan.maps.iter().filter(|map| map.action != MapAction::Share) {
         if let Some(old) = &map.old {
             old.seal();
         }
     }
-    Ok((before, copied))
+    Ok(((before, replaced), copied))
+}
+
+/// The links of old extensions, with what takes their place.
+fn successors(control: &Control, plan: &Plan, new: &Collection) -> Vec<(u32, Arc<Program>)> {
+    let successor = |(link, attachment): (&u32, &Attachment)| {
+        let Attachment::Extension { program, .. } = attachment else {
+            return None;
+        };
+        let replaced = plan.programs.iter().find(|plan| plan.old.id() == program.id())?;
+        Some((*link, Arc::clone(new.program(&replaced.new_name)?)))
+    };
+    control.links.iter().filter_map(successor).collect()
 }
 
 /// Copies every element of an array. Fields that the old layout does not have keep what the new object says.

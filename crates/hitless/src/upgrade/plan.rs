@@ -75,7 +75,7 @@ pub struct ProgramPlan {
     pub old_name: String,
     /// The name of its successor.
     pub new_name: String,
-    /// The hooks that it is attached to.
+    /// The hooks that it is attached to, and the functions whose place it takes.
     pub hooks: Vec<String>,
     pub(crate) old: Arc<Program>,
 }
@@ -199,12 +199,20 @@ impl Plan {
                 });
             }
         }
-        for attachment in control.links.values() {
-            let Attachment::Hook { hook, program, .. } = attachment else {
+        for (link, attachment) in &control.links {
+            if let Attachment::Extension { target, program, .. } = attachment
+                && is_old(target)
+            {
+                refusals.push(Refusal::Extended {
+                    program: target.name().to_owned(),
+                    extension: program.name().to_owned(),
+                    link: *link,
+                });
+            }
+            let (Some(hook), Some(program)) = (place(control, attachment), attachment.program()) else {
                 continue;
             };
             if is_old(program) && !self.programs.iter().any(|plan| plan.old.id() == program.id()) {
-                let hook = control.hook_name(*hook).to_owned();
                 refusals.push(Refusal::NoSuccessor {
                     program: program.name().to_owned(),
                     hook,
@@ -530,15 +538,9 @@ fn layout(
 fn plan_programs(control: &Control, old: &Collection, new: &ObjectSpec) -> Vec<ProgramPlan> {
     let mut plans = Vec::new();
     for program in old.programs() {
-        let attached = control.links.values().filter_map(|attachment| match attachment {
-            Attachment::Hook {
-                hook,
-                program: attached,
-                ..
-            } if attached.id() == program.id() => Some(*hook),
-            _ => None,
-        });
-        let hooks: Vec<String> = attached.map(|hook| control.hook_name(hook).to_owned()).collect();
+        let is_its = |attachment: &&Attachment| attachment.program().is_some_and(|other| other.id() == program.id());
+        let attached = control.links.values().filter(is_its);
+        let hooks: Vec<String> = attached.filter_map(|attachment| place(control, attachment)).collect();
         let is_kin =
             |spec: &&ProgramSpec| spec.autoload && ProgramType::of(spec).is_ok_and(|ty| ty == *program.program_type());
         let mut kin = new.programs.iter().filter(is_kin);
@@ -556,4 +558,15 @@ fn plan_programs(control: &Control, old: &Collection, new: &ObjectSpec) -> Vec<P
         }
     }
     plans
+}
+
+/// Where a program is attached that an upgrade replaces, in words: at a hook, or in the place of a function.
+fn place(control: &Control, attachment: &Attachment) -> Option<String> {
+    match attachment {
+        Attachment::Hook { hook, .. } => Some(control.hook_name(*hook).to_owned()),
+        Attachment::Extension { target, function, .. } => {
+            Some(format!("{} of program {}", function.name(), target.name()))
+        }
+        Attachment::Trace { .. } => None,
+    }
 }

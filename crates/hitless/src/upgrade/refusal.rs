@@ -4,6 +4,7 @@ use std::fmt;
 
 use hitless_btf::layout::LayoutError;
 
+use crate::extension::ExtensionError;
 use crate::load::LoadError;
 
 /// Why an upgrade is refused: every reason, not only the first. Nothing has been changed.
@@ -129,6 +130,24 @@ pub enum Refusal {
         program: String,
         /// The link's id.
         link: u32,
+    },
+    /// A function of an old program is replaced by an extension, which would stay behind.
+    #[error("program {program}: link {link} of extension {extension} would stay behind with it: detach it first")]
+    Extended {
+        /// The old program.
+        program: String,
+        /// The extension.
+        extension: String,
+        /// The link's id.
+        link: u32,
+    },
+    /// An extension cannot take the place of the one before.
+    #[error("program {program}: it cannot take the place of the old extension: {source}")]
+    Extension {
+        /// The new program.
+        program: String,
+        /// Why.
+        source: ExtensionError,
     },
     /// An attached program has no successor.
     #[error("program {program}: the new object has no program of this name and type for hook {hook}")]

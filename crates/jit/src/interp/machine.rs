@@ -58,12 +58,19 @@ impl Interpreted {
     /// As for [`Entry::run`].
     unsafe fn run(&self, vm: *mut Vm, ctx: u64, first: u32, args: [u64; 5]) -> u64 {
         let stack = Stack::new();
-        let mut machine = Machine {
+        let mut machine = self.machine(vm, ctx, &stack);
+        // SAFETY: the environment is there for the run, by the caller's promise; this machine ends first.
+        unsafe { machine.run(first, args) }
+    }
+
+    /// What runs the program with this context, on this stack.
+    fn machine<'a>(&'a self, vm: *mut Vm, ctx: u64, stack: &'a Stack) -> Machine<'a> {
+        Machine {
             program: &self.program,
             vm,
             regs: Registers([0; 16]),
             ctx,
-            stack: &stack,
+            stack,
             stack_end: stack.end(),
             stack_start: 0,
             callers: [Caller::default(); MAX_FRAMES - 1],
@@ -73,9 +80,7 @@ impl Interpreted {
             budget: self.budget,
             left: self.budget,
             loops: MAX_LOOPS,
-        };
-        // SAFETY: the environment is there for the run, by the caller's promise; this machine ends first.
-        unsafe { machine.run(first, args) }
+        }
     }
 }
 
@@ -108,13 +113,17 @@ impl Registers {
 
 /// What a call saves.
 #[derive(Clone, Copy, Default)]
-struct Caller<'a> {
-    /// Where it goes on, in which program.
+struct Caller {
+    /// Where it goes on.
     step: usize,
-    program: Option<&'a Program>,
-    owner: [usize; 2],
     /// Its r6 to r9.
     saved: [u64; 4],
+}
+
+/// A program that another goes on with.
+struct Other<'a> {
+    code: &'a Interpreted,
+    ctx: u64,
 }
 
 const SAVED: [Reg; 4] = [Reg::R6, Reg::R7, Reg::R8, Reg::R9];
@@ -130,7 +139,7 @@ struct Machine<'a> {
     stack_end: u64,
     /// Beginning of the innermost frame.
     stack_start: u64,
-    callers: [Caller<'a>; MAX_FRAMES - 1],
+    callers: [Caller; MAX_FRAMES - 1],
     /// The frame that this machine began with: more than 0 in a function that a helper calls back.
     base: usize,
     /// The frame in use: how many callers are waiting, in this machine and in those around it.
@@ -299,9 +308,30 @@ impl<'a> Machine<'a> {
                 Step::CallFunction { callee } => self.function(at, callee)?,
                 Step::TailCall { callee } => {
                     self.function(at, callee)?;
-                    if self.go_on() {
-                        program = self.program;
-                        next = 0;
+                    if let Some(other) = self.next_program() {
+                        if self.depth == 0 {
+                            // In the frame of the one that made the call.
+                            program = &other.code.program;
+                            self.program = program;
+                            self.regs.set(Reg::R1, other.ctx);
+                            self.enter_frame();
+                            next = 0;
+                        } else {
+                            let result = self.run_other(other.code, other.ctx, [other.ctx, 0, 0, 0, 0])?;
+                            self.regs.set(Reg::R0, result);
+                            match self.leave_frame() {
+                                Some(step) => next = step,
+                                None => return Ok(result),
+                            }
+                        }
+                    }
+                }
+                Step::Replaced { callee } => {
+                    let result = self.replaced(at, callee)?;
+                    self.regs.set(Reg::R0, result);
+                    match self.leave_frame() {
+                        Some(step) => next = step,
+                        None => return Ok(result),
                     }
                 }
                 Step::Probe {
@@ -341,7 +371,6 @@ impl<'a> Machine<'a> {
                             Some(step) => next = step,
                             None => return Ok(0),
                         }
-                        program = self.program;
                     }
                 }
                 Step::HelperInRegister { function, reg } => self.dispatch(at, function, reg)?,
@@ -349,13 +378,10 @@ impl<'a> Machine<'a> {
                     self.call(at, next)?;
                     next = target as usize;
                 }
-                Step::Exit => {
-                    match self.leave_frame() {
-                        Some(step) => next = step,
-                        None => return Ok(self.regs.get(Reg::R0)),
-                    }
-                    program = self.program;
-                }
+                Step::Exit => match self.leave_frame() {
+                    Some(step) => next = step,
+                    None => return Ok(self.regs.get(Reg::R0)),
+                },
                 // SAFETY: the function is that of the environment's type, which is not borrowed here.
                 Step::TraceUpdate => unsafe { (program.services.trace_update)(self.vm.cast()) },
                 // SAFETY: as above.
@@ -387,9 +413,6 @@ impl<'a> Machine<'a> {
         };
         *caller = Caller {
             step: next,
-            program: Some(self.program),
-            // SAFETY: the environment is there while `run` lasts, and is not borrowed here.
-            owner: unsafe { (*self.vm).owner },
             saved: SAVED.map(|reg| self.regs.get(reg)),
         };
         self.depth += 1;
@@ -404,11 +427,6 @@ impl<'a> Machine<'a> {
         }
         self.depth -= 1;
         let caller = self.callers[self.depth];
-        if let Some(program) = caller.program {
-            self.program = program;
-            // SAFETY: the environment is there while `run` lasts, and is not borrowed here.
-            unsafe { (*self.vm).owner = caller.owner };
-        }
         for (reg, value) in SAVED.into_iter().zip(caller.saved) {
             self.regs.set(reg, value);
         }
@@ -439,21 +457,50 @@ impl<'a> Machine<'a> {
         self.after_call(result)
     }
 
-    /// Goes on with the program of a tail call, if one was made, in the frame of the one that made it.
-    fn go_on(&mut self) -> bool {
+    /// The program of a tail call, if one was made. It is the one that runs now.
+    fn next_program(&mut self) -> Option<Other<'a>> {
         // SAFETY: the environment is there while `run` lasts, and is not borrowed here.
         let vm = unsafe { &mut *self.vm };
         if vm.pending == 0 {
-            return false;
+            return None;
         }
         let next = vm.take_next();
         vm.owner = next.owner;
         // SAFETY: the entry is that of a program compiled by this engine: a runtime has one. It lives as long as the run, as
         // the caller of `Vm::tail_call` has seen to.
-        self.program = unsafe { &(*next.entry.state.cast::<Interpreted>()).program };
-        self.regs.set(Reg::R1, next.ctx);
-        self.enter_frame();
-        true
+        let code = unsafe { &*next.entry.state.cast::<Interpreted>() };
+        Some(Other { code, ctx: next.ctx })
+    }
+
+    /// Runs the program that takes the place of the subprogram whose frame this is, with its arguments.
+    fn replaced(&mut self, at: usize, callee: u32) -> Result<u64, Trap> {
+        let args = ARGUMENTS.map(|reg| self.regs.get(reg));
+        // SAFETY: the environment is there while `run` lasts, and is not borrowed here.
+        let owner = unsafe { (*self.vm).owner };
+        self.function(at, callee)?;
+        let state = ptr::with_exposed_provenance::<Interpreted>(self.regs.get(Reg::R0) as usize);
+        // SAFETY: that is the state of an entry, which `Vm::replace` was given, of a program compiled by this engine; it lives
+        // as long as the run, as the caller of that has seen to.
+        let code = unsafe { &*state };
+        let result = self.run_other(code, self.ctx, args);
+        // SAFETY: as above.
+        unsafe { (*self.vm).owner = owner };
+        result
+    }
+
+    /// Runs another program from its beginning to its end, on a stack of its own: it may have as many frames as any.
+    fn run_other(&mut self, other: &Interpreted, ctx: u64, args: [u64; 5]) -> Result<u64, Trap> {
+        let stack = Stack::new();
+        let mut machine = Machine {
+            left: self.left,
+            ..other.machine(self.vm, ctx, &stack)
+        };
+        // SAFETY: the environment is there while `run` lasts, and is not borrowed here; this machine waits.
+        let result = unsafe { machine.run(0, args) };
+        self.left = machine.left;
+        // SAFETY: as above.
+        let failed = unsafe { &mut (*self.vm).trap };
+        failed.take().map_or(Ok(result), Err)
     }
 
     fn dispatch(&mut self, at: usize, function: DispatchFn, reg: Reg) -> Result<(), Trap> {

@@ -157,6 +157,9 @@ pub(super) enum Step {
     TailCall {
         callee: u32,
     },
+    Replaced {
+        callee: u32,
+    },
     Probe {
         size: Size,
         signed: bool,
@@ -232,6 +235,7 @@ impl Compiler<'_> {
             Op::Insn(instruction) => instruction,
             Op::Call { callee, .. } => return Ok(Step::CallFunction { callee: callee as u32 }),
             Op::TailCall { callee } => return Ok(Step::TailCall { callee: callee as u32 }),
+            Op::Replaced { callee, .. } => return Ok(Step::Replaced { callee: callee as u32 }),
             Op::Probe {
                 size,
                 signed,

@@ -47,6 +47,7 @@ pub(crate) fn decreed(insns: Vec<Insn>) -> Verified {
             start,
             end,
             stack_depth: 512,
+            changes_packet: false,
             clear_stack: false,
         })
         .collect();
@@ -85,6 +86,8 @@ pub(crate) fn lowered(verified: &Verified, variant: Variant) -> Image {
         verified,
         context: &no_context(),
         maps: &[],
+        arguments: 1,
+        replaced: &[],
         variant,
         resolve: &Helpers,
         services: SERVICES,

@@ -3,7 +3,7 @@
 use hitless_btf::TypeId;
 
 /// A global function: neither `static` nor hidden. It is verified once, for any arguments of its prototype's types; callers
-/// have to give such arguments, and get a number of which nothing is known.
+/// have to give such arguments, and get a number of which nothing is known. So is a program that takes the place of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GlobalFunc {
     /// Its first slot.

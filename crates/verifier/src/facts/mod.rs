@@ -60,7 +60,8 @@ pub struct ProgramInput<'a> {
     pub lines: &'a [SourceLine],
     /// Instructions that must never run, sorted by `pc`; each a call of a helper that does not exist.
     pub poisoned: &'a [Poisoned],
-    /// The functions in `insns` that are verified by themselves, sorted by `start`; not the main program.
+    /// The functions in `insns` that are verified by themselves, sorted by `start`. The main program is among them only if it
+    /// takes the place of a function of another program: what `r1` and so on hold on entry are then its arguments.
     pub global_funcs: &'a [GlobalFunc],
     /// The types of the host's objects, if there are any.
     pub types: Option<&'a Btf>,
@@ -184,6 +185,8 @@ pub struct Subprog {
     /// Whether it may read stack that it has not written. Engines then clear its frame on entry, so that what it reads is
     /// defined.
     pub clear_stack: bool,
+    /// Whether pointers to the packet may be invalid after a call of it.
+    pub changes_packet: bool,
 }
 
 /// What a verification cost.

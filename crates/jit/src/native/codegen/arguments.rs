@@ -30,6 +30,7 @@ pub(super) fn arguments(image: &Image, ranges: &[Range<usize>]) -> Result<Vec<us
                         args.filter_map(|arg| arg.reg()).map(Reg::index).max().unwrap_or(0)
                     }
                     Op::Insn(Instruction::Call(_)) => ARGUMENTS.len(),
+                    Op::Replaced { args, .. } => args,
                     Op::Probe { base, .. } => argument(base),
                     Op::LoadPacket { index, .. } => index.map_or(0, argument),
                     Op::Insn(insn) => reads(&insn),
@@ -43,8 +44,8 @@ pub(super) fn arguments(image: &Image, ranges: &[Range<usize>]) -> Result<Vec<us
             break;
         }
     }
-    // The engine passes the context.
-    args[0] = 1;
+    // What the engine passes, or the program whose function this one takes the place of.
+    args[0] = image.arguments.min(ARGUMENTS.len());
     Ok(args)
 }
 

@@ -265,7 +265,7 @@ impl Translator<'_> {
             self.set(Reg::R0, result);
             return Ok(());
         }
-        let owner = [Vm::OWNER, Vm::OWNER + 8].map(|off| (off, self.builder.ins().load(I64, MEMORY, self.vm, off)));
+        let owner = self.owner();
         let result = self.call_known(callee, &args);
         self.set(Reg::R0, result);
         let pending = self.builder.ins().load(I64, MEMORY, self.vm, Vm::PENDING);
@@ -274,12 +274,48 @@ impl Translator<'_> {
         self.continue_in(go_on);
         let result = self.call_runtime(calls::go_on(), &[self.vm]);
         self.set_result(result);
-        for (off, word) in owner {
-            self.builder.ins().store(MEMORY, word, self.vm, off);
-        }
+        self.set_owner(owner);
         self.builder.ins().jump(next, &[]);
         self.continue_in(next);
         Ok(())
+    }
+
+    /// What runs.
+    fn owner(&mut self) -> [Value; 2] {
+        [0, 8].map(|off| self.builder.ins().load(I64, MEMORY, self.vm, Vm::OWNER + off))
+    }
+
+    /// This runs again.
+    fn set_owner(&mut self, [first, second]: [Value; 2]) {
+        for (off, word) in [(0, first), (8, second)] {
+            self.builder.ins().store(MEMORY, word, self.vm, Vm::OWNER + off);
+        }
+    }
+
+    /// All of a subprogram whose place another program takes.
+    pub(super) fn replacement(&mut self, callee: usize, args: usize) {
+        let owner = self.owner();
+        let callee = &self.program.image.callees[callee];
+        let given: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
+        let Some(address) = self.call_runtime(calls::function(callee.function, given.len()), &given) else {
+            return;
+        };
+        let mut given = vec![self.vm];
+        given.extend(ARGUMENTS[..args].iter().map(|reg| self.get(*reg)));
+        let result = self.call_address(address, &given);
+        let pending = self.builder.ins().load(I64, MEMORY, self.vm, Vm::PENDING);
+        let (go_on, end) = (self.builder.create_block(), self.builder.create_block());
+        let last = self.builder.append_block_param(end, I64);
+        self.builder
+            .ins()
+            .brif(pending, go_on, &[], end, &[BlockArg::Value(result)]);
+        self.continue_in(go_on);
+        let result = self.call_runtime(calls::go_on(), &[self.vm]);
+        let result: Vec<_> = result.into_iter().map(BlockArg::Value).collect();
+        self.builder.ins().jump(end, &result);
+        self.continue_in(end);
+        self.set_owner(owner);
+        self.leave(last);
     }
 
     /// Looks for the program to go on with. If there is one, the subprogram ends, and its caller goes on with that.

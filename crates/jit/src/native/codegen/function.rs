@@ -272,6 +272,10 @@ impl<'a> Translator<'a> {
             Op::Insn(insn) => return self.instruction(index, insn),
             Op::Call { callee, .. } => return self.call_function(callee),
             Op::TailCall { callee } => self.tail_call(callee),
+            Op::Replaced { callee, args } => {
+                self.replacement(callee, args);
+                self.body.ended = true;
+            }
             Op::Function { dst, frame } => {
                 let func = self.callee_ref(frame);
                 let address = self.builder.ins().func_addr(I64, func);
