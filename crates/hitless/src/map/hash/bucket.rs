@@ -10,7 +10,7 @@
 //! that finds its own slot there interrupted the writer, and fails as busy; one that finds another only tries for a while.
 
 use crate::map::MapError;
-use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::primitive::atomic::AtomicU64;
 use crate::primitive::relax;
 use crate::run::Run;
@@ -73,6 +73,12 @@ pub(super) enum Tried {
 pub(super) fn try_lock_seen(run: &Run<'_>, word: &AtomicU64, seen: Meta) -> bool {
     let me = u64::from(run.index() + 1) << 16;
     word.compare_exchange(seen.0, seen.0 | me, Acquire, Relaxed).is_ok()
+}
+
+/// Takes a bucket, as [`try_lock_seen`] does, publishes another word, and lets go of it, all at once.
+#[inline(always)]
+pub(super) fn try_publish_seen(word: &AtomicU64, seen: Meta, meta: Meta) -> bool {
+    word.compare_exchange(seen.0, meta.0, AcqRel, Relaxed).is_ok()
 }
 
 /// Tries for a bucket once.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::fence;
 
-use super::super::bucket::{Meta, try_lock_seen};
+use super::super::bucket::{Meta, try_lock_seen, try_publish_seen};
 use super::{Bucket, Inline, PASSED, WordKey};
 use crate::map::common::errno;
 use crate::map::key::Short;
@@ -145,29 +145,24 @@ impl<const WIDE: bool> Inline<WIDE> {
         if map.common.is_sealed() {
             return map.delete_other(run, key);
         }
-        let (held, found) = map.look(map.home(key), key);
-        if !try_lock_seen(run, &held.words[0], held.meta) {
+        let (home, found) = map.look(map.home(key), key);
+        if found == 0 {
+            return if home.meta.own() < PASSED {
+                NOT_FOUND
+            } else {
+                map.delete_other(run, key)
+            };
+        }
+        // One word says it all, so the bucket need not be held.
+        let without = home.without(found.trailing_zeros());
+        if !try_publish_seen(&home.words[0], home.meta, without) {
             return map.delete_other(run, key);
         }
-        if found == 0 {
-            return map.delete_further(run, held, key);
-        }
-        Self::vacate(held, found.trailing_zeros());
         map.credits.put(run);
         0
     }
 
-    /// Deletes a key that is not in its home bucket, which is held.
-    #[inline(never)]
-    fn delete_further(&self, run: &Run<'_>, held: Bucket<'_>, key: WordKey) -> i64 {
-        if held.meta.own() < PASSED {
-            held.release();
-            return NOT_FOUND;
-        }
-        errno(self.common.count_busy(self.take_out_held(run, held, key, &mut |_| ())))
-    }
-
-    /// A delete in a bucket that somebody else has.
+    /// A delete of a key that is not in its home bucket, or of one in a bucket that somebody else has.
     #[cold]
     fn delete_other(&self, run: &Run<'_>, key: WordKey) -> i64 {
         let result = self.common.check_current();

@@ -87,6 +87,12 @@ impl<'a> Bucket<'a> {
         &self.words[VALUES + (slot % INDICES) as usize]
     }
 
+    /// The meta word once a slot is free.
+    #[inline(always)]
+    fn without(self, slot: u32) -> Meta {
+        self.meta.with(self.meta.own() & !(1 << slot)).next_version()
+    }
+
     /// Lets go of it, if it is held, as it was.
     #[inline(always)]
     fn release(self) {
@@ -142,9 +148,9 @@ impl<const WIDE: bool> Inline<WIDE> {
 
     fn new(creation: &Creation<'_>) -> Result<Self, MapCreateError> {
         let max = u64::from(creation.def.max_entries);
-        // Two thirds of the slots are in use when the map is full.
-        let buckets = (max * 3).div_ceil(2 * u64::from(Self::SLOTS));
-        let size = BUCKET as u64 * 3 / (2 * u64::from(Self::SLOTS));
+        // Three fifths of the slots are in use when the map is full.
+        let buckets = (max * 5).div_ceil(3 * u64::from(Self::SLOTS));
+        let size = BUCKET as u64 * 5 / (3 * u64::from(Self::SLOTS));
         if buckets > u64::from(u32::MAX / INDICES) {
             return Err(creation.too_large(size));
         }

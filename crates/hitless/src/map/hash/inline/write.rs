@@ -216,8 +216,7 @@ impl<const WIDE: bool> Inline<WIDE> {
     /// Makes a slot of a bucket that is held free, and lets go of the bucket.
     #[inline(always)]
     pub(super) fn vacate(held: Bucket<'_>, slot: u32) {
-        let meta = held.meta;
-        publish(&held.words[0], meta.with(meta.own() & !(1 << slot)).next_version());
+        publish(&held.words[0], held.without(slot));
     }
 
     /// Takes a key out of a bucket that is not its home, which is held. False if it has to be tried again, with the home bucket
