@@ -1,9 +1,11 @@
 //! Full maps that evict.
 //!
 //! Buckets have nothing behind them. When there is no room, in the bucket or in the map, the bucket evicts one of its own
-//! elements, by the clock algorithm: the meta word's own bits hold who was used (9..0) and the clock's hand (13..10). If the bucket
-//! is empty but there is no free element, one of the buckets that follow evicts, if it is not locked. While the map is traced,
-//! it does not evict by itself (`Put::evict`): whoever inserts first deletes the next victim.
+//! elements: one that has not been used since all of the bucket had been, in turns. The meta word's own bits hold who was used (9..0)
+//! and whose turn it is (13..10). A new element has not been used. So what is asked for once goes before what is asked for
+//! again and again: with keys by Zipf's law more are found than if the oldest went. If the bucket is empty but there is no free
+//! element, one of the buckets that follow evicts, if it is not locked. While the map is traced, it does not evict by itself
+//! (`Put::evict`): whoever inserts first deletes the next victim.
 
 use super::super::bucket::{Meta, Tried, publish, publish_locked, try_lock};
 use super::{ALL, Content, Held, Place, SLOTS, Tagged};
@@ -14,8 +16,8 @@ use crate::run::Run;
 
 /// How many buckets, its own among them, a key may find somebody to evict in.
 const NEIGHBOURS: u32 = 64;
-/// Where the meta word has the clock's hand.
-const HAND: u32 = 10;
+/// Where the meta word has whose turn it is.
+const TURN: u32 = 10;
 
 impl<const LRU: bool> Tagged<LRU> {
     /// Inserts a key whose bucket is held, in an LRU map, and lets go of the bucket.
@@ -63,10 +65,10 @@ impl<const LRU: bool> Tagged<LRU> {
         Ok(Elem(index))
     }
 
-    /// Takes the element that the clock points at out of a bucket that is held; `free` are the slots without one. Returns it,
+    /// Takes the element that is to go out of a bucket that is held; `free` are the slots without one. Returns it,
     /// and the meta word to be published before it is used again.
     fn evict(&self, bucket: u32, meta: Meta, free: u32) -> (Place, Meta) {
-        let (slot, own) = clock(meta.own() as u32, ALL & !free);
+        let (slot, own) = choose(meta.own() as u32, ALL & !free);
         let index = self.index(bucket, slot).load(Relaxed);
         let place = Place { bucket, slot, index };
         self.unset(place);
@@ -102,30 +104,23 @@ impl<const LRU: bool> Tagged<LRU> {
         (1..buckets.min(NEIGHBOURS)).map(move |i| ((u64::from(home) + u64::from(i)) % u64::from(buckets)) as u32)
     }
 
-    /// The key that the clock points at in a bucket.
+    /// The key that is to go from a bucket.
     pub(super) fn next_victim(&self, bucket: u32) -> Option<Key> {
         let held = ALL & !self.tags(bucket).matches(0);
         if held == 0 {
             return None;
         }
-        let (slot, _) = clock(Meta::load(self.meta(bucket)).own() as u32, held);
+        let (slot, _) = choose(Meta::load(self.meta(bucket)).own() as u32, held);
         self.key_of(Elem(self.index(bucket, slot).load(Acquire)))
     }
 }
 
-/// Which of the slots in use the clock takes out, and the bits of the bucket after that: those that the hand has passed by have
-/// to be used again to stay.
-fn clock(own: u32, held: u32) -> (u32, u32) {
-    let hand = (own >> HAND) % SLOTS;
+/// Which of the slots that hold something is to go, and the bits of the bucket after that.
+fn choose(own: u32, held: u32) -> (u32, u32) {
+    let turn = (own >> TURN) % SLOTS;
     let used = if own & held == held { 0 } else { own & held };
     let candidates = held & !used;
-    let ahead = candidates & (ALL << hand);
+    let ahead = candidates & (ALL << turn);
     let slot = if ahead == 0 { candidates } else { ahead }.trailing_zeros();
-    let below = (1 << slot) - 1;
-    let passed = if ahead == 0 {
-        ALL << hand | below
-    } else {
-        ALL << hand & below
-    };
-    (slot, used & !passed & !(1 << slot) | ((slot + 1) % SLOTS) << HAND)
+    (slot, used & !(1 << slot) | ((slot + 1) % SLOTS) << TURN)
 }
