@@ -20,13 +20,13 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// `inline.rs`, keys of up to four bytes.
+    /// `inline/`, keys of up to four bytes.
     pub(super) const INLINE: u32 = 1;
-    /// `inline.rs`, keys of up to eight bytes.
+    /// `inline/`, keys of up to eight bytes.
     pub(super) const INLINE_WIDE: u32 = 2;
-    /// `tagged.rs`.
+    /// `tagged/`.
     pub(super) const TAGGED: u32 = 3;
-    /// `tagged.rs`, full buckets evict.
+    /// `tagged/`, full buckets evict.
     pub(super) const TAGGED_LRU: u32 = 4;
 }
 

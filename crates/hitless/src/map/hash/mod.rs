@@ -1,6 +1,6 @@
 //! `BPF_MAP_TYPE_HASH` and its kin: per-CPU, LRU.
 //!
-//! Two layouts: small keys and values lie in the buckets themselves (`inline.rs`), everything else beside them (`tagged.rs`).
+//! Two layouts: small keys and values lie in the buckets themselves (`inline/`), everything else beside them (`tagged/`).
 //! Both are flat regions behind a header (`header.rs`), are read without locks, and are written with a bucket's word taken
 //! (`bucket.rs`). Free elements are not state of the map (`pool.rs`, `credits.rs`, `cells.rs`).
 //!

@@ -94,42 +94,41 @@ impl<const WIDE: bool> Inline<WIDE> {
         if flags != 0 || map.common.is_sealed() {
             return map.update_other(run, key, value, flags);
         }
-        let (held, found) = map.look(map.home(key), key);
-        if !try_lock_seen(run, &held.words[0], held.meta) {
+        let (home, found) = map.look(map.home(key), key);
+        if found == 0 {
+            return map.insert(run, home.number, home.meta, key, value);
+        }
+        if !try_lock_seen(run, &home.words[0], home.meta) {
             return map.update_other(run, key, value, flags);
         }
-        if found == 0 {
-            return map.insert(run, held.number, held.meta, key, value);
-        }
-        held.value(found.trailing_zeros()).store(value, Release);
-        held.release();
+        home.value(found.trailing_zeros()).store(value, Release);
+        home.release();
         0
     }
 
-    /// Inserts a key, unless it is in another bucket than its home, which is held.
+    /// Inserts a key that its home bucket did not have when the meta word was this one.
     #[inline(never)]
-    fn insert(&self, run: &Run<'_>, home: u32, meta: Meta, key: WordKey, value: u64) -> i64 {
-        let words = self.words(home);
-        let held = Bucket {
-            number: home,
-            words,
-            meta,
-        };
+    fn insert(&self, run: &Run<'_>, number: u32, meta: Meta, key: WordKey, value: u64) -> i64 {
+        let words = self.words(number);
         let free = !meta.own() & Self::FULL;
-        if meta.own() < PASSED && free != 0 && self.credits.take_own(run) {
-            Self::occupy(held, free.trailing_zeros(), key, value);
-            return 0;
+        if meta.own() >= PASSED || free == 0 || !try_lock_seen(run, &words[0], meta) {
+            return self.update_other(run, key, value, UpdateFlags::ANY.bits());
         }
-        self.put_other(run, held, key, value)
+        let home = Bucket { number, words, meta };
+        if !self.credits.take_own(run) {
+            return self.put_other(run, home, key, value);
+        }
+        Self::occupy(home, free.trailing_zeros(), key, value);
+        0
     }
 
-    /// An update that meets a full bucket, or finds no credit at hand.
+    /// An insertion that finds no credit at hand; its home bucket is held.
     #[cold]
     fn put_other(&self, run: &Run<'_>, held: Bucket<'_>, key: WordKey, value: u64) -> i64 {
         errno(self.common.count_busy(self.put_held(run, held, key, value, Rule::Any)))
     }
 
-    /// An update with flags, or of a bucket that somebody else has.
+    /// An update with flags, of a bucket that somebody else has, or of a key that has no place in its home bucket.
     #[cold]
     fn update_other(&self, run: &Run<'_>, key: WordKey, value: u64, flags: u64) -> i64 {
         let result = self.common.check_current().and_then(|()| {

@@ -1,10 +1,10 @@
 //! What compiled code calls: the usual case of each operation, and for the rest what the host calls too.
 
 use super::super::bucket::{Meta, publish, try_lock_seen};
-use super::{Content, Held, Place, Tagged, tag};
+use super::{Content, Place, Tagged, tag};
 use crate::map::common::errno;
 use crate::map::key::{Short, Words};
-use crate::map::{Key, MapCalls, Pass, Put, UpdateFlags};
+use crate::map::{Key, MapCalls, Pass, UpdateFlags};
 use crate::primitive::Ordering::Release;
 use crate::primitive::atomic::AtomicU64;
 use crate::region::{SharedBytes, load_word};
@@ -134,14 +134,13 @@ impl<const LRU: bool> Tagged<LRU> {
         let hash = map.seed.hash(&key);
         let (home, tag) = (map.home(hash), tag(hash));
         let meta = Meta::load(map.meta(home));
-        let found = map.search(home, tag, &key);
+        let Some(place) = map.search(home, tag, &key) else {
+            return map.update_with_word(run, &key, value, flags);
+        };
+        // With the same version, the key is still there.
         if !try_lock_seen(run, map.meta(home), meta) {
             return map.update_with_word(run, &key, value, flags);
         }
-        // With the same version, a key that was found is still there; one that was not may be by now.
-        let Some(place) = found else {
-            return map.insert_word(run, Held { home, meta, tag }, &key, value);
-        };
         map.value_word(place, run).store(value, Release);
         let used = if LRU { 1 << place.slot } else { 0 };
         publish(map.meta(home), meta.with(meta.own() | used));
@@ -159,20 +158,8 @@ impl<const LRU: bool> Tagged<LRU> {
         }
     }
 
-    /// An update of a key that was not in its bucket, which is held.
+    /// An update with flags, of a key that was not there, or of a bucket that somebody else has.
     #[inline(never)]
-    fn insert_word<K: Words>(&self, run: &Run<'_>, held: Held, key: &K, value: u64) -> i64 {
-        let bytes = value.to_ne_bytes();
-        let value = SharedBytes::from_slice(&bytes[..self.common.value_size as usize]);
-        let put = Put::ANY;
-        errno(
-            self.common
-                .count_busy(self.put_held(run, held, &Content { key, value, put })),
-        )
-    }
-
-    /// An update with flags, or of a bucket that somebody else has.
-    #[cold]
     fn update_with_word<K: Words>(&self, run: &Run<'_>, key: &K, value: u64, flags: u64) -> i64 {
         let bytes = value.to_ne_bytes();
         self.update_of_program(
