@@ -1,11 +1,13 @@
 //! What compiled code calls: the usual case of each operation, and for the rest what the host calls too.
 
+use std::sync::atomic::fence;
+
 use super::super::bucket::{Meta, publish, try_lock_seen};
 use super::{Content, Place, Tagged, tag};
 use crate::map::common::errno;
 use crate::map::key::{Short, Words};
 use crate::map::{Key, MapCalls, Pass, UpdateFlags};
-use crate::primitive::Ordering::Release;
+use crate::primitive::Ordering::{Acquire, Release};
 use crate::primitive::atomic::AtomicU64;
 use crate::region::{SharedBytes, load_word};
 use crate::run::Run;
@@ -98,8 +100,35 @@ impl<const LRU: bool> Tagged<LRU> {
     unsafe extern "C" fn lookup_call<C: KeyClass>(state: *const (), run: &Run<'_>, key: u64) -> u64 {
         // SAFETY: as in `map_and_key`.
         let (map, key) = unsafe { Self::map_and_key::<C>(state, key) };
-        let found = map.find_for_use(&key);
-        found.map_or(0, |index| map.value_address(index, run.index()))
+        let hash = map.seed.hash(&key);
+        let home = map.home(hash);
+        let meta = Meta::load(map.meta(home));
+        let tags = map.tags(home);
+        let Some(place) = map.search_bucket(home, tags, tag(hash), &key) else {
+            fence(Acquire);
+            if (LRU || tags.link() == 0) && map.is_unchanged(home, meta) {
+                return 0;
+            }
+            return map.lookup_further(run, &key);
+        };
+        fence(Acquire);
+        if !map.is_unchanged(home, meta) {
+            return map.lookup_further(run, &key);
+        }
+        map.note_use(place, meta);
+        map.value_address(place.index, run.index())
+    }
+
+    /// A lookup of a key that is not in its first bucket, or was there when that changed.
+    #[inline(never)]
+    fn lookup_further(&self, run: &Run<'_>, key: &impl Words) -> u64 {
+        match self.find(key) {
+            None => 0,
+            Some((place, meta)) => {
+                self.note_use(place, meta);
+                self.value_address(place.index, run.index())
+            }
+        }
     }
 
     /// An update with a value that is passed by address.

@@ -71,7 +71,7 @@ impl<const LRU: bool> Tagged<LRU> {
     }
 
     #[inline(always)]
-    fn search_bucket(&self, bucket: u32, tags: Tags, tag: u8, key: &impl Words) -> Option<Place> {
+    pub(super) fn search_bucket(&self, bucket: u32, tags: Tags, tag: u8, key: &impl Words) -> Option<Place> {
         let mut found = tags.matches(tag);
         while found != 0 {
             let slot = found.trailing_zeros();
@@ -115,7 +115,7 @@ impl<const LRU: bool> Tagged<LRU> {
 
     /// Whether the bucket, and those behind it, have let go of nothing since its word was read.
     #[inline(always)]
-    fn is_unchanged(&self, bucket: u32, meta: Meta) -> bool {
+    pub(super) fn is_unchanged(&self, bucket: u32, meta: Meta) -> bool {
         #[cfg(hitless_model)]
         if crate::model::fault(crate::model::Fault::NoBucketVersion) {
             return true;
@@ -123,14 +123,12 @@ impl<const LRU: bool> Tagged<LRU> {
         Meta::load(self.meta(bucket)).has_version_of(meta)
     }
 
-    /// Finds a key for a program, and notes that it was used.
+    /// Notes that a program has looked an element up, which was found while its bucket's meta word was this one.
     #[inline(always)]
-    pub(super) fn find_for_use(&self, key: &impl Words) -> Option<u32> {
-        let (place, meta) = self.find(key)?;
+    pub(super) fn note_use(&self, place: Place, meta: Meta) {
         let used = 1 << place.slot;
         if LRU && meta.own() & used == 0 {
             self.meta(place.bucket).fetch_or(used, Relaxed);
         }
-        Some(place.index)
     }
 }
