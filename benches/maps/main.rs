@@ -1,18 +1,21 @@
-//! Map operations: one BPF program for each, in hitless and in Linux, in turns.
+//! Map operations: one BPF program for each, in hitless and in Linux, in turns; then threads, other maps, and other keys.
 
-mod engines;
+mod cache;
+mod keys;
+mod linux;
+mod peers;
+mod threads;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use hitless_benches::maps::{Hitless, State, TIMES};
 use hitless_benches::table::figure;
 use hitless_benches::{Calibration, Table, budget, input};
 
-use engines::{Hitless, Linux, State};
+use linux::Linux;
 
 const OBJECT: &str = "map_ops";
-/// How many operations a program does in one run.
-const TIMES: f64 = 256.0;
 /// How many runs are measured at once. Caches are cold when they begin, as the other maps have just been used, and Linux has
 /// slept; each of 65,536 keys is used 16 times.
 const RUNS: u32 = 4096;
@@ -121,7 +124,7 @@ fn main() -> ExitCode {
     for case in &cases {
         if !case.map.is_empty() && !filled.contains(&case.map) {
             let program = format!("fill_{}", case.map);
-            let runs = case.filled / TIMES as u32;
+            let runs = case.filled / TIMES;
             hitless.run(&program, &mut State::default(), runs);
             if let Ok(linux) = &linux {
                 linux.run(&program, &mut State::default(), runs);
@@ -136,15 +139,21 @@ fn main() -> ExitCode {
     let mut rounds = 0;
     while rounds < 5 || start.elapsed() < budget {
         for (case, [ours, theirs]) in cases.iter_mut().zip(&mut states) {
-            case.hitless = case.hitless.min(hitless.run(case.program, ours, RUNS) / TIMES);
+            case.hitless = case
+                .hitless
+                .min(hitless.run(case.program, ours, RUNS) / f64::from(TIMES));
             if let Ok(linux) = &linux {
-                case.linux = case.linux.min(linux.run(case.program, theirs, RUNS) / TIMES);
+                case.linux = case.linux.min(linux.run(case.program, theirs, RUNS) / f64::from(TIMES));
             }
         }
         rounds += 1;
     }
     println!("{}; least of {rounds} rounds\n", Calibration::measure());
     print_table(&cases);
+    threads::print(&hitless, linux.as_ref().ok());
+    peers::print(&hitless);
+    keys::print();
+    cache::print();
     ExitCode::SUCCESS
 }
 
@@ -177,6 +186,6 @@ fn print_table(cases: &[Case]) {
     if !ratios.is_empty() {
         let logs: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
         let mean = (logs / ratios.len() as f64).exp();
-        println!("geometric mean of the first {}: {mean:.2}", ratios.len());
+        println!("geometric mean of the first {}: {mean:.2}\n", ratios.len());
     }
 }

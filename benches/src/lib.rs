@@ -7,6 +7,7 @@ pub mod calibrate;
 pub mod case;
 pub mod hook;
 pub mod input;
+pub mod maps;
 pub mod table;
 pub mod thread;
 
