@@ -63,6 +63,22 @@ impl<T: Default> Cells<T> {
 }
 
 impl<T> Cells<T> {
+    /// The cell of the run's slot, if it can be had at once.
+    #[inline(always)]
+    pub(super) fn own_now(&self, run: &Run<'_>) -> Option<Used<'_, T>> {
+        let cell = &self.cells[run.index() as usize].0;
+        if cell.busy.load(Relaxed) != 0 {
+            return None;
+        }
+        cell.busy.store(1, Relaxed);
+        sys::light_barrier();
+        let used = Used {
+            word: &cell.busy,
+            content: &cell.content,
+        };
+        (cell.revoked.load(Acquire) == 0).then_some(used)
+    }
+
     /// The cell of the run's slot; `None` if the run interrupted its use, or waits in vain for who has revoked it.
     #[inline]
     pub(super) fn own(&self, run: &Run<'_>) -> Option<Used<'_, T>> {
@@ -70,15 +86,7 @@ impl<T> Cells<T> {
         if cell.busy.load(Relaxed) != 0 {
             return None;
         }
-        cell.busy.store(1, Relaxed);
-        sys::light_barrier();
-        if cell.revoked.load(Acquire) != 0 {
-            return self.own_later(run, cell);
-        }
-        Some(Used {
-            word: &cell.busy,
-            content: &cell.content,
-        })
+        self.own_now(run).or_else(|| self.own_later(run, cell))
     }
 
     #[cold]

@@ -30,7 +30,7 @@ impl Credits {
     /// Takes a credit of the slot's own; false if it has none at hand.
     #[inline(always)]
     pub(super) fn take_own(&self, run: &Run<'_>) -> bool {
-        let Some(own) = self.cells.own(run) else {
+        let Some(own) = self.cells.own_now(run) else {
             return false;
         };
         let left = own.load(Relaxed);
@@ -55,7 +55,7 @@ impl Credits {
     /// Gives a credit back.
     #[inline]
     pub(super) fn put(&self, run: &Run<'_>) {
-        match self.cells.own(run) {
+        match self.cells.own_now(run) {
             Some(own) => own.store(own.load(Relaxed) + 1, Relaxed),
             None => {
                 self.rest.fetch_add(1, Release);

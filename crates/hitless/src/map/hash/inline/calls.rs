@@ -114,18 +114,19 @@ impl<const WIDE: bool> Inline<WIDE> {
         if meta.own() >= PASSED || free == 0 || !try_lock_seen(run, &words[0], meta) {
             return self.update_other(run, key, value, UpdateFlags::ANY.bits());
         }
-        let home = Bucket { number, words, meta };
         if !self.credits.take_own(run) {
-            return self.put_other(run, home, key, value);
+            return self.put_other(run, number, meta, key, value);
         }
-        Self::occupy(home, free.trailing_zeros(), key, value);
+        Self::occupy(Bucket { number, words, meta }, free.trailing_zeros(), key, value);
         0
     }
 
     /// An insertion that finds no credit at hand; its home bucket is held.
     #[cold]
-    fn put_other(&self, run: &Run<'_>, held: Bucket<'_>, key: WordKey, value: u64) -> i64 {
-        errno(self.common.count_busy(self.put_held(run, held, key, value, Rule::Any)))
+    fn put_other(&self, run: &Run<'_>, number: u32, meta: Meta, key: WordKey, value: u64) -> i64 {
+        let words = self.words(number);
+        let result = self.put_held(run, Bucket { number, words, meta }, key, value, Rule::Any);
+        errno(self.common.count_busy(result))
     }
 
     /// An update with flags, of a bucket that somebody else has, or of a key that has no place in its home bucket.
