@@ -171,8 +171,7 @@ impl<const LRU: bool> Tagged<LRU> {
             return map.update_with_word(run, &key, value, flags);
         }
         map.value_word(place, run).store(value, Release);
-        let used = if LRU { 1 << place.slot } else { 0 };
-        publish(map.meta(home), meta.with(meta.own() | used));
+        publish(map.meta(home), map.note_use_held(place, meta));
         0
     }
 

@@ -6,7 +6,8 @@
 //! bucket, 64 bytes
 //!  0      meta
 //!  8, 16  10 tags, a byte each, 0 where there is nothing
-//! 20      the overflow bucket behind this one: its number plus one
+//! 18      in an LRU map, who was used again: 10 bits
+//! 20      in others, the overflow bucket behind this one: its number plus one
 //! 24      10 indices of elements: u32
 //! ```
 //!

@@ -122,13 +122,4 @@ impl<const LRU: bool> Tagged<LRU> {
         }
         Meta::load(self.meta(bucket)).has_version_of(meta)
     }
-
-    /// Notes that a program has looked an element up, which was found while its bucket's meta word was this one.
-    #[inline(always)]
-    pub(super) fn note_use(&self, place: Place, meta: Meta) {
-        let used = 1 << place.slot;
-        if LRU && meta.own() & used == 0 {
-            self.meta(place.bucket).fetch_or(used, Relaxed);
-        }
-    }
 }

@@ -87,11 +87,7 @@ impl<const LRU: bool> Tagged<LRU> {
         content: &Content<'_, K>,
     ) -> Result<Elem, MapError> {
         let word = self.meta(held.home);
-        let meta = if LRU {
-            held.meta.with(held.meta.own() | 1 << place.slot)
-        } else {
-            held.meta
-        };
+        let meta = self.note_use_held(place, held.meta);
         let elem = Elem(place.index);
         match self.replace_in_place(run, elem, content) {
             Ok(false) => {}
@@ -180,12 +176,7 @@ impl<const LRU: bool> Tagged<LRU> {
         } else {
             self.unlink_if_empty(home, place.bucket)
         };
-        let meta = if LRU {
-            meta.with(meta.own() & !(1 << place.slot))
-        } else {
-            meta
-        };
-        publish(self.meta(home), meta.next_version());
+        publish(self.meta(home), self.forget_use(place, meta).next_version());
         // Only now may they be used again.
         self.pool.put(run, self, place.index);
         if let Some(number) = empty {
