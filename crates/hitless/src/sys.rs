@@ -319,3 +319,63 @@ impl Drop for SignalsBlocked {
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
     }
 }
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+
+    /// The byte at an offset.
+    fn byte(mapping: &Mapping, at: usize) -> *mut u8 {
+        assert!(at < mapping.len());
+        // SAFETY: inside the mapping.
+        unsafe { mapping.start().as_ptr().add(at) }
+    }
+
+    #[test]
+    fn private_memory_is_zero_and_as_long_as_it_was_asked_for() {
+        for len in [
+            1,
+            4096,
+            LARGE_PAGE / 2,
+            LARGE_PAGE + 1,
+            3 * LARGE_PAGE / 2,
+            5 * LARGE_PAGE,
+        ] {
+            for mapping in [Mapping::private(len), Mapping::private_populated(len)] {
+                let mapping = mapping.unwrap();
+                assert_eq!(mapping.len(), len);
+                for at in [0, len / 2, len - 1] {
+                    let byte = byte(&mapping, at);
+                    // SAFETY: inside the mapping, which nobody else uses.
+                    unsafe {
+                        assert!(matches!(byte.read(), 0 | 7), "byte {at} of {len}");
+                        byte.write(7);
+                    }
+                }
+            }
+            let is_large = len >= LARGE_PAGE / 2;
+            let start = Mapping::private_populated(len).unwrap().start().addr().get();
+            assert!(
+                start.is_multiple_of(if is_large { LARGE_PAGE } else { 1 }),
+                "{len} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn a_forked_child_sees_zeros() {
+        let mapping = Mapping::private_populated(LARGE_PAGE).unwrap();
+        let byte = byte(&mapping, 4097);
+        // SAFETY: inside the mapping, which nobody else uses; the child does nothing else before it ends.
+        unsafe {
+            byte.write(1);
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(byte.read_volatile().into());
+            }
+            let mut status = -1;
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            assert_eq!((status, byte.read()), (0, 1));
+        }
+    }
+}
