@@ -1,7 +1,7 @@
 //! `hitless`: replays captured packets through BPF programs, upgrades the programs while they run, and looks into objects.
 //!
-//! A subcommand per module: [`run`], [`upgrade`]; [`object`], [`prog`], [`btf`] and [`generate`], which run nothing. What
-//! the first two share: objects on a hook of a runtime ([`host`]), captures ([`pcap`]) whose packets are steered to threads
+//! A subcommand per module: [`run`], [`upgrade`]; [`object`], [`prog`], [`btf`], [`generate`] and [`map`], which run nothing.
+//! What the first two share: objects on a hook of a runtime ([`host`]), captures ([`pcap`]) whose packets are steered to threads
 //! ([`steer`]) that send them ([`traffic`]), the check that no packet was lost ([`account`]), maps as text or JSON
 //! ([`dump`]), their changes ([`watch`]). What the others share: types as they stand in a file ([`elf`]).
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod error;
 mod generate;
 mod host;
 mod kconfig;
+mod map;
 mod object;
 mod output;
 mod pcap;
@@ -53,6 +54,8 @@ enum Command {
     Btf(btf::Command),
     #[command(subcommand)]
     Gen(generate::Command),
+    #[command(subcommand)]
+    Map(map::Command),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Prog(command) => prog::run(command),
         Command::Btf(command) => btf::run(command),
         Command::Gen(command) => generate::run(command),
+        Command::Map(command) => map::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -108,8 +108,9 @@ pub use link::{AttachError, Link, LinkInfo, LinkTarget};
 pub use load::{Collection, LoadError};
 pub use load_options::{KERNEL_VERSION, LoadOptions};
 pub use map::{
-    BatchCursor, BatchError, Entries, Entry, Map, MapCreateError, MapDef, MapError, MapFlags, MapHandle, PerfBuffer,
-    PerfRecord, UpdateFlags, WaitError, WaitEvent,
+    Audit, BatchCursor, BatchError, Entries, Entry, Finding, FindingKind, Map, MapCreateError, MapDef, MapError,
+    MapFlags, MapHandle, MapOpenError, MapOpenReason, OpenedMap, PerfBuffer, PerfRecord, RingFiles, UpdateFlags,
+    WaitError, WaitEvent, check_map, repair_map,
 };
 pub use memory::MemoryLimit;
 pub use object::{NotInObject, Object, OpenError};

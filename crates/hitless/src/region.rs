@@ -11,13 +11,12 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
 
 use crate::memory::Charge;
 use crate::primitive::Ordering::Relaxed;
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::primitive::schedule_point;
-use crate::sys::Mapping;
+use crate::sys::{FilePart, Mapping, Sharing};
 
 /// Rounds up to a multiple of eight.
 pub(crate) const fn round_up_8(len: usize) -> usize {
@@ -55,10 +54,18 @@ impl Region {
         Ok(Region { mapping, _charge: None })
     }
 
-    /// A region for a ring, laid out as [`Mapping::ring`] says.
-    pub(crate) fn ring(name: &str, private: usize, head: usize, ring: usize) -> io::Result<Region> {
+    /// Bytes of a file.
+    pub(crate) fn of_file(part: FilePart<'_>, sharing: Sharing) -> io::Result<Region> {
         Ok(Region {
-            mapping: Mapping::ring(name, private, head, ring).map_err(io::Error::from)?,
+            mapping: Mapping::of_file(part, sharing)?,
+            _charge: None,
+        })
+    }
+
+    /// As many private bytes, and behind them bytes of files, as [`Mapping::behind`] says.
+    pub(crate) fn behind(private: usize, parts: &[FilePart<'_>], sharing: Sharing) -> io::Result<Region> {
+        Ok(Region {
+            mapping: Mapping::behind(private, parts, sharing)?,
             _charge: None,
         })
     }
@@ -69,11 +76,6 @@ impl Region {
             _charge: Some(charge),
             ..self
         }
-    }
-
-    /// The memory file behind it, if there is one.
-    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.mapping.file()
     }
 
     /// The 4-byte word at `off`, a multiple of four inside the region.

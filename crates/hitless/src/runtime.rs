@@ -21,7 +21,9 @@ use crate::header::{c_header, hooks_of};
 use crate::helpers::Shared;
 use crate::hook::{Attached, Hook, Snapshot};
 use crate::link::AttachError;
-use crate::map::{BatchError, Map, MapCreateError, MapDef, MapError, MapHandle, MapSource, Registered, UpdateFlags};
+use crate::map::{
+    BatchError, Map, MapCreateError, MapDef, MapError, MapFile, MapHandle, MapOps, MapSource, Registered, UpdateFlags,
+};
 use crate::memory::{Budget, MemoryLimit};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::program::{BuildError, Program, ProgramParts};
@@ -431,10 +433,28 @@ impl Inner {
                 })?;
         }
         let id = self.control().next_id();
-        let runtime = (Arc::clone(&self.slots), Weak::clone(&self.this));
-        let map = Arc::new(Map::new(id, def, runtime, Arc::clone(&self.budget), source)?);
+        let map = Arc::new(Map::new(id, def, self.of_maps(), Arc::clone(&self.budget), source)?);
         self.control().register(&map);
         Ok(map)
+    }
+
+    /// The map of a file that was made or opened.
+    pub(crate) fn adopt_map(&self, def: MapDef, made: (Box<dyn MapOps>, Option<MapFile>)) -> Arc<Map> {
+        let id = self.control().next_id();
+        let budget = Arc::clone(&self.budget);
+        let map = Arc::new(Map::of(id, def, self.of_maps(), budget, MapSource::default(), made));
+        self.control().register(&map);
+        map
+    }
+
+    /// What maps know of their runtime.
+    fn of_maps(&self) -> (Arc<Slots>, Weak<Inner>) {
+        (Arc::clone(&self.slots), Weak::clone(&self.this))
+    }
+
+    /// What the maps take up.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// Makes a program of what the verifier accepted. Its variant is chosen under the control lock, so that an attach that

@@ -6,7 +6,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_query};
@@ -16,15 +16,46 @@ use crate::primitive::atomic::AtomicU32;
 /// What a large page holds.
 const LARGE_PAGE: usize = 2 << 20;
 
-/// Memory, zero-filled: of this process alone, or a shared memory file. Unmapped on drop.
+/// Memory: of this process alone, a memory file, or bytes of files. Unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
     /// With what was added to fill the last page.
     mapped: usize,
+    /// The memory file, if it is one of its own.
     file: Option<OwnedFd>,
 }
+
+/// Bytes of a file that are to be mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FilePart<'a> {
+    pub(crate) file: BorrowedFd<'a>,
+    /// Where they begin, a multiple of the page size.
+    pub(crate) at: u64,
+    pub(crate) len: usize,
+}
+
+/// Who sees what is written to mapped bytes of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sharing {
+    /// Whoever maps or reads the file.
+    Shared,
+    /// Nobody else.
+    Private,
+}
+
+impl Sharing {
+    fn flags(self) -> MapFlags {
+        match self {
+            Sharing::Shared => MapFlags::SHARED,
+            Sharing::Private => MapFlags::PRIVATE,
+        }
+    }
+}
+
+/// How maps' memory is mapped.
+const ACCESS: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
 // SAFETY: the mapping is plain memory owned by this value; all access goes through atomics (`region.rs`).
 unsafe impl Send for Mapping {}
@@ -34,25 +65,27 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Creates a memory file of `len` bytes (not 0) and maps all of it. Pages are paid for as they are touched.
     pub(crate) fn file_of(name: &str, len: usize) -> io::Result<Mapping> {
-        let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
-        ftruncate(&file, len as u64)?;
-        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing in this process.
-        let start = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &file,
-                0,
-            )?
+        let file = memory_file(name, len as u64, false)?;
+        let part = FilePart {
+            file: file.as_fd(),
+            at: 0,
+            len,
         };
-        let start = NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?;
+        let mut mapping = Mapping::of_file(part, Sharing::Shared)?;
+        mapping.file = Some(file);
+        Ok(mapping)
+    }
+
+    /// Maps bytes of a file (not 0).
+    pub(crate) fn of_file(part: FilePart<'_>, sharing: Sharing) -> io::Result<Mapping> {
+        let (len, flags) = (part.len, sharing.flags());
+        // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing in this process.
+        let start = unsafe { mmap(std::ptr::null_mut(), len, ACCESS, flags, part.file, part.at)? };
         Ok(Mapping {
-            start,
+            start: NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?,
             len,
             mapped: len,
-            file: Some(file),
+            file: None,
         })
     }
 
@@ -118,48 +151,41 @@ impl Mapping {
         unsafe { madvise(self.start.as_ptr().cast(), self.mapped, advice) }
     }
 
-    /// Maps memory for a ring: `private` bytes that only this process has, then a memory file of `head` and `ring` bytes (as
-    /// others see it, from the head on), and behind that the ring once more, so that what wraps around is contiguous. All
-    /// three are multiples of the page size, and not 0.
-    pub(crate) fn ring(name: &str, private: usize, head: usize, ring: usize) -> io::Result<Mapping> {
-        let file = memfd_create(name, MemfdFlags::CLOEXEC)?;
-        ftruncate(&file, (head + ring) as u64)?;
-        let len = private + head + 2 * ring;
-        let access = ProtFlags::READ | ProtFlags::WRITE;
+    /// Maps, one behind the other, `private` bytes that only this process has, and bytes of files. All of them are multiples of the
+    /// page size, and not 0.
+    pub(crate) fn behind(private: usize, parts: &[FilePart<'_>], sharing: Sharing) -> io::Result<Mapping> {
+        let len = private + parts.iter().map(|part| part.len).sum::<usize>();
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing in this process.
-        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, access, MapFlags::PRIVATE)? };
-        let mut mapping = Mapping {
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), len, ACCESS, MapFlags::PRIVATE)? };
+        let mapping = Mapping {
             start: NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?,
             len,
             mapped: len,
             file: None,
         };
-        for (at, bytes, off) in [(private, head + ring, 0), (private + head + ring, ring, head)] {
+        let mut at = private;
+        for part in parts {
             // SAFETY: it replaces part of the mapping just made, which nobody has seen yet.
             unsafe {
-                let at = mapping.start.as_ptr().add(at).cast();
-                mmap(at, bytes, access, MapFlags::SHARED | MapFlags::FIXED, &file, off as u64)?;
+                let start = mapping.start.as_ptr().add(at).cast();
+                let flags = sharing.flags() | MapFlags::FIXED;
+                mmap(start, part.len, ACCESS, flags, part.file, part.at)?;
             }
+            at += part.len;
         }
-        mapping.file = Some(file);
         Ok(mapping)
     }
 
     /// Has the system find all the memory now.
     pub(crate) fn populate(&self) -> io::Result<()> {
         match &self.file {
-            Some(file) => fallocate(file, FallocateFlags::empty(), 0, self.len as u64),
+            Some(file) => allocate(file.as_fd(), self.len as u64),
             // Before Linux 5.14, memory is there when it is touched.
             None => match self.advise(Advice::LinuxPopulateWrite) {
                 Err(io::Errno::INVAL) => Ok(()),
                 result => result,
             },
         }
-    }
-
-    /// The memory file, if it is one.
-    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_ref().map(AsFd::as_fd)
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
@@ -169,6 +195,35 @@ impl Mapping {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+}
+
+/// An anonymous memory file of so many bytes, zero-filled; `sealable` if others are to get it.
+pub(crate) fn memory_file(name: &str, len: u64, sealable: bool) -> io::Result<OwnedFd> {
+    let flags = if sealable {
+        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING
+    } else {
+        MemfdFlags::CLOEXEC
+    };
+    let file = memfd_create(name, flags)?;
+    ftruncate(&file, len)?;
+    Ok(file)
+}
+
+/// Seals a memory file that others are to get: its size stays, so that no access to what is mapped of it can fail. If asked to, it
+/// can be mapped to be read only from now on.
+pub(crate) fn seal(file: BorrowedFd<'_>, against_writers: bool) -> io::Result<()> {
+    let size = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    let writers = if against_writers {
+        SealFlags::FUTURE_WRITE
+    } else {
+        SealFlags::empty()
+    };
+    fcntl_add_seals(file, size | writers)
+}
+
+/// Allocates the first `len` bytes of a file.
+pub(crate) fn allocate(file: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    fallocate(file, FallocateFlags::empty(), 0, len)
 }
 
 impl Drop for Mapping {

@@ -6,7 +6,7 @@
 use super::common::{Common, Values, errno};
 use super::key::Seed;
 use super::{
-    Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Pass, Put, Rule, UpdateFlags,
+    Audit, Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Pass, Put, Rule, UpdateFlags,
 };
 use crate::primitive::Ordering::Relaxed;
 use crate::region::{Region, SharedBytes, round_up_8};
@@ -167,6 +167,11 @@ impl MapOps for Array {
 
     fn place_of(&self, key: &Key) -> Option<(u64, Elem)> {
         self.lookup(key).map(|elem| (elem.0.into(), elem))
+    }
+
+    fn recover(&mut self, audit: &mut Audit) {
+        // Any bytes are values.
+        audit.elements = self.common.max_entries.into();
     }
 
     fn common(&self) -> &Common {

@@ -4,10 +4,9 @@
 //! size follows Linux: 7/5 bits for each value and hash function, rounded up to a power of two, which makes the share of
 //! false positives the least that so much memory allows.
 
-use super::key::Seed;
 use super::keyless::{self, Keyless};
 use super::values::ValueOps;
-use super::{Creation, MapCreateError, MapError, MapFlags, MapOps, Special};
+use super::{Audit, Creation, MapCreateError, MapError, MapOps, Special};
 use crate::primitive::Ordering::Relaxed;
 use crate::region::{Region, SharedBytes};
 use crate::run::Run;
@@ -47,12 +46,11 @@ pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreate
         def.map_extra
     };
     let bits = bits(def.max_entries, hashes);
-    let seeded = !def.flags.contains(MapFlags::ZERO_SEED);
     let bloom = Bloom {
         region: creation.reserve(1, bits / 8)?,
         mask: (bits - 1) as u32,
         hashes,
-        seed: if seeded { Seed::random().words()[0] } else { 0 },
+        seed: creation.seed.words()[0],
     };
     Ok(keyless::make(creation, bloom))
 }
@@ -63,6 +61,9 @@ impl Keyless for Bloom {
     fn special(&self) -> Special<'_> {
         Special::Values(self)
     }
+
+    /// Any bits are a filter; a value of which some are set is as good as not there.
+    fn recover(&mut self, _audit: &mut Audit) {}
 }
 
 impl Bloom {

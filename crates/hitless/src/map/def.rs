@@ -2,13 +2,17 @@
 
 use std::fmt;
 use std::ops::BitOr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use hitless_verifier::{MapFacts, MapKind};
 
 use super::MapCreateError;
+use super::file::MapFile;
+use super::key::Seed;
 use crate::memory::{Budget, Charge};
 use crate::region::Region;
+use crate::sys::{self, FilePart, Sharing};
 
 /// Flags of a map (`map_flags` of `BPF_MAP_CREATE`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -178,6 +182,26 @@ impl MapDef {
         }
     }
 
+    /// Refuses an attribute unless it is `ok`.
+    pub(crate) fn check(
+        &self,
+        ok: bool,
+        what: &'static str,
+        found: impl Into<u64>,
+        expected: &'static str,
+    ) -> Result<(), MapCreateError> {
+        if ok {
+            Ok(())
+        } else {
+            Err(MapCreateError::Invalid {
+                name: self.name.clone(),
+                what,
+                found: found.into(),
+                expected,
+            })
+        }
+    }
+
     /// Whether programs may not write it.
     #[must_use]
     pub fn is_readonly_prog(&self) -> bool {
@@ -195,12 +219,35 @@ impl MapDef {
 }
 
 /// A map in the making: what its kind is told, checks with, and reserves memory by.
+#[derive(Clone, Copy)]
 pub(crate) struct Creation<'a> {
     pub(crate) def: &'a MapDef,
     /// How many slots there are: possible CPUs.
     pub(crate) slots: usize,
     /// What it is charged to.
-    pub(crate) budget: &'a Arc<Budget>,
+    pub(super) budget: &'a Arc<Budget>,
+    /// What its hash is seeded with.
+    pub(crate) seed: Seed,
+    /// The file that its region lies in, and who sees what is written there; `None` if it has none.
+    pub(super) file: Option<(&'a MapFile, Sharing)>,
+}
+
+impl<'a> Creation<'a> {
+    /// A new map, in memory.
+    pub(crate) fn new(def: &'a MapDef, slots: usize, budget: &'a Arc<Budget>) -> Creation<'a> {
+        let seed = if def.flags.contains(MapFlags::ZERO_SEED) {
+            Seed::FIXED
+        } else {
+            Seed::random()
+        };
+        Creation {
+            def,
+            slots,
+            budget,
+            seed,
+            file: None,
+        }
+    }
 }
 
 impl Creation<'_> {
@@ -212,16 +259,7 @@ impl Creation<'_> {
         found: impl Into<u64>,
         expected: &'static str,
     ) -> Result<(), MapCreateError> {
-        if ok {
-            Ok(())
-        } else {
-            Err(MapCreateError::Invalid {
-                name: self.def.name.clone(),
-                what,
-                found: found.into(),
-                expected,
-            })
-        }
+        self.def.check(ok, what, found, expected)
     }
 
     /// Refuses values that are too large to have one for each slot.
@@ -245,23 +283,58 @@ impl Creation<'_> {
     /// asked to pay page by page.
     pub(crate) fn reserve(&self, element_size: u64, bytes: u64) -> Result<Region, MapCreateError> {
         let len = usize::try_from(bytes).ok().filter(|len| *len <= isize::MAX as usize);
-        let len = len.ok_or_else(|| self.too_large(element_size))?;
+        let len = len.ok_or_else(|| self.too_large(element_size))?.max(8);
         let charge = self.charge(bytes)?;
         let flags = self.def.flags;
-        let region = if flags.contains(MapFlags::MMAPABLE) {
-            Region::file_of(&self.def.name, len)
-        } else {
-            Region::private(len, !flags.contains(MapFlags::NO_PREALLOC))
+        let region = match self.file {
+            Some((file, sharing)) => {
+                let part = file.reserve(self, len)?;
+                Region::of_file(part, sharing)
+            }
+            None if flags.contains(MapFlags::MMAPABLE) => Region::file_of(&self.def.name, len),
+            None => Region::private(len, !flags.contains(MapFlags::NO_PREALLOC)),
         };
         Ok(region.map_err(|source| self.no_memory(bytes, source))?.charged(charge))
     }
 
-    /// Reserves a region for a ring, laid out as [`Region::ring`] says.
-    pub(crate) fn reserve_ring(&self, private: usize, head: usize, ring: usize) -> Result<Region, MapCreateError> {
-        let bytes = (private + head + ring) as u64;
+    /// Reserves a region of `private` bytes that only this process has, then windows of so many bytes that others may get to map,
+    /// each a memory file of its own, and the last `ring` bytes of the last window once more, so that what wraps around is
+    /// contiguous. All are multiples of the page size, and not 0. Returns the memory files; if the map is kept in a file, there
+    /// are none, and its windows lie there one behind the other.
+    pub(super) fn reserve_ring(
+        &self,
+        private: usize,
+        windows: &[usize],
+        ring: usize,
+    ) -> Result<(Region, Vec<OwnedFd>), MapCreateError> {
+        let len: usize = windows.iter().sum();
+        let bytes = (private + len) as u64;
         let charge = self.charge(bytes)?;
-        let region = Region::ring(&self.def.name, private, head, ring);
-        Ok(region.map_err(|source| self.no_memory(bytes, source))?.charged(charge))
+        let no_memory = |source: std::io::Error| self.no_memory(bytes, source);
+        let (mut parts, mut files) = (Vec::new(), Vec::new());
+        if let Some((file, _)) = self.file {
+            parts.push(file.reserve(self, len)?);
+        } else {
+            for window in windows {
+                let file = sys::memory_file(&self.def.name, *window as u64, true);
+                files.push(file.map_err(|error| no_memory(error.into()))?);
+            }
+            parts.extend(files.iter().zip(windows).map(|(file, window)| FilePart {
+                file: file.as_fd(),
+                at: 0,
+                len: *window,
+            }));
+        }
+        if let Some(last) = parts.last().copied() {
+            parts.push(FilePart {
+                at: last.at + (last.len - ring) as u64,
+                len: ring,
+                ..last
+            });
+        }
+        let sharing = self.file.map_or(Sharing::Shared, |(_, sharing)| sharing);
+        let region = Region::behind(private, &parts, sharing).map_err(no_memory)?;
+        Ok((region.charged(charge), files))
     }
 
     fn charge(&self, bytes: u64) -> Result<Charge, MapCreateError> {
@@ -274,7 +347,7 @@ impl Creation<'_> {
         })
     }
 
-    fn no_memory(&self, bytes: u64, source: std::io::Error) -> MapCreateError {
+    pub(super) fn no_memory(&self, bytes: u64, source: std::io::Error) -> MapCreateError {
         MapCreateError::Memory {
             name: self.def.name.clone(),
             bytes,

@@ -298,6 +298,34 @@ pub enum MapCreateError {
         /// What all maps may take up.
         limit: u64,
     },
+    /// `-EINVAL`: a map that cannot be kept in a file, since it refers to programs, maps, buffers or threads of the process.
+    #[error("map {name}: a map of type {} cannot be kept in a file", super::kind_name(*kind))]
+    NotKept {
+        /// The map's name.
+        name: String,
+        /// The type.
+        kind: MapKind,
+    },
+    /// The file that the map is to be kept in could not be made.
+    #[error("map {name}: cannot be kept in {}", path.display())]
+    File {
+        /// The map's name.
+        name: String,
+        /// The file.
+        path: std::path::PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// `-EINVAL`: the region in a file is not as long as such a map's.
+    #[error("map {name}: its region in the file has {found} bytes, expected {expected}")]
+    OtherSize {
+        /// The map's name.
+        name: String,
+        /// Bytes of the region.
+        found: u64,
+        /// What such a map's has.
+        expected: u64,
+    },
     /// The memory could not be had.
     #[error("map {name}: cannot reserve {bytes} bytes")]
     Memory {
@@ -313,12 +341,15 @@ pub enum MapCreateError {
 impl MapCreateError {
     /// The kernel's number for it, positive.
     #[must_use]
-    pub const fn errno(&self) -> i32 {
+    pub fn errno(&self) -> i32 {
         match self {
             MapCreateError::Invalid { .. }
             | MapCreateError::Kind { .. }
             | MapCreateError::Flags { .. }
+            | MapCreateError::NotKept { .. }
+            | MapCreateError::OtherSize { .. }
             | MapCreateError::NoTemplate { .. } => libc::EINVAL,
+            MapCreateError::File { source, .. } => source.raw_os_error().unwrap_or(libc::EEXIST),
             MapCreateError::Template { .. } | MapCreateError::LruOnDemand { .. } => ENOTSUPP,
             MapCreateError::TooLarge { .. } => libc::E2BIG,
             MapCreateError::Limit { .. } => libc::EPERM,

@@ -44,6 +44,16 @@ impl Key {
         unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len()) }
     }
 
+    /// Whether what follows the bytes in its last word is zero, as it is in every key that was copied from bytes.
+    pub(crate) fn is_padded(&self) -> bool {
+        let over = self.len % 8;
+        over == 0
+            || self
+                .words()
+                .last()
+                .is_none_or(|word| word.to_ne_bytes()[over..] == [0; 8][over..])
+    }
+
     /// The key's bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: any initialised words are as many initialised bytes, and these hold `len` bytes.

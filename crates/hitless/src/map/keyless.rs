@@ -4,7 +4,7 @@
 
 use super::common::{Common, calls_by_ops};
 use super::key::Seed;
-use super::{Creation, Elem, Key, MapCalls, MapError, MapOps, Put, Special};
+use super::{Audit, Creation, Elem, Key, MapCalls, MapError, MapOps, Put, Special};
 use crate::region::SharedBytes;
 use crate::run::Run;
 
@@ -14,6 +14,9 @@ pub(super) trait Keyless: Send + Sync + std::fmt::Debug + Sized + 'static {
     const REFUSAL: MapError;
 
     fn special(&self) -> Special<'_>;
+
+    /// As [`MapOps::recover`].
+    fn recover(&mut self, audit: &mut Audit);
 }
 
 /// A map without keys.
@@ -74,6 +77,10 @@ impl<T: Keyless> MapOps for KeylessMap<T> {
 
     fn place_of(&self, _key: &Key) -> Option<(u64, Elem)> {
         None
+    }
+
+    fn recover(&mut self, audit: &mut Audit) {
+        self.kind.recover(audit);
     }
 
     fn common(&self) -> &Common {

@@ -21,6 +21,7 @@
 //! meets each key once. `place` is that position,
 //! less the node's index, so that it is zero in untouched memory.
 
+use super::audit::{Audit, Bits, FindingKind};
 use super::common::{Common, calls_by_ops};
 use super::key::Seed;
 use super::{Creation, Elem, Key, MapCalls, MapCreateError, MapError, MapFlags, MapOps, Put, Rule};
@@ -293,6 +294,8 @@ impl LpmTrie {
             return None;
         }
         fresh.store(index + 1, Relaxed);
+        self.child(index, 0).store(0, Relaxed);
+        self.child(index, 1).store(0, Relaxed);
         Some(index)
     }
 
@@ -500,12 +503,127 @@ impl MapOps for LpmTrie {
         (self.prefix_len(found.0) == prefix_len(key.words()[0])).then(|| (self.position(found.0).into(), found))
     }
 
+    fn recover(&mut self, audit: &mut Audit) {
+        let lock = self.region.word32(LOCK);
+        if lock.load(Relaxed) != 0 {
+            audit.note(FindingKind::Lock, 0u32);
+            lock.store(0, Relaxed);
+        }
+        let used = self.recover_trie(audit);
+        self.recover_free(&used, audit);
+        self.recover_places(audit);
+    }
+
     fn common(&self) -> &Common {
         &self.common
     }
 
     fn calls(&self) -> MapCalls {
         calls_by_ops(self)
+    }
+}
+
+/// Mending what another process has left: the lock, a count that is behind or ahead, nodes that were taken and not linked, or
+/// unlinked and not given back, and a position that one node was about to take over from another.
+impl LpmTrie {
+    /// Looks at every node of the trie; cuts off what cannot be there. The nodes that are in use.
+    fn recover_trie(&self, audit: &mut Audit) -> Bits {
+        let mut used = Bits::new(self.nodes);
+        // Links that are to be looked at, with the node and the side that they are of.
+        let mut links = vec![(self.root(), None)];
+        while let Some((link, above)) = links.pop() {
+            let Some(node) = node(link.load(Relaxed)) else {
+                continue;
+            };
+            let problem = if node >= self.nodes {
+                Some(FindingKind::Reference)
+            } else if used.contains(node) {
+                Some(FindingKind::Shared)
+            } else {
+                self.misfit(node, above)
+            };
+            if let Some(problem) = problem {
+                audit.note(problem, node);
+                link.store(0, Relaxed);
+                continue;
+            }
+            used.insert(node);
+            let state = self.state(node);
+            let is_element = state.load(Relaxed) == ELEMENT;
+            if is_element && audit.elements < self.common.max_entries.into() {
+                audit.elements += 1;
+            } else if state.load(Relaxed) != BETWEEN {
+                let problem = if is_element {
+                    FindingKind::Excess
+                } else {
+                    FindingKind::Form
+                };
+                audit.note(problem, node);
+                state.store(BETWEEN, Relaxed);
+            }
+            links.extend([0, 1].map(|side| (self.child(node, side), Some((node, side)))));
+        }
+        let count = self.count();
+        if u64::from(count.load(Relaxed)) != audit.elements {
+            audit.note(FindingKind::Count, count.load(Relaxed));
+            count.store(audit.elements as u32, Relaxed);
+        }
+        used
+    }
+
+    /// What is wrong with the key of a node that has been found on a side of another one.
+    fn misfit(&self, node: u32, above: Option<(u32, u32)>) -> Option<FindingKind> {
+        let key = Key::from_words(self.common.key_size as usize, |i| self.key_word(node, i).load(Relaxed));
+        if self.prefix_len(node) > self.max_prefix_len() || !key.is_padded() {
+            return Some(FindingKind::Key);
+        }
+        let (above, side) = above?;
+        let len = self.prefix_len(above);
+        let extends = self.prefix_len(node) > len && self.common(above, &key) == len && bit(&key, len) == side;
+        (!extends).then_some(FindingKind::Misplaced)
+    }
+
+    /// Finds out which nodes are free.
+    fn recover_free(&self, used: &Bits, audit: &mut Audit) {
+        let (free, fresh) = (self.region.word32(FREE), self.region.word32(FRESH));
+        let mut known = Bits::new(self.nodes);
+        let mut next = node(free.load(Relaxed));
+        while let Some(index) = next.filter(|index| *index < self.nodes && known.insert(*index)) {
+            next = node(self.next_free(index).load(Relaxed));
+        }
+        if fresh.load(Relaxed) > self.nodes {
+            audit.note(FindingKind::Reference, fresh.load(Relaxed));
+        }
+        let last = (0..self.nodes).rev().find(|index| used.contains(*index));
+        let least = last.map_or(0, |index| index + 1);
+        let end = fresh.load(Relaxed).clamp(least, self.nodes);
+        fresh.store(end, Relaxed);
+        free.store(0, Relaxed);
+        for index in (0..end).rev().filter(|index| !used.contains(*index)) {
+            if !known.contains(index) {
+                audit.note(FindingKind::Leaked, index);
+            }
+            self.free_node(index);
+        }
+    }
+
+    /// Lets every node have its own position: nobody is on the way through them.
+    fn recover_places(&self, audit: &mut Audit) {
+        let end = self.region.word32(FRESH).load(Relaxed);
+        for index in 0..self.nodes {
+            let position = self.position(index);
+            let is_found = position < end && self.node_at(position) == index;
+            if index < end && !is_found {
+                audit.note(FindingKind::Place, index);
+            }
+        }
+        for index in 0..self.nodes {
+            for word in [self.place_word(index), self.node_word(index)] {
+                if word.load(Relaxed) != 0 {
+                    word.store(0, Relaxed);
+                }
+            }
+        }
     }
 }
 

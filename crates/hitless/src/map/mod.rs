@@ -11,12 +11,14 @@
 //! by side at multiples of eight bytes, or one ([`Map::lookup_slot`], [`UpdateFlags::slot`]).
 
 mod array;
+mod audit;
 mod batch;
 mod bloom;
 mod common;
 mod cursor;
 mod def;
 mod error;
+mod file;
 mod flags;
 mod global;
 mod handle;
@@ -58,21 +60,25 @@ use crate::run::{Run, Slots};
 use crate::runtime::Inner;
 use crate::trace::{Cell, Event, StripeGuard, TraceState};
 
+pub use audit::{Audit, Finding, FindingKind};
 pub use batch::{BatchCursor, BatchError};
 use common::Common;
 pub use cursor::Entries;
 pub(crate) use def::Creation;
 pub use def::{MapDef, MapFlags};
 pub use error::{MapCreateError, MapError};
+pub(crate) use file::MapFile;
+pub use file::{MapOpenError, MapOpenReason, OpenedMap, check_map, repair_map};
 pub use flags::UpdateFlags;
 pub use handle::MapHandle;
 pub(crate) use key::Key;
-pub(crate) use kinds::{KINDS, kind};
+pub(crate) use kinds::{KINDS, Kind, kind};
 pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Pass, Put, Rule};
 #[cfg(all(test, not(hitless_model)))]
 pub(crate) use perf::CURRENT_SLOT;
 pub(crate) use perf::{Counted, PerfEventArray};
 pub use perf::{PerfBuffer, PerfRecord};
+pub use ring::RingFiles;
 pub(crate) use ring::Wakeup;
 pub(crate) use ringbuf::{RingQuery, Ringbuf};
 pub(crate) use special::Special;
@@ -93,6 +99,43 @@ pub(crate) const fn kind_name(kind: MapKind) -> &'static str {
 
 /// Size of a `struct bpf_timer`.
 const TIMER: usize = 16;
+
+/// Refuses what no kind of map can be; says which kind it is.
+fn check_def(def: &MapDef) -> Result<&'static Kind, MapCreateError> {
+    let Some(known) = kind(def.kind) else {
+        return Err(MapCreateError::Kind {
+            name: def.name.clone(),
+            kind: def.kind,
+        });
+    };
+    let is_lru = matches!(def.kind, MapKind::LruHash | MapKind::LruPercpuHash);
+    if is_lru && def.flags.contains(MapFlags::NO_PREALLOC) {
+        return Err(MapCreateError::LruOnDemand { name: def.name.clone() });
+    }
+    if !known.flags.contains(def.flags) {
+        return Err(MapCreateError::Flags {
+            name: def.name.clone(),
+            flags: def.flags,
+            known: known.flags,
+        });
+    }
+    let has_extra = def.kind == MapKind::BloomFilter;
+    def.check(
+        has_extra || def.map_extra == 0,
+        "map_extra",
+        def.map_extra,
+        "0, but for bloom filters",
+    )?;
+    let lock = def.spin_lock.unwrap_or(0);
+    let is_inside = def.spin_lock.is_none() || lock.checked_add(4).is_some_and(|end| end <= def.value_size);
+    def.check(
+        is_inside && lock.is_multiple_of(4),
+        "offset of the spin lock",
+        lock,
+        "a multiple of four inside the value",
+    )?;
+    Ok(known)
+}
 
 /// Where a map comes from, for those that an object describes.
 #[derive(Clone, Debug, Default)]
@@ -128,6 +171,8 @@ pub struct Map {
     users: AtomicU32,
     /// Set when the host has frozen the map.
     frozen: AtomicU32,
+    /// The file that it is kept in. Dropped, and with it the lock, when the region is not mapped any more.
+    file: Option<MapFile>,
     /// The last field, so that it is dropped when everything else is.
     memory: Memory,
 }
@@ -140,37 +185,21 @@ impl Map {
         budget: Arc<Budget>,
         source: MapSource,
     ) -> Result<Map, MapCreateError> {
-        let Some(known) = kind(def.kind) else {
-            return Err(MapCreateError::Kind {
-                name: def.name,
-                kind: def.kind,
-            });
-        };
-        let is_lru = matches!(def.kind, MapKind::LruHash | MapKind::LruPercpuHash);
-        if is_lru && def.flags.contains(MapFlags::NO_PREALLOC) {
-            return Err(MapCreateError::LruOnDemand { name: def.name });
-        }
-        if !known.flags.contains(def.flags) {
-            return Err(MapCreateError::Flags {
-                name: def.name,
-                flags: def.flags,
-                known: known.flags,
-            });
-        }
-        let creation = Creation {
-            def: &def,
-            slots: slots.count(),
-            budget: &budget,
-        };
-        let has_extra = def.kind == MapKind::BloomFilter;
-        creation.check(
-            has_extra || def.map_extra == 0,
-            "map_extra",
-            def.map_extra,
-            "0, but for bloom filters",
-        )?;
-        let ops = (known.make)(&creation)?;
-        Ok(Map {
+        let known = check_def(&def)?;
+        let ops = (known.make)(&Creation::new(&def, slots.count(), &budget))?;
+        Ok(Map::of(id, def, (slots, runtime), budget, source, (ops, None)))
+    }
+
+    /// The map that its kind has made.
+    pub(crate) fn of(
+        id: u32,
+        def: MapDef,
+        (slots, runtime): (Arc<Slots>, Weak<Inner>),
+        budget: Arc<Budget>,
+        source: MapSource,
+        (ops, file): (Box<dyn MapOps>, Option<MapFile>),
+    ) -> Map {
+        Map {
             id,
             def,
             calls: ops.calls(),
@@ -182,8 +211,9 @@ impl Map {
             budget,
             users: AtomicU32::new(0),
             frozen: AtomicU32::new(0),
+            file,
             memory: Memory::new(),
-        })
+        }
     }
 
     /// Whether its values have timers.
@@ -323,6 +353,9 @@ impl Map {
     /// Refuses writes, from outside of a migration, from now on.
     pub(crate) fn seal(&self) {
         self.ops.common().seal();
+        if let Some(file) = &self.file {
+            file.mark(file::SEALED);
+        }
     }
 
     /// Checks the sizes of a key and a value given from outside.
@@ -525,6 +558,9 @@ impl Map {
     pub fn freeze(&self) -> Result<(), MapError> {
         if self.is_frozen() || self.frozen.swap(1, AcqRel) != 0 {
             return Err(MapError::Frozen);
+        }
+        if let Some(file) = &self.file {
+            file.mark(file::FROZEN);
         }
         Ok(())
     }

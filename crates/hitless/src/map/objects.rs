@@ -125,11 +125,7 @@ impl Map {
     /// [`MapCreateError`], by variant.
     pub fn perf_buffer(&self, slot: u32, pages: u32) -> Result<Arc<PerfBuffer>, MapCreateError> {
         let def = MapDef::new(self.name(), self.def.kind, 0, 0, 0);
-        let creation = Creation {
-            def: &def,
-            slots: self.slots.count(),
-            budget: &self.budget,
-        };
+        let creation = Creation::new(&def, self.slots.count(), &self.budget);
         PerfBuffer::new(&creation, slot, pages).map(Arc::new)
     }
 

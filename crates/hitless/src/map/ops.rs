@@ -2,7 +2,7 @@
 
 use hitless_isa::Size;
 
-use super::{Common, Key, MapError, Special};
+use super::{Audit, Common, Key, MapError, Special};
 use crate::region::{SharedBytes, load_word};
 use crate::run::Run;
 
@@ -106,6 +106,10 @@ pub(crate) trait MapOps: Send + Sync + std::fmt::Debug {
 
     /// The position of a key, if it is there, and the element at it.
     fn place_of(&self, key: &Key) -> Option<(u64, Elem)>;
+
+    /// Examines the region of a map that somebody else has left, mends what it finds, and works out what is free. Called once,
+    /// before anybody uses the map. Kinds that are not kept in files have nothing to do.
+    fn recover(&mut self, _audit: &mut Audit) {}
 
     /// What every kind has, part of its own state.
     fn common(&self) -> &Common;

@@ -4,7 +4,7 @@
 //! perf event belongs to a CPU, and the host puts it into the array at an index, usually the slot's. Its memory is that of perf:
 //!
 //! ```text
-//! 0          lock, eventfd, records lost                    one page that only this process has
+//! 0          lock, eventfd, records lost, head              one page that only this process has
 //! page       struct perf_event_mmap_page                    data_head at 1024, data_tail at 1032; from here on a memory file
 //! 2 * page   data                                           a power of two; a second mapping follows
 //! ```
@@ -12,6 +12,9 @@
 //! A record is a `struct perf_event_header` and what follows it: `PERF_RECORD_SAMPLE` with the length and the data, or
 //! `PERF_RECORD_LOST` with an id and how many records found no room since the one before. What does not fit is counted, never
 //! silently dropped: the count precedes the next record that fits.
+//!
+//! Who maps the file may write all of it, as in Linux: where records go says the head in the first page, of which the other is a
+//! copy.
 //!
 //! Only runs of the buffer's slot write it, so a lock is needed for signal handlers only: one that interrupts a record being
 //! written counts its own as lost.
@@ -31,11 +34,13 @@ use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::region::{Region, SharedBytes};
 use crate::run::Run;
+use crate::sys;
 
 const LOCK: usize = 0;
 const EVENT: usize = 4;
 const LOST: usize = 8;
 const READING: usize = 16;
+const OWN_HEAD: usize = 24;
 const HEAD: usize = 1024;
 const TAIL: usize = 1032;
 const DATA_OFFSET: usize = 1040;
@@ -67,6 +72,7 @@ pub struct PerfBuffer {
     region: Region,
     page: usize,
     size: usize,
+    file: OwnedFd,
     event: OnceLock<OwnedFd>,
     /// When it was made, by the monotonic clock, in ns.
     made: u64,
@@ -98,7 +104,12 @@ impl PerfBuffer {
             "less than the number of slots",
         )?;
         let size = page * pages as usize;
-        let region = creation.reserve_ring(page, page, size)?;
+        let (region, mut files) = creation.reserve_ring(page, &[page + size], size)?;
+        let no_memory = |error: std::io::Error| creation.no_memory(size as u64, error);
+        let file = files
+            .pop()
+            .ok_or_else(|| no_memory(std::io::ErrorKind::Unsupported.into()))?;
+        sys::seal(file.as_fd(), false).map_err(|error| no_memory(error.into()))?;
         region.word64(page + DATA_OFFSET).store(page as u64, Relaxed);
         region.word64(page + DATA_SIZE).store(size as u64, Relaxed);
         Ok(PerfBuffer {
@@ -106,6 +117,7 @@ impl PerfBuffer {
             region,
             page,
             size,
+            file,
             event: OnceLock::new(),
             made: crate::helpers::now(ClockId::Monotonic),
         })
@@ -117,7 +129,13 @@ impl PerfBuffer {
         self.slot
     }
 
+    /// Where the next record goes.
     fn head(&self) -> &AtomicU64 {
+        self.region.word64(OWN_HEAD)
+    }
+
+    /// What others are told of it.
+    fn shown_head(&self) -> &AtomicU64 {
         self.region.word64(self.page + HEAD)
     }
 
@@ -186,6 +204,7 @@ impl PerfBuffer {
         }
         self.put(position, &[0; 8][..(end - position) as usize]);
         self.head().store(end, Release);
+        self.shown_head().store(end, Release);
         self.wake();
         Ok(())
     }
@@ -235,7 +254,7 @@ impl PerfBuffer {
     /// The memory, for a reader that maps it itself: at offset 0 the `struct perf_event_mmap_page`, behind it the data.
     #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
-        self.region.file().expect("a ring has a memory file")
+        self.file.as_fd()
     }
 
     /// An eventfd that becomes readable with each record.

@@ -8,6 +8,7 @@
 //! Both are one ring of values; empty if head and tail are equal, hence one value more than `max_entries`. Every operation
 //! holds the lock; a signal handler that interrupted its holder gets `-EBUSY`, as an NMI in Linux.
 
+use super::audit::{Audit, FindingKind};
 use super::keyless::{self, Keyless};
 use super::values::ValueOps;
 use super::{Creation, MapCreateError, MapError, MapOps, Special, UpdateFlags};
@@ -76,6 +77,24 @@ impl Keyless for Queue {
 
     fn special(&self) -> Special<'_> {
         Special::Values(self)
+    }
+
+    fn recover(&mut self, audit: &mut Audit) {
+        let lock = self.region.word32(LOCK);
+        if lock.load(Relaxed) != 0 {
+            audit.note(FindingKind::Lock, 0u32);
+            lock.store(0, Relaxed);
+        }
+        let (head, tail) = (self.head().load(Relaxed), self.tail().load(Relaxed));
+        if head > self.max_entries || tail > self.max_entries {
+            audit.note(FindingKind::Reference, head.max(tail));
+            self.head().store(0, Relaxed);
+            self.tail().store(0, Relaxed);
+        } else if head >= tail {
+            audit.elements = (head - tail).into();
+        } else {
+            audit.elements = u64::from(self.max_entries) + 1 - u64::from(tail - head);
+        }
     }
 }
 

@@ -2,11 +2,16 @@
 //!
 //! ```text
 //! 0              lock, pending position, mask, eventfd          one page that only this process has
-//! page           consumer position                              u64; from here on a memory file,
-//! 2 * page       producer position                              u64; in the order of the kernel's mmap(2) offsets
+//! page           consumer position                              u64; a memory file
+//! 2 * page       producer position                              u64; another one, from here on
 //! 3 * page       data                                           max_entries bytes, a power of two
 //! 3 * page + n   the same data                                  so that a record that wraps around is contiguous
 //! ```
+//!
+//! Who is outside gets the two files, and may write one of them: the reader its position, the writer of a user ring buffer
+//! its own and the data. The other one is sealed, so that it can be mapped to be read only, whoever opens it: headers and positions
+//! there are the runtime's alone. What comes from outside is compared with those before it is used. A map that is kept in a file
+//! has both parts there, one behind the other, and gives out neither.
 //!
 //! A record is a header of eight bytes, the length with two flags, and a word that the kernel uses for itself, then the
 //! sample, padded to a multiple of eight. Positions only grow; a position modulo the size is an offset into the data.
@@ -20,10 +25,12 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::audit::{Audit, FindingKind};
 use super::{Creation, MapCreateError, MapError};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::region::{Region, SharedBytes};
+use crate::sys;
 
 /// `BPF_RINGBUF_BUSY_BIT`: the record is reserved and not yet committed.
 pub(super) const BUSY: u32 = 1 << 31;
@@ -93,17 +100,36 @@ impl From<u32> for Header {
     }
 }
 
+/// The side of a ring buffer that is outside of the runtime.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outside {
+    Consumer,
+    Producer,
+}
+
+/// The memory of a ring buffer, for who maps it as libbpf does. One of the two can be mapped to be read only.
+#[derive(Clone, Copy, Debug)]
+pub struct RingFiles<'a> {
+    /// A page: the consumer's position. Writable for the reader of a ring buffer, not for the writer of a user ring buffer.
+    pub consumer: BorrowedFd<'a>,
+    /// A page, the producer's position, and behind it the data, which are to be mapped twice in a row. Writable for the writer of
+    /// a user ring buffer, not for the reader of a ring buffer.
+    pub producer: BorrowedFd<'a>,
+}
+
 /// The memory of a ring buffer, and what wakes its reader.
 #[derive(Debug)]
 pub(super) struct Ring {
     region: Region,
     page: usize,
     size: usize,
+    /// Those of [`RingFiles`]; none if the map is kept in a file.
+    files: Vec<OwnedFd>,
     event: OnceLock<OwnedFd>,
 }
 
 impl Ring {
-    pub(super) fn new(creation: &Creation<'_>) -> Result<Ring, MapCreateError> {
+    pub(super) fn new(creation: &Creation<'_>, outside: Outside) -> Result<Ring, MapCreateError> {
         let def = creation.def;
         let page = rustix::param::page_size();
         let size = def.max_entries as usize;
@@ -116,11 +142,17 @@ impl Ring {
             size as u64,
             "a power of two and a multiple of the page size",
         )?;
-        let region = creation.reserve_ring(page, 2 * page, size)?;
+        let (region, files) = creation.reserve_ring(page, &[page, page + size], size)?;
+        let foreign = [outside == Outside::Consumer, outside == Outside::Producer];
+        for (file, is_foreign) in files.iter().zip(foreign) {
+            let sealed = sys::seal(file.as_fd(), !is_foreign);
+            sealed.map_err(|error| creation.no_memory(size as u64, error.into()))?;
+        }
         let ring = Ring {
             region,
             page,
             size,
+            files,
             event: OnceLock::new(),
         };
         ring.region.word64(MASK).store(size as u64 - 1, Relaxed);
@@ -186,9 +218,46 @@ impl Ring {
             .is_some_and(|off| off >= first && off + len <= end)
     }
 
-    /// The memory file: at offset 0 the page of the consumer, then that of the producer, then the data.
-    pub(super) fn file(&self) -> BorrowedFd<'_> {
-        self.region.file().expect("a ring has a memory file")
+    /// The memory, for who is outside.
+    pub(super) fn files(&self) -> Option<RingFiles<'_>> {
+        match &self.files[..] {
+            [consumer, producer] => Some(RingFiles {
+                consumer: consumer.as_fd(),
+                producer: producer.as_fd(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Mends what another process has left: records that it had reserved and not committed are discarded, since nobody would
+    /// commit them.
+    pub(super) fn recover(&self, audit: &mut Audit) {
+        let (mut position, end) = (self.consumer().load(Relaxed), self.producer().load(Relaxed));
+        let is_whole = position.is_multiple_of(8) && end.is_multiple_of(8);
+        if !is_whole || end.checked_sub(position).is_none_or(|len| len > self.size()) {
+            audit.note(FindingKind::Reference, position);
+            self.consumer().store(0, Relaxed);
+            self.producer().store(0, Relaxed);
+            return;
+        }
+        while position < end {
+            let word = self.header(position);
+            let header = Header::from(word.load(Relaxed));
+            if header.step() > end - position {
+                // What follows cannot be found.
+                audit.note(FindingKind::Form, position);
+                self.producer().store(position, Relaxed);
+                break;
+            }
+            if header.busy {
+                audit.note(FindingKind::Uncommitted, position);
+                word.store(header.len | DISCARD, Relaxed);
+            } else if !header.discarded {
+                audit.elements += 1;
+            }
+            position += header.step();
+        }
+        self.pending().store(position, Relaxed);
     }
 
     /// An eventfd that is readable once the reader has been woken. Made when it is first asked for: until then nobody waits.

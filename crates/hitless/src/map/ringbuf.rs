@@ -11,8 +11,9 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::fence;
 
+use super::audit::Audit;
 use super::keyless::{self, Keyless};
-use super::ring::{BUSY, DISCARD, HEADER, Handle, Header, Reading, Ring, Wakeup};
+use super::ring::{BUSY, DISCARD, HEADER, Handle, Header, Outside, Reading, Ring, RingFiles, Wakeup};
 use super::{Creation, MapCreateError, MapError, MapOps, Special};
 use crate::lock::{OwnerGuard, lock};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -60,7 +61,7 @@ pub(crate) struct Ringbuf {
 }
 
 pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreateError> {
-    let ring = Ring::new(creation)?;
+    let ring = Ring::new(creation, Outside::Consumer)?;
     let reading = AtomicU32::new(0);
     Ok(keyless::make(creation, Ringbuf { ring, reading }))
 }
@@ -70,6 +71,10 @@ impl Keyless for Ringbuf {
 
     fn special(&self) -> Special<'_> {
         Special::Ringbuf(self)
+    }
+
+    fn recover(&mut self, audit: &mut Audit) {
+        self.ring.recover(audit);
     }
 }
 
@@ -177,7 +182,8 @@ impl Ringbuf {
                 return Err(MapError::Corrupt { at: position });
             }
             let header = Header::from(ring.header(position).load(Acquire));
-            if header.step() > ring.size() {
+            // It was less than the producer's position a moment ago, and may be in the middle of a record.
+            if header.step() > ring.producer().load(Acquire) - position {
                 return Err(MapError::Corrupt { at: position });
             }
             if !header.discarded {
@@ -209,10 +215,9 @@ impl Ringbuf {
         }
     }
 
-    /// The memory, for a reader that maps it itself: at offset 0 the page of the consumer's position, then that of the
-    /// producer's, then the data.
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.ring.file()
+    /// The memory, for a reader that maps it itself.
+    pub(crate) fn files(&self) -> Option<RingFiles<'_>> {
+        self.ring.files()
     }
 
     /// An eventfd that becomes readable when the reader is to wake up.
@@ -238,7 +243,7 @@ fn lock_producers<'a>(run: &Run<'_>, ring: &'a Ring) -> Result<Option<OwnerGuard
 #[cfg(all(test, not(hitless_model)))]
 mod tests {
     use crate::memory::{Budget, MemoryLimit};
-    use std::os::fd::BorrowedFd;
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
     use super::*;
     use crate::map::{Map, MapDef, MapSource};
@@ -354,34 +359,68 @@ mod tests {
         assert!(is_readable(event));
     }
 
-    /// What a reader sees that maps the memory itself, with the kernel's offsets.
+    /// What a reader sees that maps the memory itself.
     #[test]
     fn the_memory_is_laid_out_as_the_kernels() {
-        use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
         let map = map(8192);
         output(&map, b"hello", Wakeup::Adaptive).unwrap();
         let page = rustix::param::page_size();
-        let file = map.ring_file().expect("a ring buffer");
-        // SAFETY: a fresh mapping, of which a copy is made while nobody writes.
-        let bytes = unsafe {
-            let start = mmap(
-                std::ptr::null_mut(),
-                3 * page,
-                ProtFlags::READ,
-                MapFlags::SHARED,
-                file,
-                0,
-            )
-            .unwrap();
-            let bytes = std::slice::from_raw_parts(start.cast::<u8>(), 3 * page).to_vec();
-            munmap(start, 3 * page).unwrap();
+        let files = map.ring_files().expect("a ring buffer");
+        let read = |file: BorrowedFd<'_>, len| {
+            let mut bytes = vec![0; len];
+            rustix::io::pread(file, &mut bytes, 0).unwrap();
             bytes
         };
-        assert_eq!(bytes[..8], 0u64.to_ne_bytes(), "the consumer's position");
-        assert_eq!(bytes[page..page + 8], 16u64.to_ne_bytes(), "the producer's position");
-        let data = &bytes[2 * page..];
+        let (consumer, producer) = (read(files.consumer, page), read(files.producer, 2 * page));
+        assert_eq!(consumer[..8], 0u64.to_ne_bytes(), "the consumer's position");
+        assert_eq!(producer[..8], 16u64.to_ne_bytes(), "the producer's position");
+        let data = &producer[page..];
         assert_eq!(data[..4], 5u32.to_ne_bytes(), "the length");
         assert_eq!(&data[8..13], b"hello");
+    }
+
+    /// A reader may move its position, and nothing else, however it opens the file.
+    #[test]
+    fn a_reader_writes_its_position_only() {
+        use rustix::fs::{Mode, OFlags, ftruncate, open};
+        use rustix::io::{Errno, pwrite};
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+        let map = map(4096);
+        let files = map.ring_files().expect("a ring buffer");
+        let map_to_write = |file: BorrowedFd<'_>| {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: a fresh mapping of a page, which is never used.
+            unsafe { mmap(std::ptr::null_mut(), 4096, access, MapFlags::SHARED, file, 0) }
+        };
+        assert!(map_to_write(files.consumer).is_ok());
+        let path = format!("/proc/self/fd/{}", files.producer.as_raw_fd());
+        let again = open(path, OFlags::RDWR, Mode::empty()).unwrap();
+        for file in [files.producer, again.as_fd()] {
+            assert_eq!(map_to_write(file), Err(Errno::PERM));
+            assert_eq!(pwrite(file, &[1], 0), Err(Errno::PERM));
+        }
+        for file in [files.consumer, files.producer] {
+            assert_eq!(ftruncate(file, 0), Err(Errno::PERM));
+        }
+        output(&map, b"still written", Wakeup::Adaptive).unwrap();
+        assert_eq!(records(&map), [b"still written"]);
+    }
+
+    /// A position that a reader claims is compared with what was produced.
+    #[test]
+    fn a_position_in_the_middle_of_a_record_is_not_believed() {
+        let map = map(4096);
+        output(&map, &[0xff; 24], Wakeup::Adaptive).unwrap();
+        output(&map, &[0x3f; 24], Wakeup::Adaptive).unwrap();
+        let ring = &map.ringbuf().unwrap().ring;
+        ring.header(8).store(25, Relaxed);
+        ring.consumer().store(8, Relaxed);
+        let mut lens = Vec::new();
+        let read = map.read_records(9, |record| lens.push(record.len()));
+        assert!(matches!(read, Err(MapError::Corrupt { .. })), "{read:?}, {lens:?}");
+        ring.consumer().store(1 << 40, Relaxed);
+        assert_eq!(map.read_records(9, |_| ()), Ok(0));
+        assert_eq!(output(&map, b"x", Wakeup::Adaptive), Err(MapError::NoSpace));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use super::ring::RingFiles;
 use super::{Map, MapError, Special};
 use crate::region::SharedBytes;
 
@@ -113,14 +114,13 @@ impl Map {
         ringbuf.write(record)
     }
 
-    /// The memory of a ring buffer, or user ring buffer, for who maps it as libbpf does: at offset 0 the page with the
-    /// consumer's position, then the page with the producer's, then the data, which is to be mapped twice in a row. `None` for
-    /// another type of map.
+    /// The memory of a ring buffer, or user ring buffer, for who maps it by itself. `None` for another type of map, and for one
+    /// that is kept in a file.
     #[must_use]
-    pub fn ring_file(&self) -> Option<BorrowedFd<'_>> {
+    pub fn ring_files(&self) -> Option<RingFiles<'_>> {
         match self.ops.special() {
-            Special::Ringbuf(ringbuf) => Some(ringbuf.file()),
-            Special::UserRingbuf(ringbuf) => Some(ringbuf.file()),
+            Special::Ringbuf(ringbuf) => ringbuf.files(),
+            Special::UserRingbuf(ringbuf) => ringbuf.files(),
             _ => None,
         }
     }

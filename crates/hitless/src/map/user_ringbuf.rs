@@ -6,8 +6,9 @@
 
 use std::os::fd::BorrowedFd;
 
+use super::audit::Audit;
 use super::keyless::{self, Keyless};
-use super::ring::{BUSY, DISCARD, HEADER, Header, Ring, Wakeup};
+use super::ring::{BUSY, DISCARD, HEADER, Header, Outside, Ring, RingFiles, Wakeup};
 use super::{Creation, MapCreateError, MapError, MapOps, Special};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::AtomicU32;
@@ -36,7 +37,7 @@ pub(crate) struct Drain<'a> {
 
 pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreateError> {
     let map = UserRingbuf {
-        ring: Ring::new(creation)?,
+        ring: Ring::new(creation, Outside::Producer)?,
         draining: AtomicU32::new(0),
         writing: AtomicU32::new(0),
     };
@@ -48,6 +49,10 @@ impl Keyless for UserRingbuf {
 
     fn special(&self) -> Special<'_> {
         Special::UserRingbuf(self)
+    }
+
+    fn recover(&mut self, audit: &mut Audit) {
+        self.ring.recover(audit);
     }
 }
 
@@ -139,10 +144,9 @@ impl UserRingbuf {
         result
     }
 
-    /// The memory, for a writer that maps it itself: at offset 0 the page of the consumer's position, then that of the
-    /// producer's, then the data.
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.ring.file()
+    /// The memory, for a writer that maps it itself.
+    pub(crate) fn files(&self) -> Option<RingFiles<'_>> {
+        self.ring.files()
     }
 
     /// An eventfd that becomes readable when a program has drained records.
@@ -291,6 +295,15 @@ mod tests {
         ring.header(0).store(8 | super::DISCARD, Relaxed);
         ring.header(16).store(8, Relaxed);
         assert_eq!(drain(&map), Ok(vec![vec![0; 8]]), "the first was discarded");
+        ring.producer().store(u64::MAX - 7, Relaxed);
+        assert_eq!(
+            map.write_record(b"x"),
+            Err(MapError::Corrupt { at: u64::MAX - 7 }),
+            "further than the buffer is long"
+        );
+        ring.producer().store(33, Relaxed);
+        assert_eq!(map.write_record(b"x"), Err(MapError::Corrupt { at: 33 }));
+        ring.producer().store(32, Relaxed);
         ring.consumer().store(4, Relaxed);
         assert_eq!(drain(&map), Err(MapError::Corrupt { at: 4 }), "between two words");
     }

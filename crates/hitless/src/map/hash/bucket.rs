@@ -115,6 +115,13 @@ fn lock_later(run: &Run<'_>, word: &AtomicU64) -> Result<Meta, MapError> {
     }
 }
 
+/// Lets go of a bucket that a process held that is gone; false if it was not held.
+pub(super) fn release(word: &AtomicU64) -> bool {
+    let held = word.load(Relaxed);
+    word.store(held & !OWNER, Relaxed);
+    held & OWNER != 0
+}
+
 /// Publishes a bucket's word, and lets go of the bucket.
 #[inline]
 pub(super) fn publish(word: &AtomicU64, meta: Meta) {

@@ -1,7 +1,7 @@
 //! `BPF_MAP_TYPE_HASH` and its kin: per-CPU, LRU.
 //!
 //! Two layouts: small keys and values lie in the buckets themselves (`inline/`), everything else beside them (`tagged/`).
-//! Both are flat regions behind a header (`header.rs`), are read without locks, and are written with a bucket's word taken
+//! Both are flat regions, are read without locks, and are written with a bucket's word taken
 //! (`bucket.rs`). Free elements are not state of the map (`pool.rs`, `credits.rs`, `cells.rs`).
 //!
 //! As in Linux, an element that was deleted may be handed out again at once: a program that still holds a pointer to its value
@@ -10,7 +10,6 @@
 mod bucket;
 mod cells;
 mod credits;
-mod header;
 mod inline;
 mod pool;
 mod tagged;

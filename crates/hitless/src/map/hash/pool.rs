@@ -121,6 +121,22 @@ impl Pool {
         }
     }
 
+    /// A pool of the elements that are free in a region that was opened: those from `fresh` up to `limit`, which were never used,
+    /// and these, of which none is.
+    pub(super) fn recovered(
+        (slots, limit, kept): (usize, u32, u32),
+        fresh: u32,
+        links: &impl Links,
+        free: impl Iterator<Item = u32>,
+    ) -> Pool {
+        let pool = Pool::new(slots, limit, kept);
+        pool.fresh.store(fresh, Relaxed);
+        for index in free {
+            pool.strays.push(links, index);
+        }
+        pool
+    }
+
     /// Indices at and above this one were never handed out.
     pub(super) fn used(&self) -> u32 {
         self.fresh.load(Acquire)

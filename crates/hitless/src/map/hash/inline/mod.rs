@@ -32,6 +32,7 @@
 
 mod calls;
 mod ops;
+mod recover;
 mod write;
 
 use std::sync::atomic::fence;
@@ -40,7 +41,6 @@ use hitless_verifier::MapKind;
 
 use super::bucket::{Meta, publish};
 use super::credits::Credits;
-use super::header::{Header, Layout};
 use crate::map::common::Common;
 use crate::map::key::{Seed, Short};
 use crate::map::{Creation, Elem, MapCreateError, MapOps};
@@ -63,6 +63,8 @@ pub(super) struct Inline<const WIDE: bool> {
     region: Region,
     seed: Seed,
     buckets: u32,
+    /// How many slots the runtime has.
+    slots: usize,
     credits: Credits,
 }
 
@@ -154,18 +156,13 @@ impl<const WIDE: bool> Inline<WIDE> {
         if buckets > u64::from(u32::MAX / INDICES) {
             return Err(creation.too_large(size));
         }
-        let layout = Layout {
-            kind: if WIDE { Layout::INLINE_WIDE } else { Layout::INLINE },
-            buckets: buckets as u32,
-            overflow: 0,
-            elements: 0,
-        };
-        let (region, header) = Header::reserve(creation, layout, size, buckets * BUCKET as u64)?;
+        let region = creation.reserve(size, buckets * BUCKET as u64)?;
         Ok(Inline {
             common: Common::new(creation.def),
             region,
-            seed: header.seed,
+            seed: creation.seed,
             buckets: buckets as u32,
+            slots: creation.slots,
             credits: Credits::new(creation.slots, creation.def.max_entries, creation.def.max_entries),
         })
     }
@@ -183,9 +180,9 @@ impl<const WIDE: bool> Inline<WIDE> {
     #[inline(always)]
     fn words(&self, bucket: u32) -> &Words {
         debug_assert!(bucket < self.buckets);
-        // SAFETY: the region has `buckets` buckets behind its header, and every bucket number here is below that: it comes
+        // SAFETY: the region has `buckets` buckets, and every bucket number here is below that: it comes
         // from `home`, from `next`, or was compared.
-        unsafe { self.region.words_unchecked(Header::LEN + bucket as usize * BUCKET) }
+        unsafe { self.region.words_unchecked(bucket as usize * BUCKET) }
     }
 
     #[inline(always)]

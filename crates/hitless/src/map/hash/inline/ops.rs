@@ -1,8 +1,9 @@
 //! What every kind of map implements.
 
 use super::super::bucket::Meta;
-use super::super::header::Header;
+use super::super::credits::Credits;
 use super::{BUCKET, INDICES, Inline, VALUES, WordKey};
+use crate::map::audit::Audit;
 use crate::map::common::Common;
 use crate::map::key::Short;
 use crate::map::{Elem, Key, MapCalls, MapError, MapOps, Put};
@@ -50,12 +51,12 @@ impl<const WIDE: bool> MapOps for Inline<WIDE> {
 
     fn value(&self, elem: Elem, _slot: u32) -> SharedBytes<'_> {
         let (bucket, slot) = (elem.0 / INDICES, elem.0 % INDICES);
-        let off = Header::LEN + bucket as usize * BUCKET + (VALUES + slot as usize) * 8;
+        let off = bucket as usize * BUCKET + (VALUES + slot as usize) * 8;
         self.region.bytes(off, self.common.value_size as usize)
     }
 
     fn element_at(&self, address: u64, len: usize) -> Option<Elem> {
-        let off = self.region.offset_of(address)?.checked_sub(Header::LEN)?;
+        let off = self.region.offset_of(address)?;
         let inside = (off % BUCKET).checked_sub(VALUES * 8)?;
         let (bucket, slot) = ((off / BUCKET) as u32, (inside / 8) as u32);
         let fits = bucket < self.buckets && inside % 8 + len <= self.common.value_size as usize;
@@ -77,6 +78,14 @@ impl<const WIDE: bool> MapOps for Inline<WIDE> {
 
     fn place_of(&self, key: &Key) -> Option<(u64, Elem)> {
         self.lookup(key).map(|elem| (elem.0.into(), elem))
+    }
+
+    fn recover(&mut self, audit: &mut Audit) {
+        self.recover_slots(audit);
+        self.recover_counts(audit);
+        let max_entries = self.common.max_entries;
+        let left = u64::from(max_entries) - audit.elements;
+        self.credits = Credits::new(self.slots, left as u32, max_entries);
     }
 
     fn common(&self) -> &Common {

@@ -1,7 +1,7 @@
 //! Hash maps of any keys and values, also with a value for each slot, also LRU: buckets of tags and indices, elements beside.
 //!
 //! ```text
-//! header | buckets | overflow buckets | elements: key, value | per-CPU values: a block for each slot
+//! buckets | overflow buckets | elements: key, value | per-CPU values: a block for each slot
 //!
 //! bucket, 64 bytes
 //!  0      meta
@@ -35,6 +35,7 @@ mod calls;
 mod lru;
 mod ops;
 mod overflow;
+mod recover;
 mod search;
 mod write;
 
@@ -42,7 +43,6 @@ use hitless_verifier::MapKind;
 
 use super::bucket::Meta;
 use super::cells::Cells;
-use super::header::{Header, Layout};
 use super::pool::{Links, Pool, Stack};
 use crate::map::common::{Common, Values};
 use crate::map::key::Seed;
@@ -148,39 +148,32 @@ impl<const LRU: bool> Tagged<LRU> {
         }
         let elements_at = (buckets + overflow) * BUCKET as u64;
         let end = elements_at + elements * stride as u64;
-        let header = Header::LEN as u64;
         let (values, body) = if per_cpu {
             let at = end.next_multiple_of(4096);
             let block = (elements * value_bytes as u64).next_multiple_of(4096);
             let values = Values {
-                at: (header + at) as usize,
+                at: at as usize,
                 stride: value_bytes,
                 slot_stride: block as usize,
             };
             (values, at + block * slots as u64)
         } else {
             let values = Values {
-                at: (header + elements_at) as usize + key_bytes,
+                at: elements_at as usize + key_bytes,
                 stride,
                 slot_stride: 0,
             };
             (values, end)
         };
-        let layout = Layout {
-            kind: if LRU { Layout::TAGGED_LRU } else { Layout::TAGGED },
-            buckets: buckets as u32,
-            overflow: overflow as u32,
-            elements: elements as u32,
-        };
-        let (region, header) = Header::reserve(creation, layout, size, body)?;
+        let region = creation.reserve(size, body)?;
         let map = Tagged {
             common: Common::new(def),
             region,
-            seed: header.seed,
+            seed: creation.seed,
             buckets: buckets as u32,
             overflow: overflow as u32,
             elements: elements as u32,
-            elements_at: Header::LEN + elements_at as usize,
+            elements_at: elements_at as usize,
             stride,
             values,
             slots: slots as u32,
@@ -201,12 +194,9 @@ impl<const LRU: bool> Tagged<LRU> {
     #[inline]
     fn word(&self, bucket: u32, off: usize) -> &AtomicU64 {
         debug_assert!(bucket < self.buckets + self.overflow);
-        // SAFETY: so many buckets are behind the header, and every bucket number is below that: it comes from `home`, from
+        // SAFETY: so many buckets are there, and every bucket number is below that: it comes from `home`, from
         // `behind`, or was compared.
-        unsafe {
-            self.region
-                .word64_unchecked(Header::LEN + bucket as usize * BUCKET + off)
-        }
+        unsafe { self.region.word64_unchecked(bucket as usize * BUCKET + off) }
     }
 
     #[inline]
@@ -218,7 +208,7 @@ impl<const LRU: bool> Tagged<LRU> {
     #[inline]
     fn index(&self, bucket: u32, slot: u32) -> &AtomicU32 {
         debug_assert!(bucket < self.buckets + self.overflow && slot < SLOTS);
-        let off = Header::LEN + bucket as usize * BUCKET + INDICES + slot as usize * 4;
+        let off = bucket as usize * BUCKET + INDICES + slot as usize * 4;
         // SAFETY: as in `word`; there are so many slots in a bucket.
         unsafe { self.region.word32_unchecked(off) }
     }

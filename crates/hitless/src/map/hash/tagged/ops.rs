@@ -1,6 +1,7 @@
 //! What every kind of map implements.
 
 use super::{Content, SLOTS, Tagged};
+use crate::map::audit::Audit;
 use crate::map::common::Common;
 use crate::map::{Elem, Key, MapCalls, MapError, MapOps, Put};
 use crate::primitive::Ordering::{Acquire, Relaxed};
@@ -78,6 +79,11 @@ impl<const LRU: bool> MapOps for Tagged<LRU> {
         let (place, _) = self.find(key)?;
         let position = u64::from(place.bucket) * u64::from(SLOTS) + u64::from(place.slot);
         Some((position, Elem(place.index)))
+    }
+
+    fn recover(&mut self, audit: &mut Audit) {
+        let (live, behind) = self.recover_chains(audit);
+        self.recover_free(&live, &behind);
     }
 
     fn common(&self) -> &Common {

@@ -46,7 +46,7 @@ impl<const LRU: bool> Tagged<LRU> {
     }
 
     /// Changes what is behind a bucket.
-    fn link(&self, bucket: u32, link: u32) {
+    pub(super) fn link(&self, bucket: u32, link: u32) {
         let word = self.word(bucket, TAGS[1]);
         word.store(word.load(Relaxed) & 0xffff_ffff | u64::from(link) << 32, Release);
     }
