@@ -11,7 +11,7 @@ use std::time::Duration;
 use hitless_verifier::MapKind;
 
 use crate::link::{AttachError, Link};
-use crate::map::{Key, Map, MapCreateError, MapDef, MapError, MapHandle, Wakeup};
+use crate::map::{Map, MapCreateError, MapDef, MapError, MapHandle, Wakeup};
 use crate::maps::{ReadError, RingBuf, RingReader, TypedMap};
 use crate::primitive::Ordering::Relaxed;
 use crate::primitive::atomic::AtomicU64;
@@ -197,8 +197,7 @@ impl Feed {
     }
 
     /// Writes a record with this key and value.
-    fn record(&self, run: &Run<'_>, event: TraceEvent, slot: u32, key: &Key, value: Option<SharedBytes<'_>>) {
-        let key = key.bytes();
+    fn record(&self, run: &Run<'_>, event: TraceEvent, slot: u32, key: &[u8], value: Option<SharedBytes<'_>>) {
         let len = HEADER + key.len() + value.map_or(0, |value| value.len());
         let written = self.ring.ringbuf().is_some_and(|ring| {
             let header = |at: u64| {
@@ -225,26 +224,23 @@ impl Feed {
 }
 
 impl Mirror for Feed {
-    fn updated(&self, run: &Run<'_>, map: &Map, cell: Cell) {
-        let Some(key) = map.ops().key_of(cell.elem) else {
-            return self.miss();
-        };
+    fn updated(&self, run: &Run<'_>, map: &Map, key: &[u8], cell: Cell) {
         let event = TraceEvent::UpdateElem;
         let Some(buffers) = map.trace().and_then(|trace| trace.snapshot_buffers()) else {
             let value = map.ops().value(cell.elem, cell.slot);
-            return self.record(run, event, cell.slot, &key, Some(value));
+            return self.record(run, event, cell.slot, key, Some(value));
         };
         // The value is guarded by a spin lock.
         let copied = buffers.with(run, |value| {
             map.read_element(run, cell, value)
-                .map(|()| self.record(run, event, cell.slot, &key, Some(SharedBytes::from_slice(value))))
+                .map(|()| self.record(run, event, cell.slot, key, Some(SharedBytes::from_slice(value))))
         });
         if !matches!(copied, Some(Ok(()))) {
             self.miss();
         }
     }
 
-    fn removed(&self, run: &Run<'_>, key: &Key, evicted: bool) {
+    fn removed(&self, run: &Run<'_>, key: &[u8], evicted: bool) {
         let event = if evicted {
             TraceEvent::EvictElem
         } else {

@@ -8,11 +8,11 @@ use hitless_verifier::Region;
 use crate::context::PacketFrame;
 use crate::fault;
 use crate::helpers::{Shared, broken};
-use crate::map::{Key, Map, MapError, UpdateFlags};
+use crate::map::Map;
 use crate::program::Program;
 use crate::region::SharedBytes;
 use crate::run::Run;
-use crate::trace::{self, Cell, Event, StripeGuard};
+use crate::trace::{self, Cell, Pending};
 use crate::version::Version;
 
 /// What compiled code calls of [`RunEnv`].
@@ -54,16 +54,7 @@ pub(crate) struct RunEnv<'a> {
     /// The latest pointer write, not yet known to have executed.
     latest: Option<(&'a Map, Cell)>,
     /// What the update or delete helper just did, for the trace call that follows it.
-    pending: Option<(StripeGuard<'a>, &'a Map, Change)>,
-}
-
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a run may not allocate, so the key cannot be boxed"
-)]
-enum Change {
-    Update(Cell, UpdateFlags),
-    Delete(Key),
+    pending: Option<Pending<'a>>,
 }
 
 impl<'a> RunEnv<'a> {
@@ -250,42 +241,34 @@ impl<'a> RunEnv<'a> {
         (read(start), read(end))
     }
 
-    /// Updates a map that may be traced: leaves its stripe for the trace call that follows.
-    pub(crate) fn update(
-        &mut self,
-        map: &'a Map,
-        key: &Key,
-        value: SharedBytes<'_>,
-        flags: u64,
-    ) -> Result<(), MapError> {
-        let flags = UpdateFlags::from_bits(flags);
-        let (elem, stripe) = map.update_of_program(self.run, key, value, flags)?;
-        let cell = Cell::own(map, self.run, elem);
-        self.pending = stripe.map(|stripe| (stripe, map, Change::Update(cell, flags)));
-        Ok(())
+    /// Updates a map that may be traced: leaves its stripe for the trace call that follows. Returns what the helper does.
+    ///
+    /// # Safety
+    /// A key of the map is readable at `key`, and a value at `value`.
+    #[inline]
+    pub(crate) unsafe fn update(&mut self, map: &'a Map, key: u64, value: u64, flags: u64) -> i64 {
+        // SAFETY: as for this function.
+        unsafe { map.update_of_program(self.run, (key, value), flags, &mut self.pending) }
     }
 
     /// Likewise deletes from it.
-    pub(crate) fn delete(&mut self, map: &'a Map, key: &Key) -> Result<(), MapError> {
-        let stripe = map.lock_stripe(self.run, key)?;
-        map.delete_untraced(self.run, key)?;
-        self.pending = stripe.map(|stripe| (stripe, map, Change::Delete(key.clone())));
-        Ok(())
+    ///
+    /// # Safety
+    /// A key of the map is readable at `key`.
+    #[inline]
+    pub(crate) unsafe fn delete(&mut self, map: &'a Map, key: u64) -> i64 {
+        // SAFETY: as for this function.
+        unsafe { map.delete_of_program(self.run, key, &mut self.pending) }
     }
 
     /// Where the run is, for compiled code that calls a map's functions.
     pub(crate) const RUN: u32 = std::mem::offset_of!(RunEnv<'static>, run) as u32;
 
     fn run_pending(&mut self) {
-        if let Some((stripe, map, change)) = self.pending.take() {
-            let event = match &change {
-                Change::Update(cell, flags) => Event::Update {
-                    cell: *cell,
-                    flags: *flags,
-                },
-                Change::Delete(key) => Event::Delete { key },
-            };
-            stripe.run_tracers(self.run, map, &event);
+        // Where it lies: it was written word by word just before, and to move it would wait for all of that.
+        if let Some(pending) = &self.pending {
+            pending.run_tracers(self.run);
+            self.pending = None;
         }
     }
 }

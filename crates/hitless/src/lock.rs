@@ -13,7 +13,16 @@ use crate::run::Run;
 const NESTED_TRIES: u32 = 64;
 
 /// Takes the lock in `word`, which is 0 if it is free.
+#[inline]
 pub(crate) fn lock<'a>(run: &Run<'_>, word: &'a AtomicU32) -> Result<OwnerGuard<'a>, MapError> {
+    match word.compare_exchange(0, run.index() + 1, Acquire, Relaxed) {
+        Ok(_) => Ok(OwnerGuard { word }),
+        Err(_) => lock_later(run, word),
+    }
+}
+
+#[cold]
+fn lock_later<'a>(run: &Run<'_>, word: &'a AtomicU32) -> Result<OwnerGuard<'a>, MapError> {
     let me = run.index() + 1;
     let mut turn = 0;
     loop {
@@ -32,6 +41,7 @@ pub(crate) struct OwnerGuard<'a> {
 }
 
 impl Drop for OwnerGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.word.store(0, Release);
     }

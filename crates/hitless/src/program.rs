@@ -395,6 +395,7 @@ impl Program {
     /// # Safety
     /// `context` is a context of the program's type in its host layout, valid and unaliased for the call, as is the memory
     /// that its pointer fields name; `reach` describes that memory.
+    #[inline]
     pub(crate) unsafe fn execute<C: ?Sized>(
         &self,
         run: &Run<'_>,

@@ -46,11 +46,8 @@ unsafe extern "C" fn update(env: &mut RunEnv<'_>, map: u64, key_at: u64, value: 
         };
         return result.cast_unsigned();
     }
-    // SAFETY: the verifier proved a key there.
-    let key = unsafe { self::key(map, key_at) };
-    // SAFETY: the verifier proved a value there.
-    let value = unsafe { SharedBytes::from_raw(value, map.def().value_size as usize) };
-    errno(env.update(map, &key, value, flags))
+    // SAFETY: the verifier proved a key and a value there.
+    unsafe { env.update(map, key_at, value, flags) }.cast_unsigned()
 }
 
 unsafe extern "C" fn delete(env: &mut RunEnv<'_>, map: u64, key_at: u64, _: u64, _: u64, _: u64) -> u64 {
@@ -61,8 +58,7 @@ unsafe extern "C" fn delete(env: &mut RunEnv<'_>, map: u64, key_at: u64, _: u64,
         return unsafe { (calls.delete)(calls.state, env.run(), calls.key.of(key_at)) }.cast_unsigned();
     }
     // SAFETY: the verifier proved a key there.
-    let key = unsafe { self::key(map, key_at) };
-    errno(env.delete(map, &key))
+    unsafe { env.delete(map, key_at) }.cast_unsigned()
 }
 
 unsafe extern "C" fn push(env: &mut RunEnv<'_>, map: u64, value: u64, flags: u64, _: u64, _: u64) -> u64 {

@@ -4,13 +4,15 @@
 //! for each slot, at multiples of a page. Updates are made in place.
 
 use super::common::{Common, Values, errno};
-use super::key::Seed;
+use super::key::{Seed, Short};
 use super::{
-    Audit, Creation, Elem, InlineArray, Key, MapCalls, MapCreateError, MapError, MapOps, Pass, Put, Rule, UpdateFlags,
+    Audit, Creation, Elem, InlineArray, Key, Map, MapCalls, MapCreateError, MapError, MapOps, Pass, Put, Rule,
+    TracedCalls, UpdateFlags,
 };
 use crate::primitive::Ordering::Relaxed;
 use crate::region::{Region, SharedBytes, round_up_8};
 use crate::run::Run;
+use crate::trace::Pending;
 
 /// Blocks of slots begin at multiples of this, so that slots share no cache line.
 const BLOCK: u64 = 4096;
@@ -101,6 +103,29 @@ impl Array {
         errno(common.count_busy(result))
     }
 
+    unsafe fn update_traced<'a>(
+        map: &'a Map,
+        run: &'a Run<'_>,
+        key: u64,
+        value: u64,
+        flags: u64,
+        pending: &mut Option<Pending<'a>>,
+    ) -> i64 {
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        let (ops, value) = unsafe {
+            let ops = &*map.calls().state.cast::<Array>();
+            (ops, SharedBytes::from_raw(value, ops.common.value_size as usize))
+        };
+        let update = |put| ops.put(run, key as u32, value, put);
+        map.update_traced(run, ops, (stripe(key), &Short([key])), flags, pending, update)
+    }
+
+    unsafe fn delete_traced<'a>(map: &'a Map, run: &'a Run<'_>, key: u64, pending: &mut Option<Pending<'a>>) -> i64 {
+        let _ = pending;
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        unsafe { Array::delete_call(map.calls().state, run, key) }
+    }
+
     /// # Safety
     /// As [`MapCalls`] says.
     unsafe extern "C" fn lookup_call(state: *const (), run: &Run<'_>, key: u64) -> u64 {
@@ -119,6 +144,11 @@ impl Array {
         let common = unsafe { &(*state.cast::<Array>()).common };
         errno(common.check_current().and(Err::<(), _>(MapError::NotDeletable)))
     }
+}
+
+/// Which stripe of map tracing an index belongs to.
+fn stripe(index: u64) -> u64 {
+    Seed::FIXED.hash(&Short([index])) >> 32
 }
 
 impl MapOps for Array {
@@ -154,7 +184,7 @@ impl MapOps for Array {
     }
 
     fn stripe_hash(&self, key: &Key) -> u64 {
-        Seed::FIXED.hash(key) >> 32
+        stripe(key.index().into())
     }
 
     fn positions(&self) -> u64 {
@@ -186,6 +216,10 @@ impl MapOps for Array {
             lookup: Array::lookup_call,
             update: Array::update_call,
             delete: Array::delete_call,
+            traced: TracedCalls {
+                update: Array::update_traced,
+                delete: Array::delete_traced,
+            },
         }
     }
 

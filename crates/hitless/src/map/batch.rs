@@ -162,7 +162,7 @@ impl Map {
         let mut copy = |elem: Elem| copied = self.read_for_host(run, elem, value);
         self.count_busy(self.ops.take(run, key, &mut copy))?;
         if let Some(stripe) = stripe {
-            stripe.run_tracers(run, self, &Event::Delete { key });
+            stripe.run_tracers(run, self, Event::Delete);
         }
         copied
     }

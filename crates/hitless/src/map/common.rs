@@ -1,10 +1,13 @@
 //! What the state of every kind has: sizes, who may write, counters. Compiled code finds it beside what else it needs.
 
-use super::{Cpus, Elem, InlineArray, Key, MapCalls, MapDef, MapError, MapOps, Pass, UpdateFlags};
+use super::{
+    Cpus, Elem, InlineArray, Key, Map, MapCalls, MapDef, MapError, MapOps, Pass, Put, TracedCalls, UpdateFlags, Words,
+};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::region::{SharedBytes, round_up_8};
 use crate::run::Run;
+use crate::trace::{Cell, Event, Pending};
 
 /// What the state of every kind has.
 #[derive(Debug)]
@@ -88,6 +91,10 @@ pub(crate) fn calls_by_ops<K: MapOps>(ops: &K) -> MapCalls {
         lookup: lookup::<K>,
         update: update::<K>,
         delete: delete::<K>,
+        traced: TracedCalls {
+            update: update_traced::<K>,
+            delete: delete_traced::<K>,
+        },
     }
 }
 
@@ -130,6 +137,87 @@ unsafe extern "C" fn delete<K: MapOps>(state: *const (), run: &Run<'_>, key: u64
     let common = ops.common();
     let result = common.check_current().and_then(|()| ops.delete(run, &key));
     errno(common.count_busy(result))
+}
+
+unsafe fn update_traced<'a, K: MapOps>(
+    map: &'a Map,
+    run: &'a Run<'_>,
+    key: u64,
+    value: u64,
+    flags: u64,
+    pending: &mut Option<Pending<'a>>,
+) -> i64 {
+    // SAFETY: the caller keeps to what `MapCalls` says.
+    let ((ops, key), value) = unsafe {
+        let (ops, key) = state_and_key::<K>(map.calls().state, key);
+        let value = SharedBytes::from_raw(value, ops.common().value_size as usize);
+        ((ops, key), value)
+    };
+    let update = |put| ops.update(run, &key, value, put);
+    map.update_traced(run, ops, (ops.stripe_hash(&key), &key), flags, pending, update)
+}
+
+unsafe fn delete_traced<'a, K: MapOps>(
+    map: &'a Map,
+    run: &'a Run<'_>,
+    key: u64,
+    pending: &mut Option<Pending<'a>>,
+) -> i64 {
+    // SAFETY: the caller keeps to what `MapCalls` says.
+    let (ops, key) = unsafe { state_and_key::<K>(map.calls().state, key) };
+    map.delete_traced(run, ops, (ops.stripe_hash(&key), &key), pending, || {
+        ops.delete(run, &key)
+    })
+}
+
+impl Map {
+    /// Updates an element of the map, whose state is `ops`, under the stripe of its key if the map is traced.
+    #[inline(always)]
+    pub(super) fn update_traced<'a>(
+        &'a self,
+        run: &'a Run<'_>,
+        ops: &impl MapOps,
+        (hash, key): (u64, &impl Words),
+        flags: u64,
+        pending: &mut Option<Pending<'a>>,
+        update: impl FnOnce(Put) -> Result<Elem, MapError>,
+    ) -> i64 {
+        let (common, flags) = (ops.common(), UpdateFlags::from_bits(flags));
+        let result = common.check_current().and_then(|()| {
+            let put = flags.of_program(common.spin_lock.is_some())?;
+            let Some(trace) = self.armed() else {
+                return update(put).map(|_| ());
+            };
+            let stripe = trace.lock(run, hash, key)?;
+            let cell = Cell::own(self, run, update(Put { evict: false, ..put })?);
+            *pending = Some(Pending::new(stripe, self, Event::Update { cell, flags }));
+            Ok(())
+        });
+        errno(common.count_busy(result))
+    }
+
+    /// Likewise deletes one.
+    #[inline(always)]
+    pub(super) fn delete_traced<'a>(
+        &'a self,
+        run: &'a Run<'_>,
+        ops: &impl MapOps,
+        (hash, key): (u64, &impl Words),
+        pending: &mut Option<Pending<'a>>,
+        delete: impl FnOnce() -> Result<(), MapError>,
+    ) -> i64 {
+        let common = ops.common();
+        let result = common.check_current().and_then(|()| {
+            let Some(trace) = self.armed() else {
+                return delete();
+            };
+            let stripe = trace.lock(run, hash, key)?;
+            delete()?;
+            *pending = Some(Pending::new(stripe, self, Event::Delete));
+            Ok(())
+        });
+        errno(common.count_busy(result))
+    }
 }
 
 impl Cpus {

@@ -216,6 +216,11 @@ impl MapDef {
             MapKind::PercpuHash | MapKind::PercpuArray | MapKind::LruPercpuHash
         )
     }
+
+    /// Whether it takes elements out by itself, to make room for others.
+    pub(crate) fn is_lru(&self) -> bool {
+        matches!(self.kind, MapKind::LruHash | MapKind::LruPercpuHash)
+    }
 }
 
 /// A map in the making: what its kind is told, checks with, and reserves memory by.

@@ -28,7 +28,7 @@ impl Map {
             self.count_busy(self.with_section(run, write))?;
             if let Some(stripe) = stripe {
                 let (cell, flags) = (Cell { elem: SECTION, slot: 0 }, UpdateFlags::ANY);
-                stripe.run_tracers(run, self, &Event::Update { cell, flags });
+                stripe.run_tracers(run, self, Event::Update { cell, flags });
             }
             Ok(())
         })?

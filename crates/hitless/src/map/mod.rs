@@ -58,7 +58,7 @@ use crate::primitive::atomic::AtomicU32;
 use crate::region::{SharedBytes, round_up_8};
 use crate::run::{Run, Slots};
 use crate::runtime::Inner;
-use crate::trace::{Cell, Event, StripeGuard, TraceState};
+use crate::trace::{Cell, Event, TraceState};
 
 pub use audit::{Audit, Finding, FindingKind};
 pub use batch::{BatchCursor, BatchError};
@@ -71,9 +71,9 @@ pub(crate) use file::MapFile;
 pub use file::{MapOpenError, MapOpenReason, OpenedMap, check_map, repair_map};
 pub use flags::UpdateFlags;
 pub use handle::MapHandle;
-pub(crate) use key::Key;
+pub(crate) use key::{Key, Words};
 pub(crate) use kinds::{KINDS, Kind, kind};
-pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Pass, Put, Rule};
+pub(crate) use ops::{Cpus, Elem, InlineArray, MapCalls, MapOps, Pass, Put, Rule, TracedCalls};
 #[cfg(all(test, not(hitless_model)))]
 pub(crate) use perf::CURRENT_SLOT;
 pub(crate) use perf::{Counted, PerfEventArray};
@@ -332,7 +332,7 @@ impl Map {
         let guarded = self.def.spin_lock.map(|_| self.def.value_size as usize);
         let values = (self.ops.indices(), self.value_count());
         self.trace
-            .get_or_init(|| TraceState::new(values, self.slots.count(), guarded))
+            .get_or_init(|| TraceState::new(self.def.key_size as usize, values, self.slots.count(), guarded))
     }
 
     /// Whether the map's content has moved to another map.
@@ -509,7 +509,7 @@ impl Map {
             if let Some(stripe) = stripe {
                 for slot in put.cpus.written(run, self.slots_of_values()) {
                     let cell = Cell { elem, slot };
-                    stripe.run_tracers(run, self, &Event::Update { cell, flags });
+                    stripe.run_tracers(run, self, Event::Update { cell, flags });
                 }
             }
             Ok(())
@@ -531,7 +531,7 @@ impl Map {
             let stripe = self.count_busy(self.lock_stripe(run, &key))?;
             self.delete_untraced(run, &key)?;
             if let Some(stripe) = stripe {
-                stripe.run_tracers(run, self, &Event::Delete { key: &key });
+                stripe.run_tracers(run, self, Event::Delete);
             }
             Ok(())
         })?
@@ -645,19 +645,6 @@ impl Map {
     pub(crate) fn delete_untraced(&self, run: &Run<'_>, key: &Key) -> Result<(), MapError> {
         self.ops.common().check_current()?;
         self.count_busy(self.ops.delete(run, key))
-    }
-
-    /// Updates an element for a program, and takes the key's stripe first if the map is traced.
-    pub(crate) fn update_of_program<'a>(
-        &'a self,
-        run: &'a Run<'_>,
-        key: &Key,
-        value: SharedBytes<'_>,
-        flags: UpdateFlags,
-    ) -> Result<(Elem, Option<StripeGuard<'a>>), MapError> {
-        self.ops.common().check_current()?;
-        let put = flags.of_program(self.def.spin_lock.is_some())?;
-        self.put_ordered(run, key, value, put)
     }
 
     /// The live element at an index and its key. The answer may be outdated at once unless the key's stripe is held.

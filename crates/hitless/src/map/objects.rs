@@ -81,7 +81,7 @@ impl Map {
             let inserted = maps.insert(run, &key, inner, put.rule)?;
             if let Some(stripe) = stripe {
                 let cell = Cell::own(self, run, inserted.elem);
-                stripe.run_tracers(run, self, &Event::Update { cell, flags });
+                stripe.run_tracers(run, self, Event::Update { cell, flags });
             }
             Ok::<_, MapError>(inserted.before)
         })??;
@@ -101,7 +101,7 @@ impl Map {
             let stripe = self.count_busy(self.lock_stripe(run, &key))?;
             let before = maps.remove(run, &key)?;
             if let Some(stripe) = stripe {
-                stripe.run_tracers(run, self, &Event::Delete { key: &key });
+                stripe.run_tracers(run, self, Event::Delete);
             }
             Ok(Taken::new(self, before))
         })?

@@ -2,9 +2,10 @@
 
 use hitless_isa::Size;
 
-use super::{Audit, Common, Key, MapError, Special};
+use super::{Audit, Common, Key, Map, MapError, Special};
 use crate::region::{SharedBytes, load_word};
 use crate::run::Run;
+use crate::trace::Pending;
 
 /// Index of an element in its map's region. While an element is live it keeps its index, and its value its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,7 +166,7 @@ impl Pass {
 /// What the plain variant of a compiled program calls. Each function is passed `state`, and lives as long as the map.
 ///
 /// They do all that a helper does: `update` and `delete` check whether the map may be written, and return 0 or a negative
-/// errno, widened to 64 bits. None of them traces: the traced variant goes through [`Map`](super::Map) instead.
+/// errno, widened to 64 bits. None of them traces: the traced variant calls those of [`TracedCalls`], by way of [`Map`].
 ///
 /// # Safety
 /// To call one: `state` is that of the same `MapCalls`, and the map is alive; key and value are passed as `key` and `value` say,
@@ -179,6 +180,26 @@ pub(crate) struct MapCalls {
     pub(crate) lookup: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64) -> u64,
     pub(crate) update: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64, value: u64, flags: u64) -> i64,
     pub(crate) delete: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64) -> i64,
+    pub(crate) traced: TracedCalls,
+}
+
+/// What the traced variant calls: changes that leave what the map's tracers are to be told, and the stripe of the key, if the map
+/// is traced. While it is, they do not evict.
+///
+/// # Safety
+/// To call one: as for [`MapCalls`]; `map` is the one that these are of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TracedCalls {
+    pub(crate) update: for<'a> unsafe fn(
+        map: &'a Map,
+        run: &'a Run<'_>,
+        key: u64,
+        value: u64,
+        flags: u64,
+        pending: &mut Option<Pending<'a>>,
+    ) -> i64,
+    pub(crate) delete:
+        for<'a> unsafe fn(map: &'a Map, run: &'a Run<'_>, key: u64, pending: &mut Option<Pending<'a>>) -> i64,
 }
 
 // SAFETY: the functions may be called on any thread; `state` is that of a map, which is `Sync`.

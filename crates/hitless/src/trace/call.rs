@@ -1,8 +1,8 @@
 //! Running programs as tracers.
 
-use super::{Cell, Event, TraceState};
+use super::{Cell, Event, StripeGuard};
 use crate::env::Reach;
-use crate::map::{Key, Map, UpdateFlags};
+use crate::map::{Map, UpdateFlags};
 use crate::program::{Failure, Program};
 use crate::run::Run;
 
@@ -22,35 +22,38 @@ struct RemoveContext {
 }
 
 impl Program {
-    /// Runs the program as a tracer. What it returns means nothing; a miss is counted by the program.
-    pub(super) fn trace(&self, run: &Run<'_>, map: &Map, event: &Event<'_>) {
-        match *event {
-            Event::Update { cell, flags } => self.trace_update(run, map, cell, flags),
-            Event::Delete { key } | Event::Evict { key } => {
-                let mut context = RemoveContext { key: address(key) };
-                let memory = [(context.key, key.bytes().len())];
-                // SAFETY: the context has the layout of its table; the key lives for the call.
-                self.trace_with(|| unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
+    /// Runs the program as a tracer of what happened under a stripe. What it returns means nothing; a miss is counted by the
+    /// program.
+    pub(super) fn trace(&self, run: &Run<'_>, map: &Map, stripe: &StripeGuard<'_>, event: Event) {
+        let key = stripe.key();
+        let at = key.as_ptr() as u64;
+        match event {
+            Event::Update { cell, flags } => self.trace_update(run, map, stripe, (cell, flags)),
+            Event::Delete | Event::Evict => {
+                let mut context = RemoveContext { key: at };
+                let memory = [(at, key.len())];
+                // SAFETY: the context has the layout of its table; the stripe holds the key for the call.
+                self.check(unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
             }
         }
     }
 
-    fn trace_update(&self, run: &Run<'_>, map: &Map, cell: Cell, flags: UpdateFlags) {
-        let Some(key) = map.ops().key_of(cell.elem) else { return };
+    fn trace_update(&self, run: &Run<'_>, map: &Map, stripe: &StripeGuard<'_>, (cell, flags): (Cell, UpdateFlags)) {
         let slot = if map.def().is_per_cpu() { cell.slot } else { run.index() };
         let live = map.ops().value(cell.elem, slot);
+        let key = stripe.key();
         let call = |value: u64| {
             let mut context = UpdateContext {
-                key: address(&key),
+                key: key.as_ptr() as u64,
                 value,
                 flags: flags.bits(),
                 slot: slot.into(),
             };
-            let memory = [(context.key, key.bytes().len()), (value, live.len())];
-            // SAFETY: the context has the layout of its table; key and value live for the call.
-            self.trace_with(|| unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
+            let memory = [(context.key, key.len()), (value, live.len())];
+            // SAFETY: the context has the layout of its table; the stripe holds the key, and the caller the value, for the call.
+            self.check(unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
         };
-        match map.trace().and_then(TraceState::snapshot_buffers) {
+        match stripe.trace().snapshot_buffers() {
             // The value is guarded by a spin lock: the tracer gets a copy made under it.
             Some(buffers) => {
                 let copied = buffers.with(run, |value| {
@@ -66,16 +69,15 @@ impl Program {
         }
     }
 
-    fn trace_with(&self, execute: impl FnOnce() -> Result<u64, Failure>) {
-        if execute() == Err(Failure::Trapped) {
-            // A tracer has no caller that could be told; a trap is a defect of hitless.
-            debug_assert!(false, "tracer {}: {:?}", self.name(), self.failed_check());
-        }
+    /// A tracer has no caller that could be told; a trap is a defect of hitless.
+    fn check(&self, result: Result<u64, Failure>) {
+        debug_assert!(
+            result != Err(Failure::Trapped),
+            "tracer {}: {:?}",
+            self.name(),
+            self.failed_check()
+        );
     }
-}
-
-fn address(key: &Key) -> u64 {
-    key.bytes().as_ptr() as u64
 }
 
 #[cfg(all(test, not(hitless_model)))]

@@ -226,7 +226,7 @@ fn flush_cell(run: &Run<'_>, map: &Map, cell: Cell) {
     let Some(trace) = map.trace() else { return };
     let flags = UpdateFlags::EXIST;
     match trace.lock_live(run, map, cell.elem) {
-        Ok(Some(stripe)) => stripe.run_tracers(run, map, &Event::Update { cell, flags }),
+        Ok(Some(stripe)) => stripe.run_tracers(run, map, Event::Update { cell, flags }),
         Ok(None) => {}
         // Only a nested run is refused, and only an outermost one flushes.
         Err(_) => trace.lose(),

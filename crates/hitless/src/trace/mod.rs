@@ -31,7 +31,7 @@ use std::sync::Arc;
 use hitless_verifier::MapKind;
 use hitless_verifier::tables::map_trace;
 
-use crate::map::{Elem, Key, Map, UpdateFlags};
+use crate::map::{Elem, Map, UpdateFlags};
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::primitive::Retired;
 use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
@@ -43,8 +43,8 @@ use flush::Dirty;
 pub(crate) use flush::{FlushList, flush, traced_maps};
 pub(crate) use graph::TraceGraph;
 pub(crate) use inner::{Taken, hold};
-use stripe::Stripe;
 pub(crate) use stripe::StripeGuard;
+use stripe::Stripes;
 
 /// At most this many tracers may be attached to one map and event.
 pub const MAX_TRACERS: usize = 16;
@@ -130,31 +130,51 @@ impl Cell {
     }
 }
 
-/// A change that has just happened, under the stripe of its key.
+/// A change that has just happened to a key, under its stripe.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Event<'a> {
+pub(crate) enum Event {
     Update { cell: Cell, flags: UpdateFlags },
-    Delete { key: &'a Key },
-    Evict { key: &'a Key },
+    Delete,
+    Evict,
 }
 
-impl Event<'_> {
-    fn kind(&self) -> TraceEvent {
+/// A change of a traced map whose tracers have yet to run. Holds the stripe of the key.
+pub(crate) struct Pending<'a> {
+    stripe: StripeGuard<'a>,
+    map: &'a Map,
+    event: Event,
+}
+
+impl<'a> Pending<'a> {
+    #[inline(always)]
+    pub(crate) fn new(stripe: StripeGuard<'a>, map: &'a Map, event: Event) -> Pending<'a> {
+        Pending { stripe, map, event }
+    }
+
+    #[inline]
+    pub(crate) fn run_tracers(&self, run: &Run<'_>) {
+        self.stripe.run_tracers(run, self.map, self.event);
+    }
+}
+
+impl Event {
+    #[inline]
+    fn kind(self) -> TraceEvent {
         match self {
             Event::Update { .. } => TraceEvent::UpdateElem,
-            Event::Delete { .. } => TraceEvent::DeleteElem,
-            Event::Evict { .. } => TraceEvent::EvictElem,
+            Event::Delete => TraceEvent::DeleteElem,
+            Event::Evict => TraceEvent::EvictElem,
         }
     }
 }
 
 /// The runtime's own tracers: what an upgrade, or a change feed, hangs on a map.
 pub(crate) trait Mirror: Send + Sync {
-    /// A value of `map` has been updated; the stripe of its key is held.
-    fn updated(&self, run: &Run<'_>, map: &Map, cell: Cell);
+    /// A value of this key of `map` has been updated; the key's stripe is held.
+    fn updated(&self, run: &Run<'_>, map: &Map, key: &[u8], cell: Cell);
 
     /// The element with this key is gone: deleted, or `evicted`; its stripe is held.
-    fn removed(&self, run: &Run<'_>, key: &Key, evicted: bool);
+    fn removed(&self, run: &Run<'_>, key: &[u8], evicted: bool);
 
     /// A change could not be traced; what was made of the changes can no longer be exact.
     fn lost(&self);
@@ -182,7 +202,7 @@ pub(crate) struct TraceState {
     /// How many attachments, finished or in progress, want changes ordered.
     armed: AtomicU32,
     tracers: AtomicPtr<Tracers>,
-    stripes: Box<[Stripe]>,
+    stripes: Stripes,
     /// What was written by runs whose list is full.
     dirty: Dirty,
     /// Where values guarded by a spin lock are copied for tracers.
@@ -200,12 +220,18 @@ impl std::fmt::Debug for TraceState {
 }
 
 impl TraceState {
-    /// For a map with so many elements, each with so many values. `value_size` is given if they are guarded by a spin lock.
-    pub(crate) fn new((elements, values): (u32, u32), slots: usize, value_size: Option<usize>) -> TraceState {
+    /// For a map with keys of so many bytes and so many elements, each with so many values. `value_size` is given if they are
+    /// guarded by a spin lock.
+    pub(crate) fn new(
+        key_size: usize,
+        (elements, values): (u32, u32),
+        slots: usize,
+        value_size: Option<usize>,
+    ) -> TraceState {
         TraceState {
             armed: AtomicU32::new(0),
             tracers: AtomicPtr::new(Box::into_raw(Box::new(Tracers(Vec::new())))),
-            stripes: stripe::new(),
+            stripes: Stripes::new(key_size),
             dirty: Dirty::new(elements, values),
             buffers: value_size.map(|len| Scratch::new(slots, len)),
             lost: AtomicU64::new(0),

@@ -84,7 +84,7 @@ fn copy_element(run: &Run<'_>, old: &Map, mirror: &MapMirror, position: u64) -> 
     let Some((elem, _)) = old.live_at(position) else {
         return false;
     };
-    match old.visit(run, elem, |_| mirror.copy(run, old, Cell::own(old, run, elem))) {
+    match old.visit(run, elem, |key| mirror.copy(run, old, key, Cell::own(old, run, elem))) {
         Ok(copied) => copied.is_some(),
         Err(_) => {
             // Only nested runs are refused, and this is none.

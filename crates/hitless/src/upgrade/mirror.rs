@@ -88,21 +88,18 @@ impl MapMirror {
         let _ = self.poison.compare_exchange(0, poison as u32, Release, Relaxed);
     }
 
-    /// Brings the current value of a live element over; its stripe is held.
-    pub(super) fn copy(&self, run: &Run<'_>, old: &Map, cell: Cell) {
-        let copied = old.ops().key_of(cell.elem).map(|key| {
-            self.with_key(run, &key, |new_key, values| {
-                let (old_value, new_value) = values.split_at_mut(self.value.old_size());
-                old.read_element(run, cell, old_value)?;
-                self.value.apply(old_value, new_value);
-                self.insert(run, new_key, new_value)
-            })
+    /// Brings the current value of a key's element over; its stripe is held.
+    pub(super) fn copy(&self, run: &Run<'_>, old: &Map, key: &[u8], cell: Cell) {
+        let copied = self.with_key(run, key, |new_key, values| {
+            let (old_value, new_value) = values.split_at_mut(self.value.old_size());
+            old.read_element(run, cell, old_value)?;
+            self.value.apply(old_value, new_value);
+            self.insert(run, new_key, new_value)
         });
-        if !matches!(copied, Some(Ok(()))) {
-            self.set_poison(match copied {
-                Some(Err(MapError::Full { .. })) => Poison::Full,
-                _ => Poison::Busy,
-            });
+        match copied {
+            Ok(()) => {}
+            Err(MapError::Full { .. }) => self.set_poison(Poison::Full),
+            Err(_) => self.set_poison(Poison::Busy),
         }
     }
 
@@ -110,19 +107,19 @@ impl MapMirror {
     fn with_key(
         &self,
         run: &Run<'_>,
-        key: &Key,
+        key: &[u8],
         f: impl FnOnce(&Key, &mut [u8]) -> Result<(), MapError>,
     ) -> Result<(), MapError> {
         if self
             .key_padding
             .iter()
-            .any(|range| key.bytes()[range.clone()].iter().any(|byte| *byte != 0))
+            .any(|range| key[range.clone()].iter().any(|byte| *byte != 0))
         {
             self.set_poison(Poison::Padding);
         }
         let result = self.buffers.with(run, |buffer| {
             let (new_key, values) = buffer.split_at_mut(self.key.new_size());
-            self.key.apply(key.bytes(), new_key);
+            self.key.apply(key, new_key);
             f(&Key::new(SharedBytes::from_slice(new_key)), values)
         });
         result.unwrap_or(Err(MapError::Busy))
@@ -145,12 +142,12 @@ impl MapMirror {
 }
 
 impl Mirror for MapMirror {
-    fn updated(&self, run: &Run<'_>, map: &Map, cell: Cell) {
-        self.copy(run, map, cell);
+    fn updated(&self, run: &Run<'_>, map: &Map, key: &[u8], cell: Cell) {
+        self.copy(run, map, key, cell);
         self.updates.fetch_add(1, Relaxed);
     }
 
-    fn removed(&self, run: &Run<'_>, key: &Key, _evicted: bool) {
+    fn removed(&self, run: &Run<'_>, key: &[u8], _evicted: bool) {
         let deleted = self.with_key(run, key, |new_key, _| match self.new.delete_untraced(run, new_key) {
             // The bulk copy may not have come to it yet.
             Ok(()) | Err(MapError::NotFound) => Ok(()),

@@ -6,10 +6,11 @@ use super::super::bucket::{Meta, try_lock_seen, try_publish_seen};
 use super::{Bucket, Inline, PASSED, WordKey};
 use crate::map::common::errno;
 use crate::map::key::Short;
-use crate::map::{MapCalls, Pass, Rule, UpdateFlags};
+use crate::map::{Map, MapCalls, Pass, Put, Rule, TracedCalls, UpdateFlags};
 use crate::primitive::Ordering::{Acquire, Release};
 use crate::region::load_word;
 use crate::run::Run;
+use crate::trace::Pending;
 
 /// `ENOENT`, as helpers return it.
 const NOT_FOUND: i64 = -2;
@@ -34,6 +35,10 @@ impl<const WIDE: bool> Inline<WIDE> {
             lookup: Self::lookup_call::<KEY>,
             update: Self::update_call::<KEY, VALUE>,
             delete: Self::delete_call::<KEY>,
+            traced: TracedCalls {
+                update: Self::update_traced::<KEY, VALUE>,
+                delete: Self::delete_traced::<KEY>,
+            },
         }
     }
 
@@ -52,6 +57,20 @@ impl<const WIDE: bool> Inline<WIDE> {
             unsafe { load_word(key as *const u8, map.common.key_size as usize) }
         };
         (map, Short([word]))
+    }
+
+    /// The value, which is passed as an integer if `VALUE`.
+    ///
+    /// # Safety
+    /// As [`MapCalls`] says.
+    #[inline(always)]
+    unsafe fn value_of<const VALUE: bool>(&self, value: u64) -> u64 {
+        if VALUE {
+            value
+        } else {
+            // SAFETY: the caller keeps to what `MapCalls` says.
+            unsafe { load_word(value as *const u8, self.common.value_size as usize) }
+        }
     }
 
     unsafe extern "C" fn lookup_call<const KEY: bool>(state: *const (), _run: &Run<'_>, key: u64) -> u64 {
@@ -85,12 +104,8 @@ impl<const WIDE: bool> Inline<WIDE> {
     ) -> i64 {
         // SAFETY: as in `map_and_key`.
         let (map, key) = unsafe { Self::map_and_key::<KEY>(state, key) };
-        let value = if VALUE {
-            value
-        } else {
-            // SAFETY: the caller keeps to what `MapCalls` says.
-            unsafe { load_word(value as *const u8, map.common.value_size as usize) }
-        };
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        let value = unsafe { map.value_of::<VALUE>(value) };
         if flags != 0 || map.common.is_sealed() {
             return map.update_other(run, key, value, flags);
         }
@@ -104,6 +119,34 @@ impl<const WIDE: bool> Inline<WIDE> {
         home.value(found.trailing_zeros()).store(value, Release);
         home.release();
         0
+    }
+
+    unsafe fn update_traced<'a, const KEY: bool, const VALUE: bool>(
+        map: &'a Map,
+        run: &'a Run<'_>,
+        key: u64,
+        value: u64,
+        flags: u64,
+        pending: &mut Option<Pending<'a>>,
+    ) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (ops, key) = unsafe { Self::map_and_key::<KEY>(map.calls().state, key) };
+        // SAFETY: the caller keeps to what `MapCalls` says.
+        let value = unsafe { ops.value_of::<VALUE>(value) };
+        let update = |put: Put| ops.put(run, key, value, put.rule);
+        map.update_traced(run, ops, (ops.seed.hash(&key) >> 32, &key), flags, pending, update)
+    }
+
+    unsafe fn delete_traced<'a, const KEY: bool>(
+        map: &'a Map,
+        run: &'a Run<'_>,
+        key: u64,
+        pending: &mut Option<Pending<'a>>,
+    ) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (ops, key) = unsafe { Self::map_and_key::<KEY>(map.calls().state, key) };
+        let delete = || ops.take_out(run, key, &mut |_| ());
+        map.delete_traced(run, ops, (ops.seed.hash(&key) >> 32, &key), pending, delete)
     }
 
     /// Inserts a key that its home bucket did not have when the meta word was this one.

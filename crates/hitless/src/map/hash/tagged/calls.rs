@@ -6,11 +6,12 @@ use super::super::bucket::{Meta, publish, try_lock_seen};
 use super::{Content, Place, Tagged, tag};
 use crate::map::common::errno;
 use crate::map::key::{Short, Words};
-use crate::map::{Key, MapCalls, Pass, UpdateFlags};
+use crate::map::{Key, Map, MapCalls, Pass, TracedCalls, UpdateFlags};
 use crate::primitive::Ordering::{Acquire, Release};
 use crate::primitive::atomic::AtomicU64;
 use crate::region::{SharedBytes, load_word};
 use crate::run::Run;
+use crate::trace::Pending;
 
 /// How keys of some sizes are passed and read.
 trait KeyClass {
@@ -83,6 +84,10 @@ impl<const LRU: bool> Tagged<LRU> {
                 Pass::Address => Self::update_call::<C>,
             },
             delete: Self::delete_call::<C>,
+            traced: TracedCalls {
+                update: Self::update_traced::<C>,
+                delete: Self::delete_traced::<C>,
+            },
         }
     }
 
@@ -204,6 +209,38 @@ impl<const LRU: bool> Tagged<LRU> {
             self.put(run, &Content { key, value, put })
         });
         errno(self.common.count_busy(result))
+    }
+
+    unsafe fn update_traced<'a, C: KeyClass>(
+        map: &'a Map,
+        run: &'a Run<'_>,
+        key: u64,
+        value: u64,
+        flags: u64,
+        pending: &mut Option<Pending<'a>>,
+    ) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (ops, key) = unsafe { Self::map_and_key::<C>(map.calls().state, key) };
+        let (size, bytes) = (ops.common.value_size as usize, value.to_ne_bytes());
+        let value = match map.calls().value {
+            // SAFETY: the caller keeps to what `MapCalls` says.
+            Pass::Address => unsafe { SharedBytes::from_raw(value, size) },
+            Pass::Integer(_) => SharedBytes::from_slice(&bytes[..size]),
+        };
+        let update = |put| ops.put(run, &Content { key: &key, value, put });
+        map.update_traced(run, ops, (ops.seed.hash(&key) >> 32, &key), flags, pending, update)
+    }
+
+    unsafe fn delete_traced<'a, C: KeyClass>(
+        map: &'a Map,
+        run: &'a Run<'_>,
+        key: u64,
+        pending: &mut Option<Pending<'a>>,
+    ) -> i64 {
+        // SAFETY: as in `map_and_key`.
+        let (ops, key) = unsafe { Self::map_and_key::<C>(map.calls().state, key) };
+        let delete = || ops.take_out(run, &key, |_| ());
+        map.delete_traced(run, ops, (ops.seed.hash(&key) >> 32, &key), pending, delete)
     }
 
     unsafe extern "C" fn delete_call<C: KeyClass>(state: *const (), run: &Run<'_>, key: u64) -> i64 {
