@@ -20,6 +20,8 @@
 mod calls;
 mod code;
 mod codegen;
+#[cfg(test)]
+mod plain;
 mod symbols;
 
 pub(crate) use code::callback;
