@@ -75,9 +75,22 @@ fn btf() -> Btf {
         context(&mut types, &facts);
         hook(&mut types, &event.function(), &facts.fields[..event.arguments()]);
     }
-    let numbers = map_trace::EVENTS.map(|event| (event.enumerator(), event.number.into()));
-    types.enumeration("bpf_map_trace_type", numbers);
+    map_trace_links(&mut types);
     types.finish().expect("the runtime's types refer to each other only")
+}
+
+/// What links of map tracing are made by. Linux' headers lack all of this, so its enumerations are ours here.
+fn map_trace_links(types: &mut Builder) {
+    let numbers = map_trace::EVENTS.map(|event| (event.enumerator(), event.number.into()));
+    let event = types.enumeration("bpf_map_trace_type", numbers);
+    types.enumeration("bpf_attach_type", [("BPF_TRACE_MAP", map_trace::ATTACH_TYPE.into())]);
+    types.enumeration(
+        "bpf_link_type",
+        [("BPF_LINK_TYPE_MAP_TRACE", map_trace::LINK_TYPE.into())],
+    );
+    let map_fd = types.unsigned(4);
+    let members = [("map_fd", map_fd, 0), ("trace_type", event, 4)];
+    types.structure("bpf_map_trace_link_info", 8, &members);
 }
 
 /// The integers of C, and the kernel's names for them.
@@ -87,8 +100,14 @@ fn integers(types: &mut Builder) {
     types.int("long unsigned int", 8, IntEncoding::Unsigned);
     types.boolean();
     for size in [1, 2, 4, 8] {
-        types.signed(size);
-        types.unsigned(size);
+        let (signed, unsigned) = (types.signed(size), types.unsigned(size));
+        types.typedef(&format!("__s{}", size * 8), signed);
+        types.typedef(&format!("__u{}", size * 8), unsigned);
+    }
+    // What libbpf's declarations of helpers mention beside them.
+    for (name, size) in [("__be16", 2), ("__be32", 4), ("__wsum", 4)] {
+        let unsigned = types.unsigned(size);
+        types.typedef(name, unsigned);
     }
 }
 
@@ -218,6 +237,12 @@ mod tests {
             value("bpf_map_trace_type", "BPF_MAP_TRACE_EVICT_ELEM"),
             Some(0x8000_0000)
         );
+        let ours = Some(0x8000_0000);
+        assert_eq!(value("bpf_attach_type", "BPF_TRACE_MAP"), ours);
+        assert_eq!(value("bpf_link_type", "BPF_LINK_TYPE_MAP_TRACE"), ours);
+        let link = members("bpf_map_trace_link_info");
+        assert_eq!((link[0].0.as_str(), link[0].1), ("map_fd", 0));
+        assert_eq!((link[1].0.as_str(), link[1].1), ("trace_type", 4));
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_HASH"), Some(1));
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"), Some(27));
         assert_eq!(value("bpf_map_type", "BPF_MAP_TYPE_SOCKMAP"), None);
