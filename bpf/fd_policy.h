@@ -12,12 +12,15 @@
 
 #include "hitless.h"
 
-// What the host, which stands for the kernel, tells of a system call.
-struct syscall {
-	u32 pid;
-	u32 fd;
-	s64 ret;
-} __attribute__((preserve_access_index));
+static u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
+
+enum { EACCES = 13 };
+
+// Of x86-64, in the order of the kernel's.
+struct pt_regs {
+	u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
+	u64 orig_ax, ip, cs, flags, sp, ss;
+};
 
 struct {
 	__uint(type, MAP_HASH);
@@ -28,33 +31,36 @@ struct {
 
 u64 refused_writes = 0;
 
-SEC("hook/kretprobe/__x64_sys_openat") int after_openat(struct syscall *ctx)
+SEC("kretprobe/__x64_sys_openat") int after_openat(struct pt_regs *ctx)
 {
-	struct file file = {.pid = ctx->pid, .fd = ctx->ret};
+	s64 fd = ctx->ax;
+	struct file file = {.pid = bpf_get_current_pid_tgid(), .fd = fd};
 	struct usage usage = {};
 
-	if (ctx->ret >= 0)
+	if (fd >= 0)
 		bpf_map_update_elem(&open_files, &file, &usage, BPF_ANY);
 	return 0;
 }
 
-// Returns 1 to refuse the write.
-SEC("hook/fmod_ret/__x64_sys_write") int before_write(struct syscall *ctx)
+// A system call is a function of the registers that it was made with.
+SEC("fmod_ret/__x64_sys_write") int before_write(u64 *ctx)
 {
-	struct file file = {.pid = ctx->pid, .fd = ctx->fd};
+	struct pt_regs *regs = (void *)ctx[0];
+	struct file file = {.pid = bpf_get_current_pid_tgid(), .fd = regs->di};
 	struct usage *usage = bpf_map_lookup_elem(&open_files, &file);
 
 	if (!usage) {
 		__sync_fetch_and_add(&refused_writes, 1);
-		return 1;
+		return -EACCES;
 	}
 	__sync_fetch_and_add(&usage->writes, 1);
 	return 0;
 }
 
-SEC("hook/fmod_ret/__x64_sys_close") int before_close(struct syscall *ctx)
+SEC("fmod_ret/__x64_sys_close") int before_close(u64 *ctx)
 {
-	struct file file = {.pid = ctx->pid, .fd = ctx->fd};
+	struct pt_regs *regs = (void *)ctx[0];
+	struct file file = {.pid = bpf_get_current_pid_tgid(), .fd = regs->di};
 
 	bpf_map_delete_elem(&open_files, &file);
 	return 0;

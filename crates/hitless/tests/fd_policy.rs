@@ -10,58 +10,72 @@ use std::thread;
 use std::time::Duration;
 
 use common::committed;
+use hitless::context::{FmodRet, Kretprobe, MAX_ARGUMENTS, Registers};
 use hitless::upgrade::{MapAction, Options, Progress, Upgrade};
-use hitless::{Ctx, Hook, Runtime};
+use hitless::{Hook, Runtime};
 
-#[derive(Ctx)]
-#[repr(C)]
-struct Syscall {
-    pid: u32,
-    fd: u32,
-    ret: i64,
-}
+/// The names of `struct pt_regs`' members, in their order.
+const REGISTERS: [&str; 21] = [
+    "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs",
+    "flags", "sp", "ss",
+];
 
 /// The entry points of the kernel that the policy looks at.
 #[derive(Clone)]
 struct Kernel {
-    openat: Hook<Syscall>,
-    write: Hook<Syscall>,
-    close: Hook<Syscall>,
+    openat: Hook<Kretprobe>,
+    write: Hook<FmodRet>,
+    close: Hook<FmodRet>,
 }
 
 impl Kernel {
     fn new(runtime: &Runtime) -> Kernel {
+        runtime.describe(|types| {
+            let (long, word) = (types.signed(8), types.unsigned(8));
+            let members = REGISTERS.into_iter().zip((0..).step_by(8));
+            let members: Vec<_> = members.map(|(name, at)| (name, word, at)).collect();
+            let registers = types.structure("pt_regs", 168, &members);
+            let registers = types.pointer(registers);
+            for name in ["__x64_sys_write", "__x64_sys_close"] {
+                types.function(name, long, &[("regs", registers)]);
+            }
+        });
         Kernel {
-            openat: runtime.hook("kretprobe/__x64_sys_openat"),
-            write: runtime.hook("fmod_ret/__x64_sys_write"),
-            close: runtime.hook("fmod_ret/__x64_sys_close"),
+            openat: runtime.hook("__x64_sys_openat"),
+            write: runtime.hook("__x64_sys_write"),
+            close: runtime.hook("__x64_sys_close"),
         }
     }
 
-    fn open(&self, pid: u32, fd: u32) {
-        let mut call = Syscall {
-            pid,
-            fd: 0,
-            ret: fd.into(),
-        };
-        self.openat.run(&mut call).expect("the program runs");
+    fn open(&self, fd: u32) {
+        let mut registers = Registers::exit(fd.into());
+        self.openat.run(&mut registers).expect("the program runs");
     }
 
-    fn may_write(&self, pid: u32, fd: u32) -> bool {
-        self.write
-            .run(&mut Syscall { pid, fd, ret: 0 })
-            .expect("the program runs")
-            == 0
+    fn may_write(&self, fd: u32) -> bool {
+        match call(&self.write, fd) {
+            0 => true,
+            result => {
+                assert_eq!(result, -13, "another error than EACCES");
+                false
+            }
+        }
     }
 
-    fn close(&self, pid: u32, fd: u32) {
-        self.close
-            .run(&mut Syscall { pid, fd, ret: 0 })
-            .expect("the program runs");
+    fn close(&self, fd: u32) {
+        assert_eq!(call(&self.close, fd), 0, "a close was refused");
     }
 }
 
-/// A process: the files that it has open, with how often it wrote to each.
+/// What programs make of a system call with this descriptor.
+fn call(hook: &Hook<FmodRet>, fd: u32) -> i32 {
+    let registers = Registers::entry([fd.into(), 0, 0, 0, 0, 0]);
+    let mut arguments = [0; MAX_ARGUMENTS];
+    arguments[0] = (&raw const registers).expose_provenance() as u64;
+    hook.run(&mut arguments).expect("the program runs")
+}
+
+/// A thread, which the policy takes for a process: the files that it has open, with how often it wrote to each.
 struct Process {
     pid: u32,
     files: BTreeMap<u32, u64>,
@@ -80,45 +94,46 @@ impl Process {
         let fd = self.roll(FILES);
         match (self.roll(4), self.files.get_mut(&fd)) {
             (0, Some(_)) => {
-                kernel.close(self.pid, fd);
+                kernel.close(fd);
                 self.files.remove(&fd);
             }
             (_, Some(writes)) => {
-                assert!(kernel.may_write(self.pid, fd), "a write to an open file was refused");
+                assert!(kernel.may_write(fd), "a write to an open file was refused");
                 *writes += 1;
             }
-            (0, None) => assert!(!kernel.may_write(self.pid, fd), "a write to a closed file was allowed"),
+            (0, None) => assert!(!kernel.may_write(fd), "a write to a closed file was allowed"),
             (_, None) => {
-                kernel.open(self.pid, fd);
+                kernel.open(fd);
                 self.files.insert(fd, 0);
             }
         }
     }
 }
 
+/// What the calling thread is to programs.
+fn thread_id() -> u32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
 fn upgrade_while_files_open_and_close(round: u32) {
     let runtime = Runtime::default();
     let kernel = Kernel::new(&runtime);
     let old = runtime.load(&committed("fd_policy_v1")).expect("the object loads");
-    let attach = |hook: &Hook<Syscall>, program| {
-        let program = old.program(program).expect("a program");
-        runtime.attach(hook, program).expect("attaches")
-    };
-    let _links = [
-        attach(&kernel.openat, "after_openat"),
-        attach(&kernel.write, "before_write"),
-        attach(&kernel.close, "before_close"),
-    ];
+    let _links = ["after_openat", "before_write", "before_close"].map(|name| {
+        let program = old.program(name).expect("a program");
+        runtime.attach_by_section(program).expect("attaches")
+    });
     let done = AtomicBool::new(false);
     let (new, processes) = thread::scope(|scope| {
         let processes: Vec<_> = (0..4)
-            .map(|pid| {
+            .map(|number| {
                 let (kernel, done) = (kernel.clone(), &done);
                 scope.spawn(move || {
                     let mut process = Process {
-                        pid: 100 + pid,
+                        pid: thread_id(),
                         files: BTreeMap::new(),
-                        random: round * 4 + pid,
+                        random: round * 4 + number,
                     };
                     while !done.load(Ordering::Relaxed) {
                         process.act(&kernel);
