@@ -10,7 +10,18 @@
 
 static long (*const bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static u32 (*const bpf_get_smp_processor_id)(void) = (void *)8;
+static long (*const bpf_for_each_map_elem)(void *map, void *func, void *ctx,
+					   u64 flags) = (void *)164;
 static long (*const bpf_loop)(u32 count, void *func, void *ctx, u64 flags) = (void *)181;
+
+struct bpf_dynptr {
+	u64 opaque[2];
+} __attribute__((aligned(8)));
+
+static long (*const bpf_dynptr_from_mem)(void *data, u32 size, u64 flags,
+					 struct bpf_dynptr *ptr) = (void *)197;
+static long (*const bpf_dynptr_write)(const struct bpf_dynptr *ptr, u32 offset, void *from,
+				      u32 len, u64 flags) = (void *)202;
 
 // A prefix and its length for a trie; the index comes first for an array.
 struct key {
@@ -155,6 +166,7 @@ enum {
 	OP_CALLBACK = 6, // a function that a helper calls back
 	OP_TWICE = 7,	 // several stores, by one of which another key is met
 	OP_GLOBAL = 8,	 // a store to global data
+	OP_DYNPTR = 9,	 // a dynptr over a part of the value
 };
 
 u64 global = 0; // traced by tests, as the map of .bss
@@ -247,6 +259,13 @@ SEC("xdp") int writer(struct xdp_md *ctx)
 	case OP_FUNCTION:
 		set(&value->b, to);
 		return XDP_PASS;
+	case OP_DYNPTR: {
+		struct bpf_dynptr part;
+
+		if (bpf_dynptr_from_mem(value->bytes, sizeof(value->bytes), 0, &part) == 0)
+			bpf_dynptr_write(&part, 2, &to, 4, 0);
+		return XDP_PASS;
+	}
 #endif
 	case OP_HELPER:
 		bpf_probe_read_kernel(value->bytes, sizeof(value->bytes), &change->value);
@@ -262,6 +281,25 @@ SEC("xdp") int writer(struct xdp_md *ctx)
 		write_locked(value, to);
 	return XDP_PASS;
 }
+
+#ifndef LOCKED
+// Deletes each element whose first number is even, while it looks at all of them.
+static long on_element(void *map, void *key, struct value *value, void *ctx)
+{
+	(void)ctx;
+	if (value->a % 2 == 0)
+		bpf_map_delete_elem(map, key);
+	return 0;
+}
+
+// Not loaded for types of maps whose elements are not visited, or not deleted.
+SEC("xdp") int eraser(struct xdp_md *ctx)
+{
+	(void)ctx;
+	bpf_for_each_map_elem(&source, on_element, 0, 0);
+	return XDP_PASS;
+}
+#endif
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -35,6 +35,9 @@ enum Source {
     Function = 5,
     Callback = 6,
     Twice = 7,
+    Dynptr = 9,
+    /// Deletes while it looks at all elements, by a program of its own.
+    Erase = 99,
     HostUpdate = 100,
     HostDelete,
     HostTake,
@@ -46,7 +49,7 @@ enum Source {
 
 use Source::*;
 
-const SOURCES: [Source; 15] = [
+const SOURCES: [Source; 17] = [
     Update,
     Delete,
     Store,
@@ -55,6 +58,8 @@ const SOURCES: [Source; 15] = [
     Function,
     Callback,
     Twice,
+    Dynptr,
+    Erase,
     HostUpdate,
     HostDelete,
     HostTake,
@@ -82,7 +87,7 @@ const fn is_lru(kind: MapKind) -> bool {
 fn has(kind: MapKind, source: Source) -> bool {
     match source {
         Delete | HostDelete | HostDeleteBatch => !is_array(kind),
-        HostTake => !is_array(kind) && kind != MapKind::LpmTrie,
+        HostTake | Erase => !is_array(kind) && kind != MapKind::LpmTrie,
         HostSlot | HostEverySlot => is_per_cpu(kind),
         _ => true,
     }
@@ -105,6 +110,8 @@ struct Mirrored {
     kind: MapKind,
     object: Collection,
     hook: Hook,
+    /// Where elements are erased.
+    eraser: Hook,
     _links: Vec<Link>,
 }
 
@@ -128,6 +135,8 @@ impl Mirrored {
         if kind == MapKind::LpmTrie {
             map.flags = hitless::MapFlags::NO_PREALLOC.bits();
         }
+        spec.programs
+            .retain(|program| program.name != "eraser" || has(kind, Erase));
         let mut object = Object::from(spec);
         let slots = if is_per_cpu(kind) { SLOTS as u32 } else { 0 };
         object.set_global("slots", slots).expect("a constant");
@@ -138,9 +147,10 @@ impl Mirrored {
             .load(&runtime)
             .unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
         let hook = runtime.hook::<Xdp>("xdp");
+        let eraser = runtime.hook::<Xdp>("eraser");
         let source = object.map("source").expect("a map");
         let tracer = |name| runtime.trace_map(source, object.program(name).expect("a tracer"));
-        let links = vec![
+        let mut links = vec![
             tracer("on_update").expect("attaches"),
             tracer("on_delete").expect("attaches"),
             tracer("on_evict").expect("attaches"),
@@ -148,10 +158,14 @@ impl Mirrored {
                 .attach(&hook, object.program("writer").expect("a program"))
                 .expect("attaches"),
         ];
+        if let Some(program) = object.program("eraser") {
+            links.push(runtime.attach(&eraser, program).expect("attaches"));
+        }
         Mirrored {
             kind,
             object,
             hook,
+            eraser,
             _links: links,
         }
     }
@@ -226,6 +240,12 @@ impl Mirrored {
                 let flags = UpdateFlags::slot(value as u32 % SLOTS as u32);
                 let _ = map.update(&self.key_bytes(number), &Self::value(value), flags);
             }
+            // Others make elements meanwhile: now and then is often enough.
+            Erase if number.is_multiple_of(16) => {
+                let verdict = self.eraser.run(&mut Packet::new(&mut [0; 14]));
+                assert_eq!(verdict, Ok(XdpAction::Pass));
+            }
+            Erase => {}
             HostEverySlot => {
                 let _ = map.update(&self.key_bytes(number), &Self::value(value), UpdateFlags::ALL_CPUS);
             }
