@@ -16,8 +16,8 @@ use hitless::{Hook, Runtime};
 
 /// The names of `struct pt_regs`' members, in their order.
 const REGISTERS: [&str; 21] = [
-    "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs",
-    "flags", "sp", "ss",
+    "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip",
+    "cs", "flags", "sp", "ss",
 ];
 
 /// The entry points of the kernel that the policy looks at.

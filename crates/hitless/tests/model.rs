@@ -5,18 +5,19 @@
 #![cfg(hitless_model)]
 
 mod common;
+#[path = "model/explore.rs"]
+mod explore;
 #[path = "model/tracing.rs"]
 mod tracing;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Command, HASH, Host, object, send, value};
-use hitless::model::{Fault, set_fault};
+use explore::Scenario;
+use hitless::model::Fault;
 use hitless::upgrade::{Options, Progress, Upgrade};
 use hitless::{Hook, MapDef, MapKind, Runtime, UpdateFlags};
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
 
@@ -261,7 +262,7 @@ fn stranded() {
     }
 }
 
-const SCENARIOS: [(&str, fn(), Fault); 13] = [
+const SCENARIOS: [Scenario; 13] = [
     ("stale overwrite", stale_overwrite, Fault::NoStripes),
     ("resurrected delete", resurrected_delete, Fault::NoStripes),
     ("late flush", late_flush, Fault::NoGate),
@@ -281,40 +282,7 @@ const SCENARIOS: [(&str, fn(), Fault); 13] = [
     ("inner map", tracing::inner_map, Fault::NoInnerGrace),
 ];
 
-fn explore(scheduler: impl Scheduler + 'static, scenario: fn()) {
-    let mut config = shuttle::Config::new();
-    config.stack_size = 1 << 20;
-    config.failure_persistence = shuttle::FailurePersistence::None;
-    config.max_steps = shuttle::MaxSteps::FailAfter(10_000_000);
-    shuttle::Runner::new(scheduler, config).run(scenario);
-}
-
-fn iterations() -> usize {
-    std::env::var("MODEL_ITERATIONS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(1000)
-}
-
-/// One test, since the fault is put in for the whole process.
 #[test]
 fn upgrades_lose_nothing_and_each_rule_is_needed() {
-    set_fault(Fault::None);
-    for (_, scenario, _) in SCENARIOS {
-        explore(RandomScheduler::new(iterations()), scenario);
-        explore(PctScheduler::new(3, iterations()), scenario);
-    }
-    for (name, scenario, fault) in SCENARIOS {
-        set_fault(fault);
-        let noticed = [
-            catch_unwind(AssertUnwindSafe(|| {
-                explore(RandomScheduler::new(20 * iterations()), scenario)
-            })),
-            catch_unwind(AssertUnwindSafe(|| {
-                explore(PctScheduler::new(3, 20 * iterations()), scenario)
-            })),
-        ];
-        set_fault(Fault::None);
-        assert!(noticed.iter().any(Result::is_err), "{name}: {fault:?} was not noticed");
-    }
+    explore::each_rule_is_needed(&SCENARIOS);
 }

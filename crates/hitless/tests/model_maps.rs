@@ -5,31 +5,21 @@
 #![cfg(hitless_model)]
 
 mod common;
+#[path = "model/explore.rs"]
+mod explore;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use common::{Host, value};
-use hitless::model::{Fault, set_fault};
+use common::{Host, program, value, with};
+use explore::Scenario;
+use hitless::model::Fault;
 use hitless::{MapDef, MapKind, Packet, UpdateFlags};
-use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use hitless_object::{MapSpec, ObjectSpec};
 use shuttle::thread;
 
 /// An object with one map, and an XDP program.
-fn object(map: MapSpec, program: &str) -> ObjectSpec {
-    let program = ProgramSpec {
-        name: "program".into(),
-        section: "xdp".into(),
-        insns: hitless_isa::asm::assemble(program).expect("the program assembles"),
-        ..ProgramSpec::default()
-    };
-    ObjectSpec {
-        license: "GPL".into(),
-        maps: vec![map],
-        programs: vec![program],
-        ..ObjectSpec::default()
-    }
+fn object(map: MapSpec, text: &str) -> ObjectSpec {
+    with(vec![map], vec![program("program", "xdp", text)])
 }
 
 /// Writes the packet's first eight bytes to a ring buffer.
@@ -167,46 +157,13 @@ fn in_hashes() {
     replaced_maps_are_drained(13);
 }
 
-const SCENARIOS: [(&str, fn(), Fault); 3] = [
+const SCENARIOS: [Scenario; 3] = [
     ("records arrive", records_arrive, Fault::NoReserveLock),
     ("in arrays", in_arrays, Fault::NoRetireGrace),
     ("in hashes", in_hashes, Fault::NoRetireGrace),
 ];
 
-fn explore(scheduler: impl Scheduler + 'static, scenario: fn()) {
-    let mut config = shuttle::Config::new();
-    config.stack_size = 1 << 20;
-    config.failure_persistence = shuttle::FailurePersistence::None;
-    config.max_steps = shuttle::MaxSteps::FailAfter(10_000_000);
-    shuttle::Runner::new(scheduler, config).run(scenario);
-}
-
-fn iterations() -> usize {
-    std::env::var("MODEL_ITERATIONS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(1000)
-}
-
-/// One test, since the fault is put in for the whole process.
 #[test]
 fn maps_lose_nothing_and_each_rule_is_needed() {
-    set_fault(Fault::None);
-    for (_, scenario, _) in SCENARIOS {
-        explore(RandomScheduler::new(iterations()), scenario);
-        explore(PctScheduler::new(3, iterations()), scenario);
-    }
-    for (name, scenario, fault) in SCENARIOS {
-        set_fault(fault);
-        let noticed = [
-            catch_unwind(AssertUnwindSafe(|| {
-                explore(RandomScheduler::new(20 * iterations()), scenario)
-            })),
-            catch_unwind(AssertUnwindSafe(|| {
-                explore(PctScheduler::new(3, 20 * iterations()), scenario)
-            })),
-        ];
-        set_fault(Fault::None);
-        assert!(noticed.iter().any(Result::is_err), "{name}: {fault:?} was not noticed");
-    }
+    explore::each_rule_is_needed(&SCENARIOS);
 }

@@ -5,11 +5,11 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{ARRAY, committed};
+use common::{ARRAY, committed, map, program, with};
 use hitless::{
     Collection, Engine, Map, MapError, Options, Packet, Program, Runtime, TestRun, UpdateFlags, Xdp, XdpAction,
 };
-use hitless_object::{MapSpec, ObjectSpec, ProgramSpec};
+use hitless_object::{MapSpec, ObjectSpec};
 
 /// Adds 1 to the only element of `count`, through a pointer, and goes on with what is at 0.
 const AGAIN: &str = "
@@ -94,44 +94,31 @@ out:
     r0 = 0
     exit";
 
-fn program(name: &str, section: &str, text: &str) -> ProgramSpec {
-    ProgramSpec {
-        name: name.into(),
-        section: section.into(),
-        insns: hitless_isa::asm::assemble(text).expect("the program assembles"),
-        ..ProgramSpec::default()
-    }
-}
-
-fn map(name: &str, map_type: u32, value_size: u32) -> MapSpec {
+/// A map of two elements.
+fn two(name: &str, map_type: u32, value_size: u32) -> MapSpec {
     MapSpec {
-        name: name.into(),
         map_type,
-        key_size: 4,
         value_size,
-        max_entries: 2,
-        ..MapSpec::default()
+        ..map(name, 2)
     }
 }
 
 fn object() -> ObjectSpec {
     const PROG_ARRAY: u32 = 3;
-    ObjectSpec {
-        license: "GPL".into(),
-        maps: vec![
-            map("jumps", PROG_ARRAY, 4),
-            map("count", ARRAY, 8),
-            map("seen", ARRAY, 8),
+    with(
+        vec![
+            two("jumps", PROG_ARRAY, 4),
+            two("count", ARRAY, 8),
+            two("seen", ARRAY, 8),
         ],
-        programs: vec![
+        vec![
             program("again", "xdp", AGAIN),
             program("nested", "xdp", NESTED),
             program("deeper", "xdp", DEEPER),
             program("pass", "xdp", PASS),
             program("tracer", "map_trace/count/UPDATE_ELEM", COUNT),
         ],
-        ..ObjectSpec::default()
-    }
+    )
 }
 
 struct Scene {
