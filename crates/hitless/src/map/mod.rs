@@ -108,8 +108,7 @@ fn check_def(def: &MapDef) -> Result<&'static Kind, MapCreateError> {
             kind: def.kind,
         });
     };
-    let is_lru = matches!(def.kind, MapKind::LruHash | MapKind::LruPercpuHash);
-    if is_lru && def.flags.contains(MapFlags::NO_PREALLOC) {
+    if def.is_lru() && def.flags.contains(MapFlags::NO_PREALLOC) {
         return Err(MapCreateError::LruOnDemand { name: def.name.clone() });
     }
     if !known.flags.contains(def.flags) {
