@@ -46,6 +46,6 @@ pub use map_type::map_type_name;
 pub use program_type::{AttachType, ProgramType};
 pub use relocate::{InsnError, OptionError, POISON, POISON_KFUNC, RelocateError, Target};
 pub use spec::{
-    CoreRelocation, Element, Extern, ExternKind, ExternRef, InitialValue, Line, MapSpec, ObjectSpec, Pinning, Poisoned,
-    ProgramSpec, StructOpsFunction, StructOpsSpec, Subprogram,
+    CalledKfunc, CoreRelocation, Element, Extern, ExternKind, ExternRef, InitialValue, Line, MapSpec, ObjectSpec,
+    Pinning, Poisoned, ProgramSpec, StructOpsFunction, StructOpsSpec, Subprogram,
 };

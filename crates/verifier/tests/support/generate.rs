@@ -57,6 +57,43 @@ map: c array value 16 frozen 000102037f80ff050000000900000001
     exit
 ";
 
+/// The maps of [`SETTING`], for programs that [change](Style::changes) them, and more: by type number, value size, entries.
+pub const MAPS: [(&str, u32, u32, u32); 7] = [
+    ("m", 2, 64, 1),
+    ("a", 2, 32, 4),
+    ("h", 1, 16, 3),
+    ("c", 2, 16, 1),
+    ("p", 6, 16, 4),
+    ("q", 5, 16, 3),
+    ("jumps", 3, 4, 4),
+];
+/// Those of them that are changed: index and value size.
+const CHANGED: [(u32, i16); 4] = [(1, 32), (2, 16), (4, 16), (5, 16)];
+const JUMPS: u32 = 6;
+/// Where programs that change maps keep the context, and the end of what they have written of their stack.
+const CONTEXT: i16 = -80;
+
+/// What programs are like.
+#[derive(Clone, Copy)]
+pub struct Style {
+    /// Where the context says where the packet begins and ends, if there is one.
+    pub packet: Option<(i16, i16)>,
+    /// Whether they change maps, leave all their registers in one, and may end with tail calls.
+    pub changes: bool,
+    /// Whether they may end with a tail call.
+    pub tail_calls: bool,
+    /// Whether they call functions of the kernel.
+    pub kfuncs: bool,
+}
+
+/// Programs for XDP that change nothing but one map.
+const XDP: Style = Style {
+    packet: Some((0, 4)),
+    changes: false,
+    tail_calls: false,
+    kfuncs: true,
+};
+
 /// Part of a program. Jumps count parts, not slots.
 enum Part {
     Insns(Vec<Instruction>),
@@ -121,7 +158,13 @@ fn stack_offset(random: &mut Random, size: Size) -> i16 {
 /// a map value (`r6`, 64 bytes, map 0) and into the packet. It may have a loop around a part of it (counted in `r9`) and a
 /// subprogram.
 pub fn program(random: &mut Random) -> Vec<Insn> {
-    let mut parts = vec![Part::Insns(prologue(random))];
+    program_of(random, XDP)
+}
+
+/// The same of another style. One that changes maps reads no stack that it has not written, and its result does not depend on
+/// where anything lies.
+pub fn program_of(random: &mut Random, style: Style) -> Vec<Insn> {
+    let mut parts = vec![Part::Insns(prologue(random, style))];
     let body = 4 + random.below(20) as usize;
     let loops = random.below(3) == 0;
     let (first, last) = (
@@ -143,33 +186,136 @@ pub fn program(random: &mut Random) -> Vec<Insn> {
         } else {
             body - i - 1
         };
-        parts.push(part(random, room, calls));
+        parts.push(if style.changes && random.below(3) == 0 {
+            Part::Insns(change(random))
+        } else {
+            part(random, room, calls, style)
+        });
         if loops && i == last {
             let limit = Operand::Imm(1 + random.below(6) as i32);
             let cond = random.pick(&[Cond::Lt, Cond::Slt, Cond::Ne, Cond::Le]);
             parts.push(Part::Insns(vec![alu(AluOp::Add, Reg::R9, Operand::Imm(1))]));
             let back = jump(random.pick(&[Width::W32, Width::W64]), cond, Reg::R9, limit);
             parts.push(match random.below(3) {
-                0 => Part::MayGoBack(start),
+                // How often it goes back then is up to who runs it.
+                0 if !style.changes => Part::MayGoBack(start),
                 _ => Part::Back(back, start),
             });
         }
     }
-    let tail = epilogue(random, &mut parts);
-    assemble(&parts, tail, random)
+    let mut tail = epilogue(random, &mut parts, style);
+    if style.tail_calls {
+        // In the place of the exit.
+        tail.pop();
+        tail.extend([
+            load(Size::Dw, Reg::R1, Reg::R10, CONTEXT),
+            Instruction::LoadImm64 {
+                dst: Reg::R2,
+                imm: Imm64::MapIdx(JUMPS),
+            },
+            mov(Reg::R3, Operand::Imm(random.below(5) as i32)),
+            Instruction::Call(CallTarget::Helper(12)),
+            mov(Reg::R0, Operand::Imm(random.below(4) as i32)),
+            Instruction::Exit,
+        ]);
+    }
+    assemble(&parts, tail, random, style)
 }
 
-fn prologue(random: &mut Random) -> Vec<Instruction> {
-    let mut code = vec![Instruction::LoadImm64 {
+/// Changes a map, or something in it, by a helper or through a pointer; what a helper returns is one of the numbers then.
+fn change(random: &mut Random) -> Vec<Instruction> {
+    let (map, value) = random.pick(&CHANGED);
+    let key = Operand::Imm(random.below(5) as i32);
+    let pointer = |reg, off: i16| {
+        [
+            mov(reg, Operand::Reg(Reg::R10)),
+            alu(AluOp::Add, reg, Operand::Imm(off.into())),
+        ]
+    };
+    let mut code = vec![Instruction::Store {
+        size: Size::W,
+        base: Reg::R10,
+        off: KEY,
+        src: key,
+    }];
+    code.push(Instruction::LoadImm64 {
+        dst: Reg::R1,
+        imm: Imm64::MapIdx(map),
+    });
+    code.extend(pointer(Reg::R2, KEY));
+    match random.below(4) {
+        0 => code.push(Instruction::Call(CallTarget::Helper(3))),
+        1 => {
+            code.extend(pointer(Reg::R3, -STACK));
+            code.push(mov(Reg::R4, Operand::Imm(random.pick(&[0, 0, 0, 1, 2, 9]))));
+            code.push(Instruction::Call(CallTarget::Helper(2)));
+        }
+        _ => {
+            code.push(Instruction::Call(CallTarget::Helper(1)));
+            let size = random.pick(&SIZES);
+            let slots = (value / size.bytes() as i16) as u64;
+            let off = size.bytes() as i16 * random.below(slots) as i16;
+            let src = load(random.pick(&SIZES), Reg::R2, Reg::R10, -8);
+            let store = match (size, random.below(2)) {
+                (Size::W | Size::Dw, 0) => Instruction::Atomic {
+                    size,
+                    op: AtomicOp::Add {
+                        fetch: random.below(2) == 0,
+                    },
+                    base: Reg::R0,
+                    off,
+                    src: Reg::R2,
+                },
+                _ => Instruction::Store {
+                    size,
+                    base: Reg::R0,
+                    off,
+                    src: Operand::Reg(Reg::R2),
+                },
+            };
+            let found = load(Size::W, Reg::R2, Reg::R0, 4 * random.below(value as u64 / 4) as i16);
+            code.push(Instruction::Jump {
+                width: Width::W64,
+                cond: Cond::Eq,
+                dst: Reg::R0,
+                src: Operand::Imm(0),
+                off: 4,
+            });
+            code.extend([src, store, found, mov(Reg::R0, Operand::Reg(Reg::R2))]);
+        }
+    }
+    arguments(&mut code);
+    code
+}
+
+fn prologue(random: &mut Random, style: Style) -> Vec<Instruction> {
+    let mut code = Vec::new();
+    if style.changes {
+        code.push(Instruction::Store {
+            size: Size::Dw,
+            base: Reg::R10,
+            off: CONTEXT,
+            src: Operand::Reg(Reg::R1),
+        });
+        code.extend((1..10).map(|slot| Instruction::Store {
+            size: Size::Dw,
+            base: Reg::R10,
+            off: CONTEXT + 8 * slot,
+            src: Operand::Imm(0),
+        }));
+    }
+    code.push(Instruction::LoadImm64 {
         dst: Reg::R6,
         imm: Imm64::MapValueIdx { index: 0, off: 0 },
-    }];
+    });
     for (n, off) in [(2, 0), (3, 8), (4, 16), (5, 24)] {
         code.push(load(random.pick(&SIZES), reg(n), Reg::R6, off));
     }
     code.push(mov(Reg::R0, Operand::Imm(random.number() as i32)));
-    code.push(load(Size::W, Reg::R7, Reg::R1, 0));
-    code.push(load(Size::W, Reg::R8, Reg::R1, 4));
+    if let Some((start, end)) = style.packet {
+        code.push(load(Size::W, Reg::R7, Reg::R1, start));
+        code.push(load(Size::W, Reg::R8, Reg::R1, end));
+    }
     code.push(mov(Reg::R1, Operand::Imm(1)));
     for (off, n) in [(-8, 2), (-16, 3)] {
         code.push(Instruction::Store {
@@ -182,7 +328,7 @@ fn prologue(random: &mut Random) -> Vec<Instruction> {
     code
 }
 
-fn part(random: &mut Random, room: usize, calls: bool) -> Part {
+fn part(random: &mut Random, room: usize, calls: bool, style: Style) -> Part {
     let (a, b) = (reg(random.below(6)), reg(random.below(6)));
     let width = random.pick(&[Width::W32, Width::W64]);
     let number = random.number() as i32;
@@ -262,7 +408,7 @@ fn part(random: &mut Random, room: usize, calls: bool) -> Part {
         ]),
         12 => Part::Insns(lookup(random, a)),
         13 => Part::Insns(checksum(random, a)),
-        14 => Part::Insns(packet(random, a)),
+        14 if style.packet.is_some() => Part::Insns(packet(random, a)),
         15 => Part::Insns(constant(random, a, size)),
         // A copy at a distance that another register has.
         16 => Part::Insns(vec![
@@ -286,7 +432,7 @@ fn part(random: &mut Random, room: usize, calls: bool) -> Part {
             src: b,
         }),
         23 => Part::Call,
-        24 => Part::Iterate(random.pick(&[0, 3, 100]), element(random)),
+        24 if style.kfuncs => Part::Iterate(random.pick(&[0, 3, 100]), element(random)),
         25 => Part::Loop(random.pick(&[1, 2, 10, 100_000])),
         _ => Part::Skip(
             jump(width, random.pick(&CONDS), a, src),
@@ -504,10 +650,23 @@ fn constant(random: &mut Random, number: Reg, size: Size) -> Vec<Instruction> {
 }
 
 /// Uses one of the numbers as an offset; returns the code, in which jumps count slots.
-fn epilogue(random: &mut Random, parts: &mut Vec<Part>) -> Vec<Instruction> {
+fn epilogue(random: &mut Random, parts: &mut Vec<Part>, style: Style) -> Vec<Instruction> {
     let index = reg(random.below(6));
     let size = random.pick(&SIZES);
     let less = random.below(8) as i32 / 2 - 1;
+    if style.changes {
+        // The registers at the end.
+        let kept = (0..6).map(|n| Instruction::Store {
+            size: Size::Dw,
+            base: Reg::R6,
+            off: 8 * n,
+            src: Operand::Reg(reg(n as u64)),
+        });
+        parts.push(Part::Insns(kept.collect()));
+    }
+    let Some(_) = style.packet else {
+        return vec![mov(Reg::R0, Operand::Reg(index)), Instruction::Exit];
+    };
     let mut code = Vec::new();
     if random.below(3) == 0 {
         let limit = Operand::Imm(random.below(70) as i32);
@@ -560,12 +719,12 @@ fn epilogue(random: &mut Random, parts: &mut Vec<Part>) -> Vec<Instruction> {
 }
 
 /// A subprogram of two numbers; it looks at uninitialised stack, too.
-fn subprogram(random: &mut Random) -> Vec<Instruction> {
+fn subprogram(random: &mut Random, style: Style) -> Vec<Instruction> {
     let op = random.pick(&OPS[..6]);
     vec![
         mov(Reg::R0, Operand::Reg(Reg::R1)),
         Instruction::Store {
-            size: Size::W,
+            size: if style.changes { Size::Dw } else { Size::W },
             base: Reg::R10,
             off: -8,
             src: Operand::Reg(Reg::R2),
@@ -640,7 +799,7 @@ fn turn(random: &mut Random) -> Vec<Instruction> {
 }
 
 /// Lays the parts out one after the other.
-fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<Insn> {
+fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random, style: Style) -> Vec<Insn> {
     // After a call the arguments are loaded again.
     let call = |off| {
         let mut code = vec![Instruction::Call(CallTarget::Subprog(off))];
@@ -713,7 +872,7 @@ fn assemble(parts: &[Part], tail: Vec<Instruction>, random: &mut Random) -> Vec<
         starts.push(starts.last().expect("not empty") + len);
     }
     let sub = starts[parts.len()] + slots(&tail);
-    let subprogram = subprogram(random);
+    let subprogram = subprogram(random, style);
     let called = parts.iter().any(|part| matches!(part, Part::Call));
     let back = if called { sub + slots(&subprogram) } else { sub };
     let target = |insn: &Instruction, from: usize, to: usize| match *insn {

@@ -304,7 +304,9 @@ impl<'a> Translator<'a> {
                 self.call_runtime(calls::register_pointer(services), &[self.vm, addr]);
             }
             Op::Unreachable => {
-                if let Some(block) = self.builder.current_block() {
+                // A subprogram that nothing calls is there from its first operation on.
+                let entry = self.builder.func.layout.entry_block();
+                if let Some(block) = self.builder.current_block().filter(|block| Some(*block) != entry) {
                     self.builder.set_cold_block(block);
                 }
                 let pc = self.builder.ins().iconst(I64, self.program.image.pcs[index] as i64);

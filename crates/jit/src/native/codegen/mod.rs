@@ -15,7 +15,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{self, AbiParam, ExternalName, MemFlagsData, Signature, Type, UserFuncName};
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_codegen::{Context, Final, FinalizedRelocTarget, MachSrcLoc};
+use cranelift_codegen::{CodegenError, Context, Final, FinalizedRelocTarget, MachSrcLoc};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use hitless_isa::{Instruction, Size, Width};
 
@@ -84,7 +84,10 @@ pub(super) fn functions(isa: &dyn TargetIsa, image: &Image) -> Result<Vec<Functi
         Translator::new(&program, ops.clone(), builder).translate(frame)?;
         context
             .compile(isa, &mut ControlPlane::default())
-            .map_err(|error| error.inner.to_string())?;
+            .map_err(|error| match error.inner {
+                CodegenError::Verifier(errors) => errors.to_string(),
+                other => other.to_string(),
+            })?;
         let code = context.compiled_code().ok_or("no code")?;
         let mut calls = Vec::new();
         for reloc in code.buffer.relocs() {
