@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::hook::Hook;
 use crate::link::{AttachError, Link};
 use crate::program::Program;
+use crate::program_type::hook_name;
 use crate::runtime::{Attachment, Inner, Runtime};
 
 /// How a program is attached to a hook.
@@ -79,6 +80,8 @@ impl Runtime {
 
     /// Attaches a program to the hook that its section names: `fentry/NAME` to the hook `NAME` of functions, `xdp` to the only
     /// hook for XDP programs. An extension, `freplace/FUNCTION`, takes the place of what it was loaded for.
+    /// The functions that Linux has for trying out programs (`bpf_fentry_test1` to `10`, `bpf_modify_return_test` and `test2`)
+    /// have hooks of their own, run by [`test_run`](Self::test_run).
     ///
     /// # Errors
     /// [`AttachError::NoHook`] if there is no such hook, or if several are meant; as [`attach_with`](Self::attach_with).
@@ -86,7 +89,14 @@ impl Runtime {
         if program.extends().is_some() {
             return self.attach_extension(program);
         }
-        let hook = self.inner().control().hook_of(program)?;
+        let mut control = self.inner().control();
+        let (section, target) = hook_name(program.section());
+        let tested = target.and_then(|name| control.test_hook(section, name));
+        let hook = match tested {
+            Some(hook) => hook,
+            None => control.hook_of(program)?,
+        };
+        drop(control);
         self.inner().attach(hook, program, &AttachOptions::default())
     }
 

@@ -86,6 +86,7 @@ mod runtime;
 mod scratch;
 mod spin;
 mod sys;
+mod test_functions;
 mod test_run;
 mod timer;
 mod trace;

@@ -301,11 +301,7 @@ impl Runtime {
     #[must_use]
     pub fn hook<C: Context>(&self, name: &str) -> Hook<C> {
         let mut control = self.inner.control();
-        let known = control
-            .hooks
-            .iter()
-            .position(|hook| hook.section == C::SECTION && *hook.name == *name);
-        let index = known.unwrap_or_else(|| control.add_hook::<C>(name));
+        let index = control.hook_index::<C>(name);
         let hook = &control.hooks[index];
         assert!(hook.context == TypeId::of::<C>(), "hook {name} has another context");
         Hook::new(Arc::clone(&self.inner.slots), index, Arc::clone(&hook.name))
@@ -550,6 +546,21 @@ impl Control {
             maps_limit: 0,
             graph: TraceGraph::default(),
             upgrading: false,
+        }
+    }
+
+    /// The hook with this context and name, if it was asked for.
+    pub(crate) fn known_hook<C: Context>(&self, name: &str) -> Option<(usize, Arc<str>)> {
+        let is_it = |hook: &HookEntry| hook.section == C::SECTION && *hook.name == *name;
+        let index = self.hooks.iter().position(is_it)?;
+        Some((index, Arc::clone(&self.hooks[index].name)))
+    }
+
+    /// The hook with this context and name, made when it is first asked for.
+    pub(crate) fn hook_index<C: Context>(&mut self, name: &str) -> usize {
+        match self.known_hook::<C>(name) {
+            Some((index, _)) => index,
+            None => self.add_hook::<C>(name),
         }
     }
 

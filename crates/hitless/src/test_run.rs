@@ -4,6 +4,10 @@
 //! the runtime has none, so an index of an interface may be any number; and frames are in one piece, so that what Linux would
 //! make fragments of (bytes behind `xdp_md.data_end`, more than fits in a page) is refused. Each repetition is a run of its own, which passes the
 //! gate; the packet is as the one before has left it.
+//!
+//! Of the types that can be run by themselves in Linux, all are here that the runtime has hooks for. Not hosted are lightweight
+//! tunnels, flow dissectors, socket lookups, netfilter and `struct_ops`. Linux runs no kprobes, tracepoints, perf events,
+//! security hooks and extensions by themselves either.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +18,7 @@ use crate::context::{
     Arguments, CgroupIngress, Context, Packet, PacketBuf, RawTracepoint, SkBuff, SkbFields, Syscall, Xdp,
 };
 use crate::env::Reach;
+use crate::hook::RunError;
 use crate::program::{Failure, Program};
 use crate::run::Forked;
 use crate::runtime::Runtime;
@@ -68,6 +73,12 @@ pub enum TestRunError {
     /// `-ENOTSUPP`: programs of this type cannot.
     #[error("programs of type {program_type} cannot be run by themselves")]
     NotSupported {
+        /// The type.
+        program_type: String,
+    },
+    /// `-EFAULT`: there is no function that such programs could be tried out with.
+    #[error("there is no function to try out programs of type {program_type} with")]
+    NoFunction {
         /// The type.
         program_type: String,
     },
@@ -147,7 +158,7 @@ impl TestRunError {
             TestRunError::NoSpace { .. } => libc::ENOSPC,
             TestRunError::NoCpu { .. } => libc::ENXIO,
             TestRunError::Recursion => libc::EBUSY,
-            TestRunError::Trap => libc::EFAULT,
+            TestRunError::Trap | TestRunError::NoFunction { .. } => libc::EFAULT,
             TestRunError::Forked(_) => libc::ECHILD,
         }
     }
@@ -170,7 +181,9 @@ const XDP_FRAME_SIZE: usize = 40;
 const MAX_METADATA: usize = PacketBuf::HEADROOM - XDP_FRAME_SIZE;
 
 impl Runtime {
-    /// Runs a program by itself, attached or not.
+    /// Runs a program by itself, attached or not. One for functions (`fentry`, `fexit`, `fmod_ret`) has to be attached to those
+    /// that there are for it ([`attach_by_section`](Self::attach_by_section)): these are called, as in Linux, whichever program
+    /// is given.
     ///
     /// # Errors
     /// [`TestRunError`], by variant.
@@ -200,6 +213,12 @@ impl Runtime {
             | ProgramKind::CgroupSkbEgress => self.test_skb(program, run),
             ProgramKind::RawTracepoint => self.test_raw_tracepoint(program, run),
             ProgramKind::Syscall => self.test_syscall(program, run),
+            ProgramKind::Fentry
+            | ProgramKind::Fexit
+            | ProgramKind::FmodRet
+            | ProgramKind::TpBtf
+            | ProgramKind::Iter
+            | ProgramKind::MapTrace => self.test_tracing(program, run),
             _ => Err(TestRunError::NotSupported {
                 program_type: program.program_type().to_string(),
             }),
@@ -351,6 +370,31 @@ impl Runtime {
         Ok(TestResult {
             retval,
             duration,
+            ..TestResult::default()
+        })
+    }
+
+    /// Runs what is attached to the functions for it, not the program.
+    fn test_tracing(&self, program: &Arc<Program>, run: &TestRun<'_>) -> Result<TestResult, TestRunError> {
+        zero("flags", run.flags)?;
+        zero("cpu", run.cpu)?;
+        zero("batch_size", run.batch_size)?;
+        let called = match program.program_type().kind() {
+            ProgramKind::Fentry | ProgramKind::Fexit => self.call_observed().map(|()| 0),
+            ProgramKind::FmodRet => self.call_modified(),
+            _ => {
+                return Err(TestRunError::NoFunction {
+                    program_type: program.program_type().to_string(),
+                });
+            }
+        };
+        let retval = called.map_err(|error| match error {
+            RunError::Recursion { .. } => TestRunError::Recursion,
+            RunError::Forked(forked) => TestRunError::Forked(forked),
+            RunError::Trap { .. } | RunError::Short { .. } => TestRunError::Trap,
+        })?;
+        Ok(TestResult {
+            retval,
             ..TestResult::default()
         })
     }

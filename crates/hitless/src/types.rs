@@ -14,6 +14,7 @@ use crate::context::{Describe, XdpAction};
 use crate::header::{tag_hook, tag_writable};
 use crate::helpers::{HELPERS, kfuncs};
 use crate::map::{KINDS, kind_name};
+use crate::test_functions;
 
 /// The runtime's types, with their index.
 pub(crate) fn target() -> &'static Arc<core::Target> {
@@ -69,6 +70,15 @@ fn btf() -> Btf {
     );
     for kfunc in kfuncs::prototypes() {
         function(&mut types, kfunc);
+    }
+    for tested in test_functions::all() {
+        let params: Vec<_> = tested
+            .params
+            .iter()
+            .map(|(name, ty)| (name, c_type(&mut types, ty)))
+            .collect();
+        let int = types.int("int", 4, IntEncoding::Signed);
+        types.function(tested.name, int, &params);
     }
     for event in map_trace::EVENTS {
         let facts = event.facts();
@@ -154,6 +164,13 @@ fn c_type(types: &mut Builder, text: &str) -> TypeId {
         "void" => TypeId::VOID,
         "bool" => types.boolean(),
         "int" => types.int("int", 4, IntEncoding::Signed),
+        "char" => types.int("char", 1, IntEncoding::Signed),
+        "short int" => types.int("short int", 2, IntEncoding::Signed),
+        "struct bpf_fentry_test_t" => {
+            // In Linux the member points to the same struct; nothing is there that it could point to.
+            let pointer = types.pointer(TypeId::VOID);
+            types.structure("bpf_fentry_test_t", 8, &[("a", pointer, 0)])
+        }
         "u8" => types.unsigned(1),
         "u32" | "__u32" => types.unsigned(4),
         "u64" => types.unsigned(8),

@@ -1,6 +1,8 @@
 //! Programs run by themselves: what is taken, what comes out, and which errno the rest gets.
 #![cfg(not(hitless_model))]
 
+mod common;
+
 use std::sync::Arc;
 
 use hitless::{Program, Runtime, TestResult, TestRun, TestRunError};
@@ -156,6 +158,75 @@ fn what_is_wrong_has_the_errno_of_the_kernel() {
         Err(TestRunError::NotSupported { .. })
     ));
     assert_eq!(errno("kprobe/f", "r0 = 0\nexit", &PACKET), 524);
+}
+
+/// Keeps an argument, which `{off}` says, in a map.
+const KEEP: &str = "
+    r6 = *(u64 *)(r1 +{off})
+    *(u32 *)(r10 -4) = 0
+    r1 = map[idx:0]
+    r2 = r10
+    r2 += -4
+    call bpf_map_lookup_elem#1
+    if r0 == 0 goto out
+    *(u64 *)(r0 +0) = r6
+out:
+    r0 = 0
+    exit";
+
+#[test]
+fn functions_are_called_for_programs_that_are_attached_to_them() {
+    let keep = |off: u32| KEEP.replace("{off}", &off.to_string());
+    for (section, text, kept) in [
+        ("fentry/bpf_fentry_test2", keep(8), 3),
+        ("fexit/bpf_fentry_test6", keep(48), 111),
+        ("fexit/bpf_modify_return_test2", keep(56), 0),
+    ] {
+        let runtime = Runtime::default();
+        let spec = common::with(vec![common::map("kept", 1)], vec![common::program("p", section, &text)]);
+        let mut spec = spec;
+        spec.maps[0].map_type = common::ARRAY;
+        let object = runtime.load(&spec).unwrap();
+        let program = object.program("p").unwrap();
+        let test = TestRun::default();
+        assert_eq!(runtime.test_run(program, &test).unwrap().retval, 0);
+        let value = || object.map("kept").unwrap().lookup(&[0; 4]).unwrap().unwrap();
+        assert_eq!(value(), [0; 8], "it is not attached");
+        let _link = runtime.attach_by_section(program).unwrap();
+        assert_eq!(runtime.test_run(program, &test).unwrap().retval, 0);
+        assert_eq!(value(), u64::to_ne_bytes(kept), "{section}");
+        let refused = runtime.test_run(program, &TestRun { flags: 1, ..test }).unwrap_err();
+        assert_eq!(refused.errno(), libc::EINVAL);
+    }
+}
+
+#[test]
+fn programs_decide_what_functions_return() {
+    let runtime = Runtime::default();
+    let test = TestRun::default();
+    let modify = program(&runtime, "fmod_ret/bpf_modify_return_test", "r0 = 7\nexit");
+    // Both functions run: 4 and 29.
+    assert_eq!(runtime.test_run(&modify, &test).unwrap().retval, 2 << 16 | 33);
+    let link = runtime.attach_by_section(&modify).unwrap();
+    assert_eq!(runtime.test_run(&modify, &test).unwrap().retval, 1 << 16 | 36);
+    link.detach().unwrap();
+    assert_eq!(runtime.test_run(&modify, &test).unwrap().retval, 2 << 16 | 33);
+    runtime.describe(|types| {
+        let word = types.unsigned(8);
+        let proto = types.add(hitless::btf::Type::FuncProto(hitless::btf::FuncProto {
+            ret: hitless::btf::TypeId::VOID,
+            params: ["", "value"]
+                .map(|name| hitless::btf::Param {
+                    name: name.into(),
+                    ty: word,
+                })
+                .to_vec(),
+        }));
+        let pointer = types.pointer(proto);
+        types.typedef("btf_trace_hitless_event", pointer);
+    });
+    let observer = program(&runtime, "tp_btf/hitless_event", "r0 = 0\nexit");
+    assert_eq!(runtime.test_run(&observer, &test).unwrap_err().errno(), libc::EFAULT);
 }
 
 #[test]
