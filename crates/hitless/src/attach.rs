@@ -103,8 +103,14 @@ impl Runtime {
     /// What is attached to a hook.
     #[must_use]
     pub fn programs<C: Context>(&self, hook: &Hook<C>) -> HookPrograms {
-        let control = self.inner().control();
-        let chain = &control.hooks[hook.index()].chain;
+        self.inner().programs_at(hook.index())
+    }
+}
+
+impl Inner {
+    pub(crate) fn programs_at(&self, hook: usize) -> HookPrograms {
+        let control = self.control();
+        let chain = &control.hooks[hook].chain;
         let members = chain.members().iter();
         HookPrograms {
             revision: chain.revision(),
@@ -113,10 +119,8 @@ impl Runtime {
                 .collect(),
         }
     }
-}
 
-impl Inner {
-    fn attach(
+    pub(crate) fn attach(
         self: &Arc<Self>,
         hook: usize,
         program: &Arc<Program>,

@@ -314,7 +314,8 @@ impl<'a> ProgramFacts<'a> {
 }
 
 /// Licenses under which the kernel lets programs call GPL-only helpers (`license_is_gpl_compatible`).
-pub(crate) fn is_gpl_compatible(license: &str) -> bool {
+#[must_use]
+pub fn is_gpl_compatible(license: &str) -> bool {
     [
         "GPL",
         "GPL v2",

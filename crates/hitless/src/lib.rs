@@ -51,6 +51,7 @@ extern crate self as hitless;
 
 mod attach;
 mod btf_type;
+mod by_number;
 mod chain;
 mod changes;
 pub mod context;
@@ -69,6 +70,7 @@ mod link;
 mod load;
 mod load_maps;
 mod load_options;
+mod load_program;
 mod lock;
 mod map;
 pub mod maps;
@@ -98,11 +100,14 @@ mod version;
 
 pub use attach::{AttachOptions, HookPrograms};
 pub use btf_type::{BtfType, LayoutMismatch, Value, btf_of};
+pub use by_number::HookName;
 pub use chain::{AttachMode, Beside, MAX_PROGRAMS, Place};
 pub use changes::{Change, Changes, ChangesError};
 pub use context::{Packet, Xdp, XdpAction};
 pub use execution::ProgramStats;
 pub use extension::ExtensionError;
+pub use facts::is_gpl_compatible;
+pub use fault::access;
 pub use header::{c_header, hooks_of};
 pub use hook::{Hook, RunError};
 pub use link::{AttachError, Link, LinkInfo, LinkTarget};
@@ -110,8 +115,8 @@ pub use load::{Collection, LoadError};
 pub use load_options::{KERNEL_VERSION, LoadOptions};
 pub use map::{
     Audit, BatchCursor, BatchError, Entries, Entry, Finding, FindingKind, Map, MapCreateError, MapDef, MapError,
-    MapFlags, MapHandle, MapOpenError, MapOpenReason, OpenedMap, PerfBuffer, PerfRecord, RingFiles, UpdateFlags,
-    WaitError, WaitEvent, check_map, repair_map,
+    MapFlags, MapHandle, MapOpenError, MapOpenReason, MapTypes, OpenedMap, PerfBuffer, PerfRecord, RingFiles,
+    UpdateFlags, WaitError, WaitEvent, check_map, repair_map,
 };
 pub use memory::MemoryLimit;
 pub use object::{NotInObject, Object, OpenError};
@@ -128,7 +133,7 @@ pub use hitless_btf as btf;
 pub use hitless_derive::{BtfType, Ctx, Value};
 pub use hitless_jit::native::Symbols;
 pub use hitless_object::{ObjectError, ObjectSpec, Pinning};
-pub use hitless_verifier::{LogLevel, MapKind, ProgramKind};
+pub use hitless_verifier::{Log, LogLevel, MapKind, ProgramKind};
 
 /// What the derives refer to; not to be used otherwise.
 #[doc(hidden)]

@@ -55,22 +55,7 @@ impl Link {
     /// What the link attaches to what; `None` once it is detached.
     #[must_use]
     pub fn info(&self) -> Option<LinkInfo> {
-        let control = self.runtime.control();
-        let attachment = control.links.get(&self.id)?;
-        let program_id = attachment.program().map(|program| program.id());
-        let target = match attachment {
-            Attachment::Hook { hook, .. } => LinkTarget::Hook(control.hook_name(*hook).to_owned()),
-            Attachment::Extension { target, function, .. } => LinkTarget::Function {
-                program_id: target.id(),
-                function: function.name().to_owned(),
-                btf_id: function.ty(),
-            },
-            Attachment::Trace { map, program } => LinkTarget::Map {
-                id: map.id(),
-                event: program.as_ref().and_then(|program| program.program_type().event()),
-            },
-        };
-        Some(LinkInfo { program_id, target })
+        self.runtime.link_info(self.id)
     }
 
     /// The program that it attaches now: an upgrade, or [`update`](Self::update), changes that. None if it attaches none any
@@ -109,6 +94,8 @@ pub struct LinkInfo {
     pub program_id: Option<u32>,
     /// What it is attached to.
     pub target: LinkTarget,
+    /// What the program finds as `bpf_get_attach_cookie()`.
+    pub cookie: u64,
 }
 
 /// What a program is attached to.
@@ -154,7 +141,38 @@ impl Drop for Link {
 }
 
 impl Inner {
-    fn update_link(&self, id: u32, program: &Arc<Program>, expected: Option<&Arc<Program>>) -> Result<(), AttachError> {
+    pub(crate) fn link_info(&self, id: u32) -> Option<LinkInfo> {
+        let control = self.control();
+        let attachment = control.links.get(&id)?;
+        let program_id = attachment.program().map(|program| program.id());
+        let (target, cookie) = match attachment {
+            Attachment::Hook { hook, cookie, .. } => (LinkTarget::Hook(control.hook_name(*hook).to_owned()), *cookie),
+            Attachment::Extension { target, function, .. } => {
+                let target = LinkTarget::Function {
+                    program_id: target.id(),
+                    function: function.name().to_owned(),
+                    btf_id: function.ty(),
+                };
+                (target, 0)
+            }
+            Attachment::Trace { map, program } => {
+                let event = program.as_ref().and_then(|program| program.program_type().event());
+                (LinkTarget::Map { id: map.id(), event }, 0)
+            }
+        };
+        Some(LinkInfo {
+            program_id,
+            target,
+            cookie,
+        })
+    }
+
+    pub(crate) fn update_link(
+        &self,
+        id: u32,
+        program: &Arc<Program>,
+        expected: Option<&Arc<Program>>,
+    ) -> Result<(), AttachError> {
         self.check_waitable()?;
         let mut control = self.control();
         let attachment = control.links.get(&id).cloned();

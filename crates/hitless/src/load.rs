@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hitless_btf::Btf;
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::tables::program_types::ContextError;
-use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, MapFacts, ProgramKind, Rejection, tables};
+use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, Log, MapFacts, ProgramKind, Rejection, tables};
 
 use crate::Value;
 use crate::extension::{Extends, ExtensionError, Prepared, function_for, prepare};
@@ -298,19 +298,19 @@ impl Runtime {
             .programs
             .iter()
             .filter(|program| program.autoload)
-            .map(|program| self.load_program((spec, btf.as_ref()), program, &maps, &facts, options));
+            .map(|program| self.verify_and_build((spec, btf.as_ref()), program, (&maps, &facts), options, None));
         let programs: Vec<_> = programs.collect::<Result<_, _>>()?;
         fill_prog_arrays(spec, &maps, &programs)?;
         Ok(Collection { programs, maps })
     }
 
-    fn load_program(
+    pub(crate) fn verify_and_build(
         &self,
         (object, btf): (&ObjectSpec, Option<&Arc<Btf>>),
         spec: &ProgramSpec,
-        maps: &[MapHandle],
-        facts: &[MapFacts],
+        (maps, facts): (&[MapHandle], &[MapFacts]),
         options: &LoadOptions,
+        log: Option<&mut Log>,
     ) -> Result<Arc<Program>, LoadError> {
         let program_type = ProgramType::of(spec)?;
         let extension = match program_type.kind() {
@@ -345,7 +345,7 @@ impl Runtime {
         if let Some(main) = main {
             known.replace(main);
         }
-        let verified = known.verify(facts, None).map_err(|source| LoadError::Rejected {
+        let verified = known.verify(facts, log).map_err(|source| LoadError::Rejected {
             program: spec.name.clone(),
             source,
         })?;

@@ -1,7 +1,7 @@
 //! Programs: verified, lowered, compiled in the forms that they run in (`version.rs`), and executed inside a run.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use hitless_btf::Btf;
 use hitless_isa::{CallTarget, Instruction};
@@ -17,8 +17,8 @@ use crate::helpers::kfuncs::Kfunc;
 use crate::link::AttachError;
 use crate::map::Map;
 use crate::primitive::Ordering::Relaxed;
-use crate::primitive::Padded;
 use crate::primitive::atomic::AtomicU64;
+use crate::primitive::{Mutex, Padded};
 use crate::program_type::ProgramType;
 use crate::run::Run;
 use crate::trace::TraceState;
@@ -37,6 +37,8 @@ pub struct Program {
     arguments: usize,
     verified: Verified,
     maps: Vec<Arc<Map>>,
+    /// Maps that it keeps, and does not use.
+    bound: Mutex<Vec<Arc<Map>>>,
     kfuncs: Vec<(i32, Kfunc)>,
     itself: OnceLock<Weak<Program>>,
     shared: Arc<Shared>,
@@ -157,6 +159,7 @@ impl Program {
             context,
             verified,
             maps,
+            bound: Mutex::default(),
             kfuncs,
             itself: OnceLock::new(),
             shared,
@@ -252,7 +255,8 @@ impl Program {
     }
 
     /// The types of its object.
-    pub(crate) fn btf(&self) -> Option<&Arc<Btf>> {
+    #[must_use]
+    pub fn btf(&self) -> Option<&Arc<Btf>> {
         self.btf.as_ref()
     }
 
@@ -319,6 +323,23 @@ impl Program {
         let verified = &self.verified;
         let written = verified.inner_maps_updated.union(&verified.inner_maps_stored);
         written.map(|index| &self.maps[*index as usize])
+    }
+
+    /// The ids of the maps that it keeps: those that it was loaded with, then those that were [bound](Self::bind_map) to it.
+    #[must_use]
+    pub fn map_ids(&self) -> Vec<u32> {
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        self.maps.iter().chain(bound.iter()).map(|map| map.id()).collect()
+    }
+
+    /// Has the program keep a map that it does not use, as a place for what others want to know of it.
+    #[doc(alias = "BPF_PROG_BIND_MAP")]
+    pub fn bind_map(&self, map: &Arc<Map>) {
+        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.maps.iter().chain(bound.iter());
+        if !known.any(|known| Arc::ptr_eq(known, map)) {
+            bound.push(Arc::clone(map));
+        }
     }
 
     pub(crate) fn maps(&self) -> &[Arc<Map>] {

@@ -22,7 +22,8 @@ use crate::helpers::Shared;
 use crate::hook::{Attached, Hook, Snapshot};
 use crate::link::AttachError;
 use crate::map::{
-    BatchError, Map, MapCreateError, MapDef, MapError, MapFile, MapHandle, MapOps, MapSource, Registered, UpdateFlags,
+    BatchError, Map, MapCreateError, MapDef, MapError, MapFile, MapHandle, MapOps, MapSource, MapTypes, Registered,
+    UpdateFlags,
 };
 use crate::memory::{Budget, MemoryLimit};
 use crate::primitive::{Mutex, MutexGuard};
@@ -118,8 +119,8 @@ pub(crate) struct Control {
 
 /// A hook that was asked for.
 pub(crate) struct HookEntry {
-    section: &'static str,
-    name: Arc<str>,
+    pub(crate) section: &'static str,
+    pub(crate) name: Arc<str>,
     /// The kinds of programs that it takes.
     kinds: &'static [ProgramKind],
     pub(crate) chain: Chain,
@@ -383,6 +384,17 @@ impl Runtime {
             .create_map(def, MapSource::default())
             .map(|map| MapHandle::new(map, &self.inner))
     }
+
+    /// Makes a map whose keys and values have types, in which its spin lock and its timer are found.
+    ///
+    /// # Errors
+    /// [`MapCreateError`], by variant: also if the types do not fit the map.
+    pub fn create_typed_map(&self, def: MapDef, types: MapTypes) -> Result<MapHandle, MapCreateError> {
+        let (def, source) = types.apply(def)?;
+        self.inner
+            .create_map(def, source)
+            .map(|map| MapHandle::new(map, &self.inner))
+    }
 }
 
 /// Statistics of programs are kept as long as this lives. Made by [`Runtime::enable_stats`].
@@ -630,7 +642,13 @@ impl Control {
 
     /// The hook that a program's section names.
     pub(crate) fn hook_of(&self, program: &Program) -> Result<usize, AttachError> {
-        let (section, target) = hook_name(program.section());
+        let (_, target) = hook_name(program.section());
+        self.hook_for(program, target)
+    }
+
+    /// The hook for a program that has this name; the only one if no name is given.
+    pub(crate) fn hook_for(&self, program: &Program, target: Option<&str>) -> Result<usize, AttachError> {
+        let (section, _) = hook_name(program.section());
         let fits = |hook: &HookEntry| {
             hook.section == section
                 && hook.takes(program.program_type())

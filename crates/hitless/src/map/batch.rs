@@ -24,6 +24,21 @@ pub struct BatchCursor {
 }
 
 impl BatchCursor {
+    /// One that goes on where another had come to, by its [`position`](Self::position).
+    #[must_use]
+    pub const fn at(position: u64) -> BatchCursor {
+        BatchCursor {
+            next: position,
+            done: false,
+        }
+    }
+
+    /// How far it has come: a number that means something to this map only, 0 at the start.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.next
+    }
+
     /// Whether all elements have been visited.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -241,7 +256,7 @@ impl Map {
         while found.len() < limit && !cursor.done {
             self.slots.run(|run| {
                 let positions = self.ops.positions();
-                let end = positions.min(cursor.next + POSITIONS);
+                let end = positions.min(cursor.next.saturating_add(POSITIONS));
                 let enough = limit.min(found.len() + ELEMENTS);
                 while cursor.next < end && found.len() < enough {
                     if let Some((elem, key)) = self.live_at(cursor.next) {

@@ -276,6 +276,32 @@ pub enum MapCreateError {
         /// Those that are known.
         known: MapFlags,
     },
+    /// `-EOPNOTSUPP`: values of maps of this type cannot have such a field.
+    #[error("map {name}: values of a map of type {} cannot have a {field}", super::kind_name(*kind))]
+    Field {
+        /// The map's name.
+        name: String,
+        /// The type.
+        kind: MapKind,
+        /// The struct that the field is.
+        field: &'static str,
+    },
+    /// `-EACCES`: such a field is for programs to read and write.
+    #[error("map {name}: a {field} needs programs to read and write the values")]
+    Protected {
+        /// The map's name.
+        name: String,
+        /// The struct that the field is.
+        field: &'static str,
+    },
+    /// `-ENOTSUPP`: keys and values of maps of this type have no types.
+    #[error("map {name}: keys and values of a map of type {} have no types", super::kind_name(*kind))]
+    Untyped {
+        /// The map's name.
+        name: String,
+        /// The type.
+        kind: MapKind,
+    },
     /// `-E2BIG`: the map would need more memory than can be addressed.
     #[error("map {name}: {max_entries} elements of {element_size} bytes are more than a region can hold")]
     TooLarge {
@@ -350,7 +376,11 @@ impl MapCreateError {
             | MapCreateError::OtherSize { .. }
             | MapCreateError::NoTemplate { .. } => libc::EINVAL,
             MapCreateError::File { source, .. } => source.raw_os_error().unwrap_or(libc::EEXIST),
-            MapCreateError::Template { .. } | MapCreateError::LruOnDemand { .. } => ENOTSUPP,
+            MapCreateError::Template { .. } | MapCreateError::LruOnDemand { .. } | MapCreateError::Untyped { .. } => {
+                ENOTSUPP
+            }
+            MapCreateError::Field { .. } => libc::EOPNOTSUPP,
+            MapCreateError::Protected { .. } => libc::EACCES,
             MapCreateError::TooLarge { .. } => libc::E2BIG,
             MapCreateError::Limit { .. } => libc::EPERM,
             MapCreateError::Memory { .. } => libc::ENOMEM,

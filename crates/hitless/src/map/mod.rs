@@ -42,6 +42,7 @@ mod ringbuf;
 mod rings;
 mod special;
 mod task_storage;
+mod types;
 mod user_ringbuf;
 mod values;
 mod wait;
@@ -83,6 +84,7 @@ pub(crate) use ring::Wakeup;
 pub(crate) use ringbuf::{RingQuery, Ringbuf};
 pub(crate) use special::Special;
 pub(crate) use task_storage::TaskStorage;
+pub use types::MapTypes;
 pub(crate) use values::ValueOps;
 use wait::Memory;
 pub(crate) use wait::Registered;
@@ -297,6 +299,14 @@ impl Map {
     /// What compiled code calls for this map.
     pub(crate) fn calls(&self) -> &MapCalls {
         &self.calls
+    }
+
+    /// Whether values hold more than bytes: a lock, a timer, pointers to objects, lists or trees of them.
+    #[must_use]
+    pub fn has_fields(&self) -> bool {
+        let fields = value_fields(self.btf(), self.value_type(), None);
+        let is_plain = fields.kptrs.is_empty() && fields.managed.is_empty() && fields.graph.is_empty();
+        self.def.spin_lock.is_some() || self.has_timers() || !is_plain
     }
 
     /// What the verifier is told of the map.
@@ -544,8 +554,9 @@ impl Map {
         self.iter().collect()
     }
 
-    /// Whether nobody may change the map.
-    pub(crate) fn is_frozen(&self) -> bool {
+    /// Whether the host may not change the map any more ([`freeze`](Self::freeze)).
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
         self.source.frozen.is_some() || self.frozen.load(Acquire) != 0
     }
 
@@ -578,6 +589,16 @@ impl Map {
     #[must_use]
     pub fn btf(&self) -> Option<&Btf> {
         self.source.btf.as_deref()
+    }
+
+    /// The BTF, its key's and its value's types, as it was made with them.
+    #[must_use]
+    pub fn types(&self) -> Option<MapTypes> {
+        Some(MapTypes {
+            btf: Arc::clone(self.source.btf.as_ref()?),
+            key: self.source.key_type,
+            value: self.source.value_type?,
+        })
     }
 
     /// BTF type of the key, in [`Map::btf`].

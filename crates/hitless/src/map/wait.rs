@@ -12,6 +12,7 @@ use super::{Map, MapHandle};
 use crate::primitive::Ordering::{Acquire, Release};
 use crate::primitive::atomic::AtomicU32;
 use crate::primitive::relax;
+use crate::program::Program;
 use crate::run::{Slots, SyncError};
 use crate::runtime::{Attachment, Control, Inner, Runtime};
 
@@ -142,7 +143,7 @@ impl Inner {
         let control = self.control();
         let mut holders = Vec::new();
         for program in control.live_programs() {
-            if program.maps().iter().any(|used| used.id() == id) {
+            if program.map_ids().contains(&id) {
                 holders.push(format!("program {} (id {})", program.name(), program.id()));
             }
         }
@@ -322,6 +323,14 @@ impl Runtime {
         drop(control);
         ids.sort_unstable();
         ids
+    }
+
+    /// The program with this id.
+    #[must_use]
+    pub fn program_by_id(&self, id: u32) -> Option<Arc<Program>> {
+        let control = self.inner().control();
+        let mut programs = control.live_programs();
+        programs.find(|program| program.id() == id)
     }
 
     /// The ids of all links, in order (`BPF_LINK_GET_NEXT_ID`).

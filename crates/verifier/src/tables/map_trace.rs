@@ -18,6 +18,22 @@ pub const ATTACH_TYPE: u32 = OURS;
 #[doc(alias = "BPF_LINK_TYPE_MAP_TRACE")]
 pub const LINK_TYPE: u32 = OURS;
 
+/// Commands of `bpf(2)` that wait: until what programs took from maps of maps before is not in use any more, the same for one
+/// such map, and until something becomes of a map.
+pub mod commands {
+    use super::OURS;
+
+    /// Takes no attributes.
+    #[doc(alias = "BPF_SYNCHRONIZE_MAP_TO_MAP_REFERENCES")]
+    pub const SYNCHRONIZE: u32 = OURS;
+    /// Of one map of maps.
+    #[doc(alias = "BPF_MAP_SYNC_REFS")]
+    pub const SYNC_REFS: u32 = OURS + 1;
+    /// Until something becomes of a map.
+    #[doc(alias = "BPF_MAP_WAIT")]
+    pub const WAIT: u32 = OURS + 2;
+}
+
 /// An event of a map that programs trace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Event {
