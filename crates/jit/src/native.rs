@@ -29,7 +29,7 @@ pub use symbols::Symbols;
 
 use std::sync::Arc;
 
-use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 
 use crate::{Code, CompileError, Engine, Image};
@@ -55,25 +55,42 @@ fn refused(reason: impl ToString) -> CompileError {
     }
 }
 
+/// How code is generated, for every processor.
+fn flags() -> Result<settings::Flags, CompileError> {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("opt_level", "none"),
+        ("enable_alias_analysis", "false"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ("preserve_frame_pointers", "true"),
+        ("enable_probestack", "false"),
+        ("unwind_info", "false"),
+    ] {
+        flags.set(name, value).map_err(refused)?;
+    }
+    Ok(settings::Flags::new(flags))
+}
+
+/// What an image becomes for a processor, by its target triple ("aarch64-unknown-linux-gnu"): its functions one after the
+/// other, the main program first, as they would lie at an address. To be looked at: it calls the runtime of this process.
+///
+/// # Errors
+/// [`CompileError`] if there is no such processor, or the code generator was built without it; and as for compiling.
+pub fn code_for(target: &str, image: &Image, address: u64) -> Result<Vec<u8>, CompileError> {
+    let isa = isa::lookup_by_name(target).map_err(refused)?;
+    let isa = isa.finish(flags()?).map_err(refused)?;
+    let functions = codegen::functions(&*isa, image).map_err(refused)?;
+    code::linked(&functions, address).map_err(refused)
+}
+
 impl Compiler {
     /// A compiler for the processor that this process runs on.
     ///
     /// # Errors
     /// [`CompileError`] if there is none for it.
     pub fn new() -> Result<Compiler, CompileError> {
-        let mut flags = settings::builder();
-        for (name, value) in [
-            ("opt_level", "none"),
-            ("enable_alias_analysis", "false"),
-            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
-            ("preserve_frame_pointers", "true"),
-            ("enable_probestack", "false"),
-            ("unwind_info", "false"),
-        ] {
-            flags.set(name, value).map_err(refused)?;
-        }
         let isa = cranelift_native::builder().map_err(refused)?;
-        let isa = isa.finish(settings::Flags::new(flags)).map_err(refused)?;
+        let isa = isa.finish(flags()?).map_err(refused)?;
         Ok(Compiler {
             isa,
             symbols: Symbols::default(),

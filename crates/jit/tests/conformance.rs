@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Environment, Helpers, SERVICES, assemble, decreed, engines, lowered, run};
+use common::{Environment, Helpers, SERVICES, assemble, compiles_for_aarch64, decreed, engines, lowered, run};
 use hitless_isa::Insn;
 use hitless_jit::{LowerInput, MapAddresses, Variant, lower};
 use hitless_verifier::tables::{helpers, program_types};
@@ -31,6 +31,7 @@ fn every_case_has_its_result() {
         let verified = decreed(insns);
         for variant in [Variant::Plain, Variant::Traced] {
             let image = Arc::new(lowered(&verified, variant));
+            compiles_for_aarch64(&image);
             for (engine, compiler) in &engines {
                 let mut memory = memory.clone();
                 let code = compiler.compile(Arc::clone(&image)).expect("compiles");

@@ -5,7 +5,7 @@ mod common;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use common::{Environment, assemble, decreed, engines, lowered, run};
+use common::{Environment, assemble, compiles_for_aarch64, decreed, engines, lowered, run};
 use hitless_jit::Variant;
 use proptest::prelude::*;
 
@@ -156,6 +156,7 @@ proptest! {
         let verified = decreed(assemble(&text));
         for variant in [Variant::Plain, Variant::Traced] {
             let image = Arc::new(lowered(&verified, variant));
+            compiles_for_aarch64(&image);
             let [interpreted, compiled] = engines().map(|(_, engine)| {
                 let mut memory = memory.clone();
                 let mut env = Environment::of(&mut memory);

@@ -47,24 +47,12 @@ pub(super) enum LinkError {
 impl NativeCode {
     /// Lays out functions, the main program first, and links their calls.
     pub(super) fn new(name: &str, functions: &[codegen::Function], symbols: Symbols) -> Result<NativeCode, LinkError> {
-        let mut starts = Vec::with_capacity(functions.len());
-        let mut len = 0usize;
-        for function in functions {
-            len = start(len, function);
-            starts.push(len);
-            len += function.code.len();
-        }
+        let (starts, len) = lay_out(functions);
         let mut pages = MmapMut::map_anon(len.max(1))?;
-        for (function, &start) in functions.iter().zip(&starts) {
-            pages[start..start + function.code.len()].copy_from_slice(&function.code);
-            for call in &function.calls {
-                let target = *starts.get(call.callee).ok_or(LinkError::Target)? as i64;
-                let place = start + call.offset;
-                let distance = target + call.addend - place as i64;
-                link(&mut pages, place, call.kind, distance)?;
-            }
-        }
+        let address = pages.as_ptr().addr() as u64;
+        link_all(functions, &starts, &mut pages, address)?;
         let pages = pages.make_exec()?;
+        synchronize_instructions();
         let named = functions
             .iter()
             .zip(&starts)
@@ -89,6 +77,60 @@ impl NativeCode {
     }
 }
 
+/// Where each function begins, and how many bytes there are in all.
+fn lay_out(functions: &[codegen::Function]) -> (Vec<usize>, usize) {
+    let mut starts = Vec::with_capacity(functions.len());
+    let mut len = 0usize;
+    for function in functions {
+        len = start(len, function);
+        starts.push(len);
+        len += function.code.len();
+    }
+    (starts, len)
+}
+
+/// Puts functions where they begin in bytes that are to lie at an address, and links their calls.
+fn link_all(
+    functions: &[codegen::Function],
+    starts: &[usize],
+    bytes: &mut [u8],
+    address: u64,
+) -> Result<(), LinkError> {
+    for (function, &start) in functions.iter().zip(starts) {
+        bytes[start..start + function.code.len()].copy_from_slice(&function.code);
+        for call in &function.calls {
+            let target = *starts.get(call.callee).ok_or(LinkError::Target)? as u64;
+            let target = (address + target).wrapping_add_signed(call.addend);
+            link(bytes, start + call.offset, call.kind, address, target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Functions laid out and linked, to be looked at: as they would lie at an address.
+pub(super) fn linked(functions: &[codegen::Function], address: u64) -> Result<Vec<u8>, LinkError> {
+    let (starts, len) = lay_out(functions);
+    let mut bytes = vec![0; len];
+    link_all(functions, &starts, &mut bytes, address)?;
+    Ok(bytes)
+}
+
+/// Other processors may have fetched what was at this address before: has all threads of the process look again. The kernel has
+/// made the caches agree when it made the pages executable.
+#[cfg(target_arch = "aarch64")]
+fn synchronize_instructions() {
+    const REGISTER: i32 = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
+    const SYNC: i32 = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE;
+    for command in [REGISTER, SYNC] {
+        // Fails on kernels that have no such command, older than 4.16; then there is none.
+        // SAFETY: the call takes numbers and touches no memory.
+        let _ = unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
+    }
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn synchronize_instructions() {}
+
 /// Where a function begins, behind `len` bytes: so that its short loops lie in as few lines as possible. It can make a short
 /// loop half as fast if it lies in two.
 fn start(len: usize, function: &codegen::Function) -> usize {
@@ -103,21 +145,36 @@ fn start(len: usize, function: &codegen::Function) -> usize {
     places.min_by_key(|start| lines(*start)).unwrap_or(first)
 }
 
-/// Writes the distance of a callee into the instruction at `place`.
-fn link(pages: &mut [u8], place: usize, kind: Reloc, distance: i64) -> Result<(), LinkError> {
-    let field = pages.get_mut(place..place + 4).ok_or(LinkError::Target)?;
+/// Has the instruction at `place`, of bytes that lie at `address`, refer to `target`.
+fn link(bytes: &mut [u8], place: usize, kind: Reloc, address: u64, target: u64) -> Result<(), LinkError> {
+    let field = bytes.get_mut(place..place + 4).ok_or(LinkError::Target)?;
     let word: &mut [u8; 4] = field.try_into().map_err(|_| LinkError::Target)?;
-    match kind {
+    let insn = u32::from_le_bytes(*word);
+    let place = address + place as u64;
+    let distance = target.wrapping_sub(place).cast_signed();
+    let linked = match kind {
         Reloc::X86CallPCRel4 | Reloc::X86PCRel4 => {
-            *word = i32::try_from(distance).map_err(|_| LinkError::Target)?.to_le_bytes();
+            let distance = i32::try_from(distance).map_err(|_| LinkError::Target)?;
+            distance.cast_unsigned()
         }
         // The low 26 bits of the instruction count words.
         Reloc::Arm64Call if distance % 4 == 0 && (-(1 << 27)..1 << 27).contains(&distance) => {
-            let words = (distance >> 2) as u32 & 0x03ff_ffff;
-            *word = (u32::from_le_bytes(*word) & !0x03ff_ffff | words).to_le_bytes();
+            insn & !0x03ff_ffff | (distance >> 2) as u32 & 0x03ff_ffff
         }
+        // `adrp`: how many pages of 4 KiB away, 21 bits of which the low two are apart from the others.
+        Reloc::Aarch64AdrPrelPgHi21 => {
+            let pages = ((target >> 12).wrapping_sub(place >> 12)).cast_signed();
+            if !(-(1 << 20)..1 << 20).contains(&pages) {
+                return Err(LinkError::Target);
+            }
+            let pages = pages as u32;
+            insn & !0x60ff_ffe0 | (pages & 3) << 29 | (pages >> 2 & 0x7_ffff) << 5
+        }
+        // `add`: where in its page, 12 bits.
+        Reloc::Aarch64AddAbsLo12Nc => insn & !0x003f_fc00 | (target as u32 & 0xfff) << 10,
         kind => return Err(LinkError::Relocation(kind)),
-    }
+    };
+    *word = linked.to_le_bytes();
     Ok(())
 }
 
@@ -163,5 +220,36 @@ impl Code for NativeCode {
         let address = self.address(function.0 as usize);
         // SAFETY: as for this function; `function` names one of this program's, which it takes the address of.
         unsafe { callback(vm, address as u64, args) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Instructions of AArch64 as an assembler has them, for code at an address.
+    #[test]
+    fn instructions_of_aarch64_are_linked() {
+        let linked = |insn: u32, kind, place: usize, address, target| {
+            let mut bytes = vec![0; place];
+            bytes.extend(insn.to_le_bytes());
+            link(&mut bytes, place, kind, address, target).map(|()| {
+                let word = &bytes[place..];
+                u32::from_le_bytes(word.try_into().expect("four bytes"))
+            })
+        };
+        // bl -8, bl +0x7fffffc
+        let bl = |target| linked(0x9400_0000, Reloc::Arm64Call, 8, 0x1000, target);
+        assert_eq!(bl(0x1000).ok(), Some(0x97ff_fffe));
+        assert_eq!(bl(0x1008 + 0x7ff_fffc).ok(), Some(0x95ff_ffff));
+        assert!(bl(0x1008 + 0x800_0000).is_err() && bl(0x100a).is_err());
+        // adrp x0, +1 page, -1 page, +5 pages; add x0, x0, #0x124
+        let adrp = |target| linked(0x9000_0000, Reloc::Aarch64AdrPrelPgHi21, 4, 0x7_f000, target);
+        assert_eq!(adrp(0x8_0010).ok(), Some(0xb000_0000));
+        assert_eq!(adrp(0x7_e010).ok(), Some(0xf0ff_ffe0));
+        assert_eq!(adrp(0x8_4010).ok(), Some(0xb000_0020));
+        assert!(adrp(0x1_8000_0000).is_err());
+        let add = linked(0x9100_0000, Reloc::Aarch64AddAbsLo12Nc, 0, 0, 0x8_0124);
+        assert_eq!(add.ok(), Some(0x9104_9000));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hitless_isa::{CallTarget, Imm64, Insn, Instruction, asm, decode};
 use hitless_jit::interp::Interpreter;
-use hitless_jit::native::Compiler;
+use hitless_jit::native::{self, Compiler};
 use hitless_jit::{
     CallSite, Callee, Code, DispatchFn, Engine, Entry, Env, HelperFn, Image, Inline, LowerInput, ProbeFn, Resolve,
     Services, Trap, Variant, Vm, lower,
@@ -100,6 +100,13 @@ pub(crate) const SERVICES: Services = Services::of::<Environment>();
 
 pub(crate) fn compiled(image: Image) -> Box<dyn Code> {
     Interpreter::default().compile(Arc::new(image)).expect("compiles")
+}
+
+/// Checks that code for AArch64 can be made of an image; what it does is not looked at.
+#[track_caller]
+pub(crate) fn compiles_for_aarch64(image: &Image) {
+    let code = native::code_for("aarch64-unknown-linux-gnu", image, 0x5555_0000_0000).expect("compiles");
+    assert!(!code.is_empty());
 }
 
 /// Every engine, with its name.
