@@ -11,6 +11,9 @@ use crate::primitive::Ordering::{AcqRel, Relaxed};
 use crate::primitive::atomic::AtomicU64;
 
 /// The most memory that the maps of a runtime may take up. Refused is what would exceed it, before anything is allocated.
+///
+/// Counted is what maps need. A map of 1 MiB or more lies in large pages, the last of which may be half empty: there the system
+/// provides up to 1 MiB more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MemoryLimit {
     /// No limit but what the system has.

@@ -68,7 +68,7 @@ pub(super) enum Tried {
     Other,
 }
 
-/// Takes a bucket if its word is what was read, and so what else the version vouches for: it need not be read again.
+/// Takes a bucket if its word is what was read: then what the version vouches for is as it was, and need not be read again.
 #[inline(always)]
 pub(super) fn try_lock_seen(run: &Run<'_>, word: &AtomicU64, seen: Meta) -> bool {
     let me = u64::from(run.index() + 1) << 16;

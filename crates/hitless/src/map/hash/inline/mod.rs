@@ -27,6 +27,10 @@
 //! last: there they only try, and start again. A visible bit is set or cleared before the counts follow, and the home
 //! bucket is let go last.
 //!
+//! What compiled code calls looks first and takes the bucket then (`calls.rs`): if the meta word is still what it was, no slot was
+//! given to another key, so what was seen of the slots that hold one is still true, and so is that the key is not among them. A
+//! key leaves its home bucket by one compare-and-swap of that word, which nobody else may hold then.
+//!
 //! If a process is killed at any instant, its region may be left with a bucket locked, and with counts too high, or too low for a
 //! key whose insertion had not ended; every completed change is in it.
 

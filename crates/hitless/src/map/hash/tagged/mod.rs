@@ -24,7 +24,9 @@
 //! version of the first bucket changes before that, and what a reader has found, or not found, counts only if the version is
 //! the same before and after.
 //!
-//! **Writers** take the first bucket, which stands for all behind it.
+//! **Writers** take the first bucket, which stands for all behind it. Compiled code may look for a key before that: one that was
+//! found is still there if the version is the same, one that was not has to be looked for again, since insertions leave the
+//! version as it is.
 //!
 //! **LRU** maps evict by bucket (`lru.rs`), and have nothing behind their buckets.
 //!
