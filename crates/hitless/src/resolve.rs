@@ -12,7 +12,7 @@ use hitless_verifier::tables::helpers;
 
 use crate::env::RunEnv;
 use crate::helpers::kfuncs::Kfunc;
-use crate::map::{InlineArray, Map, Pass};
+use crate::map::{InlineArray, Map, MapCalls, Pass};
 
 /// Values of arrays of up to so many bytes are written without a call.
 const MAX_STORE: u32 = 64;
@@ -37,8 +37,9 @@ impl Resolve for Resolver<'_> {
             (helpers::MAP_UPDATE_ELEM, Some(map)) if call.variant == Variant::Plain => update(map),
             (helpers::MAP_DELETE_ELEM, Some(map)) if call.variant == Variant::Plain => {
                 let calls = map.calls();
-                // SAFETY: the function takes the map's state, the run and a key.
-                unsafe { of_map(calls.delete as *const (), calls.state, &[arg(calls.key, Reg::R2)]) }
+                let args = [arg(calls.key, Reg::R2), bucket(calls)];
+                // SAFETY: the function takes the map's state, the run, a key and its bucket.
+                unsafe { of_map(calls.delete as *const (), calls.state, &args) }
             }
             _ => callee,
         })
@@ -53,8 +54,9 @@ impl Resolve for Resolver<'_> {
 
 fn look_up(map: &Map, call: &CallSite<'_>) -> Callee {
     let calls = map.calls();
-    // SAFETY: the function takes the map's state, the run and a key.
-    let callee = unsafe { of_map(calls.lookup as *const (), calls.state, &[arg(calls.key, Reg::R2)]) };
+    let args = [arg(calls.key, Reg::R2), bucket(calls)];
+    // SAFETY: the function takes the map's state, the run, a key and its bucket.
+    let callee = unsafe { of_map(calls.lookup as *const (), calls.state, &args) };
     match map.ops().inline() {
         Some(array) => callee.inlined(Inline::Element(elements(&array, call.facts.index))),
         None => callee,
@@ -63,8 +65,9 @@ fn look_up(map: &Map, call: &CallSite<'_>) -> Callee {
 
 fn update(map: &Map) -> Callee {
     let calls = map.calls();
-    let args = [arg(calls.key, Reg::R2), arg(calls.value, Reg::R3), Arg::Reg(Reg::R4)];
-    // SAFETY: the function takes the map's state, the run, key, value and flags.
+    let (key, value) = (arg(calls.key, Reg::R2), arg(calls.value, Reg::R3));
+    let args = [key, value, Arg::Reg(Reg::R4), bucket(calls)];
+    // SAFETY: the function takes the map's state, the run, key, value, flags and the key's bucket.
     let callee = unsafe { of_map(calls.update as *const (), calls.state, &args) };
     let size = map.def().value_size;
     let is_short = matches!(size, 1 | 2 | 4) || size.is_multiple_of(8) && size <= MAX_STORE;
@@ -96,6 +99,14 @@ fn arg(pass: Pass, reg: Reg) -> Arg {
     match pass {
         Pass::Address => Arg::Reg(reg),
         Pass::Integer(size) => Arg::Load(reg, size),
+    }
+}
+
+/// What a function is passed for the bucket of the key at `r2`.
+fn bucket(calls: &MapCalls) -> Arg {
+    match (calls.table, calls.key) {
+        (Some(table), Pass::Integer(size)) => Arg::Bucket(Reg::R2, size, table),
+        _ => Arg::Const(0),
     }
 }
 

@@ -32,15 +32,44 @@ pub enum Arg {
     Reg(Reg),
     /// The integer of this size at the address that a register holds, zero-extended.
     Load(Reg, Size),
+    /// The address of the bucket to which the key belongs that [`Arg::Load`] would load.
+    Bucket(Reg, Size, HashTable),
 }
 
 impl Arg {
     /// The register that it is found by, if it is.
     pub(crate) fn reg(self) -> Option<Reg> {
         match self {
-            Arg::Reg(reg) | Arg::Load(reg, _) => Some(reg),
+            Arg::Reg(reg) | Arg::Load(reg, _) | Arg::Bucket(reg, ..) => Some(reg),
             Arg::Env | Arg::EnvWord(_) | Arg::Const(_) => None,
         }
+    }
+}
+
+/// Where the buckets of a hash table are, and which of them a key belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HashTable {
+    /// Address of the first bucket.
+    pub base: u64,
+    /// How many there are.
+    pub buckets: u32,
+    /// Bytes from one to the next: so many times two by two.
+    pub shift: u32,
+    /// What the hash is made with.
+    pub seed: [u64; 3],
+}
+
+impl HashTable {
+    /// The address of the bucket to which a key belongs: `base + (((hash * buckets) >> 64) << shift)`, where `hash` is
+    /// `(x ^ x >> 32) * seed[2]`, and `x` is `(key ^ seed[0]) * seed[1]`.
+    #[inline]
+    #[must_use]
+    pub const fn bucket(&self, key: u64) -> u64 {
+        let [start, multiplier, finish] = self.seed;
+        let hash = (key ^ start).wrapping_mul(multiplier);
+        let hash = (hash ^ hash >> 32).wrapping_mul(finish);
+        let number = (hash as u128 * self.buckets as u128) >> 64;
+        self.base + ((number as u64) << self.shift)
     }
 }
 

@@ -15,7 +15,7 @@ mod lower;
 pub mod native;
 mod runtime;
 
-pub use callee::{Arg, CallSite, Callee, DispatchFn, Elements, HelperFn, Inline, Resolve};
+pub use callee::{Arg, CallSite, Callee, DispatchFn, Elements, HashTable, HelperFn, Inline, Resolve};
 pub use image::{Frame, HostField, Image, LowerError, LowerInput, MapAddresses, Op, Replaced, Variant};
 pub use lower::lower;
 pub use runtime::{Entry, Env, ProbeFn, Services, Vm, defect};

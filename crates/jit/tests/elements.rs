@@ -1,4 +1,5 @@
-//! Elements of arrays, looked up and written without a call: the same as the functions that stand beside them.
+//! What compiled code knows of maps: elements of arrays, looked up and written without a call, are the same as by the functions that
+//! stand beside them, and buckets of hash tables those that keys belong to.
 
 mod common;
 
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use common::{Environment, SERVICES, assemble, decreed, engines, no_context, run};
 use hitless_isa::{Reg, Size};
-use hitless_jit::{Arg, CallSite, Callee, Elements, Inline, LowerInput, Resolve, Variant, lower};
+use hitless_jit::{Arg, CallSite, Callee, Elements, HashTable, Inline, LowerInput, Resolve, Variant, lower};
 
 const LEN: u32 = 3;
 /// Words from an element to the next one: the longest value, and a gap.
@@ -67,10 +68,41 @@ impl Resolve for Array {
                         closed: std::ptr::from_ref(&self.closed).expose_provenance() as u64,
                     },
                 ),
+                3 => Callee::function(same as *const (), &[Arg::Bucket(Reg::R2, Size::H, TABLE)]),
                 _ => return None,
             }
         })
     }
+}
+
+const TABLE: HashTable = HashTable {
+    base: 1 << 32,
+    buckets: 1000,
+    shift: 6,
+    seed: [0x1234_5678_9abc_def0, 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93],
+};
+
+extern "C" fn same(bucket: u64) -> u64 {
+    bucket
+}
+
+#[test]
+fn keys_belong_to_buckets() {
+    let mut buckets = std::collections::BTreeSet::new();
+    for (name, engine) in engines() {
+        for key in (0..=u16::MAX).step_by(997) {
+            // The two bytes behind are not the key's.
+            let word = u32::from(key) | 0xabcd_0000;
+            let (found, _) = call(&Array::new(8), &*engine, "r2 = r1\n call same#3\n exit", word, 0);
+            assert_eq!(found, TABLE.bucket(key.into()), "{name}: key {key}");
+            assert!(
+                (TABLE.base..TABLE.base + (1000 << 6)).contains(&found) && found % 64 == 0,
+                "{found:#x}"
+            );
+            buckets.insert(found);
+        }
+    }
+    assert!(buckets.len() > 60, "keys are spread over {} buckets", buckets.len());
 }
 
 /// The word at which an element of slot 3 begins.

@@ -32,7 +32,10 @@ unsafe fn key(map: &Map, address: u64) -> Key {
 unsafe extern "C" fn lookup(env: &mut RunEnv<'_>, map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
     let calls = env.map(map).calls();
     // SAFETY: the verifier proved the key readable; the map is alive.
-    unsafe { (calls.lookup)(calls.state, env.run(), calls.key.of(key)) }
+    unsafe {
+        let key = calls.key.of(key);
+        (calls.lookup)(calls.state, env.run(), key, calls.bucket(key))
+    }
 }
 
 unsafe extern "C" fn update(env: &mut RunEnv<'_>, map: u64, key_at: u64, value: u64, flags: u64, _: u64) -> u64 {
@@ -42,7 +45,7 @@ unsafe extern "C" fn update(env: &mut RunEnv<'_>, map: u64, key_at: u64, value: 
         // SAFETY: the verifier proved key and value readable; the map is alive.
         let result = unsafe {
             let (key, value) = (calls.key.of(key_at), calls.value.of(value));
-            (calls.update)(calls.state, env.run(), key, value, flags)
+            (calls.update)(calls.state, env.run(), key, value, flags, calls.bucket(key))
         };
         return result.cast_unsigned();
     }
@@ -55,7 +58,11 @@ unsafe extern "C" fn delete(env: &mut RunEnv<'_>, map: u64, key_at: u64, _: u64,
     if !env.is_traced() {
         let calls = map.calls();
         // SAFETY: the verifier proved the key readable; the map is alive.
-        return unsafe { (calls.delete)(calls.state, env.run(), calls.key.of(key_at)) }.cast_unsigned();
+        let result = unsafe {
+            let key = calls.key.of(key_at);
+            (calls.delete)(calls.state, env.run(), key, calls.bucket(key))
+        };
+        return result.cast_unsigned();
     }
     // SAFETY: the verifier proved a key there.
     unsafe { env.delete(map, key_at) }.cast_unsigned()

@@ -89,7 +89,14 @@ impl Array {
 
     /// # Safety
     /// As [`MapCalls`] says.
-    unsafe extern "C" fn update_call(state: *const (), run: &Run<'_>, key: u64, value: u64, flags: u64) -> i64 {
+    unsafe extern "C" fn update_call(
+        state: *const (),
+        run: &Run<'_>,
+        key: u64,
+        value: u64,
+        flags: u64,
+        _bucket: u64,
+    ) -> i64 {
         // SAFETY: the caller keeps to what `MapCalls` says.
         let (map, value) = unsafe {
             let map = &*state.cast::<Array>();
@@ -123,12 +130,12 @@ impl Array {
     unsafe fn delete_traced<'a>(map: &'a Map, run: &'a Run<'_>, key: u64, pending: &mut Option<Pending<'a>>) -> i64 {
         let _ = pending;
         // SAFETY: the caller keeps to what `MapCalls` says.
-        unsafe { Array::delete_call(map.calls().state, run, key) }
+        unsafe { Array::delete_call(map.calls().state, run, key, 0) }
     }
 
     /// # Safety
     /// As [`MapCalls`] says.
-    unsafe extern "C" fn lookup_call(state: *const (), run: &Run<'_>, key: u64) -> u64 {
+    unsafe extern "C" fn lookup_call(state: *const (), run: &Run<'_>, key: u64, _bucket: u64) -> u64 {
         // SAFETY: the caller keeps to what `MapCalls` says.
         let map = unsafe { &*state.cast::<Array>() };
         if key >= u64::from(map.common.max_entries) {
@@ -139,7 +146,7 @@ impl Array {
 
     /// # Safety
     /// As [`MapCalls`] says.
-    unsafe extern "C" fn delete_call(state: *const (), _run: &Run<'_>, _key: u64) -> i64 {
+    unsafe extern "C" fn delete_call(state: *const (), _run: &Run<'_>, _key: u64, _bucket: u64) -> i64 {
         // SAFETY: the caller keeps to what `MapCalls` says.
         let common = unsafe { &(*state.cast::<Array>()).common };
         errno(common.check_current().and(Err::<(), _>(MapError::NotDeletable)))
@@ -213,6 +220,7 @@ impl MapOps for Array {
             state: std::ptr::from_ref(self).cast(),
             key: Pass::integer(4),
             value: Pass::Address,
+            table: None,
             lookup: Array::lookup_call,
             update: Array::update_call,
             delete: Array::delete_call,

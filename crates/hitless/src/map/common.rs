@@ -88,6 +88,7 @@ pub(crate) fn calls_by_ops<K: MapOps>(ops: &K) -> MapCalls {
         state: std::ptr::from_ref(ops).cast(),
         key: Pass::Address,
         value: Pass::Address,
+        table: None,
         lookup: lookup::<K>,
         update: update::<K>,
         delete: delete::<K>,
@@ -109,14 +110,21 @@ pub(super) unsafe fn state_and_key<'a, K: MapOps>(state: *const (), key: u64) ->
     }
 }
 
-unsafe extern "C" fn lookup<K: MapOps>(state: *const (), run: &Run<'_>, key: u64) -> u64 {
+unsafe extern "C" fn lookup<K: MapOps>(state: *const (), run: &Run<'_>, key: u64, _bucket: u64) -> u64 {
     // SAFETY: the caller keeps to what `MapCalls` says.
     let (ops, key) = unsafe { state_and_key::<K>(state, key) };
     let found = ops.lookup(&key);
     found.map_or(0, |elem| ops.value(elem, run.index()).address())
 }
 
-unsafe extern "C" fn update<K: MapOps>(state: *const (), run: &Run<'_>, key: u64, value: u64, flags: u64) -> i64 {
+unsafe extern "C" fn update<K: MapOps>(
+    state: *const (),
+    run: &Run<'_>,
+    key: u64,
+    value: u64,
+    flags: u64,
+    _bucket: u64,
+) -> i64 {
     // SAFETY: the caller keeps to what `MapCalls` says.
     let ((ops, key), value) = unsafe {
         let (ops, key) = state_and_key::<K>(state, key);
@@ -131,7 +139,7 @@ unsafe extern "C" fn update<K: MapOps>(state: *const (), run: &Run<'_>, key: u64
     errno(common.count_busy(result))
 }
 
-unsafe extern "C" fn delete<K: MapOps>(state: *const (), run: &Run<'_>, key: u64) -> i64 {
+unsafe extern "C" fn delete<K: MapOps>(state: *const (), run: &Run<'_>, key: u64, _bucket: u64) -> i64 {
     // SAFETY: the caller keeps to what `MapCalls` says.
     let (ops, key) = unsafe { state_and_key::<K>(state, key) };
     let common = ops.common();

@@ -146,7 +146,7 @@ impl InnerMaps for ArrayOfMaps {
 
 /// # Safety
 /// As [`MapCalls`] says.
-unsafe extern "C" fn lookup_in_array(state: *const (), _run: &Run<'_>, key: u64) -> u64 {
+unsafe extern "C" fn lookup_in_array(state: *const (), _run: &Run<'_>, key: u64, _bucket: u64) -> u64 {
     // SAFETY: the caller keeps to what `MapCalls` says; the state is that of an array of maps.
     let (maps, key) = unsafe { state_and_key::<ArrayOfMaps>(state, key) };
     maps.elements.address(key.index() as usize) as u64
@@ -337,7 +337,7 @@ impl MapOps for HashOfMaps {
 
 /// # Safety
 /// As [`MapCalls`] says.
-unsafe extern "C" fn lookup_in_hash(state: *const (), _run: &Run<'_>, key: u64) -> u64 {
+unsafe extern "C" fn lookup_in_hash(state: *const (), _run: &Run<'_>, key: u64, _bucket: u64) -> u64 {
     // SAFETY: the caller keeps to what `MapCalls` says; the state is that of a hash of maps.
     let (maps, key) = unsafe { state_and_key::<HashOfMaps>(state, key) };
     match maps.words.lookup(&key) {

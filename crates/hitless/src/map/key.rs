@@ -118,6 +118,9 @@ impl Seed {
         multiplier: 0x9e37_79b9_7f4a_7c15,
     };
 
+    /// What is multiplied by at the end, whatever the seed is.
+    pub(crate) const FINISH: u64 = 0xd6e8_feb8_6659_fd93;
+
     pub(crate) fn random() -> Seed {
         if cfg!(hitless_model) {
             return Seed::FIXED;
@@ -152,7 +155,7 @@ impl Seed {
             hash = (hash ^ key.word(i)).wrapping_mul(self.multiplier);
             hash ^= hash >> 32;
         }
-        hash.wrapping_mul(0xd6e8_feb8_6659_fd93)
+        hash.wrapping_mul(Seed::FINISH)
     }
 
     /// The bucket, of so many, that a key with this hash belongs to.

@@ -1,6 +1,7 @@
 //! What each kind of map implements, and how compiled code gets at it.
 
 use hitless_isa::Size;
+use hitless_jit::HashTable;
 
 use super::{Audit, Common, Key, Map, MapError, Special};
 use crate::region::{SharedBytes, load_word};
@@ -170,17 +171,28 @@ impl Pass {
 ///
 /// # Safety
 /// To call one: `state` is that of the same `MapCalls`, and the map is alive; key and value are passed as `key` and `value` say,
-/// and what is passed by address is readable for the map's key or value size.
+/// and what is passed by address is readable for the map's key or value size; `bucket` is what [`MapCalls::bucket`] says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MapCalls {
     pub(crate) state: *const (),
     pub(crate) key: Pass,
     pub(crate) value: Pass,
+    /// If the functions want to be told where a key belongs.
+    pub(crate) table: Option<HashTable>,
     /// The address of the value (in a per-CPU map that of the run's slot), or 0.
-    pub(crate) lookup: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64) -> u64,
-    pub(crate) update: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64, value: u64, flags: u64) -> i64,
-    pub(crate) delete: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64) -> i64,
+    pub(crate) lookup: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64, bucket: u64) -> u64,
+    pub(crate) update:
+        unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64, value: u64, flags: u64, bucket: u64) -> i64,
+    pub(crate) delete: unsafe extern "C" fn(state: *const (), run: &Run<'_>, key: u64, bucket: u64) -> i64,
     pub(crate) traced: TracedCalls,
+}
+
+impl MapCalls {
+    /// What the functions are passed as the bucket of a key, which is passed as an integer if there is a table; else it means
+    /// nothing.
+    pub(crate) fn bucket(&self, key: u64) -> u64 {
+        self.table.map_or(0, |table| table.bucket(key))
+    }
 }
 
 /// What the traced variant calls: changes that leave what the map's tracers are to be told, and the stripe of the key, if the map

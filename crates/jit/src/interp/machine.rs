@@ -448,6 +448,8 @@ impl<'a> Machine<'a> {
                 Arg::Reg(reg) => self.regs.get(reg),
                 // SAFETY: the runtime has said that the helper reads so many bytes there, and the verifier has found them.
                 Arg::Load(reg, size) => unsafe { memory::load(self.regs.get(reg), size) },
+                // SAFETY: as above.
+                Arg::Bucket(reg, size, table) => table.bucket(unsafe { memory::load(self.regs.get(reg), size) }),
             };
         }
         let [a, b, c, d, e, f] = args;

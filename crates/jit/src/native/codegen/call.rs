@@ -12,7 +12,7 @@ use super::function::Translator;
 use super::{MEMORY, int, signature};
 use crate::callee::ARGUMENTS;
 use crate::native::calls::{self, EntryPoint};
-use crate::{Arg, Callee, Elements, Inline, Vm};
+use crate::{Arg, Callee, Elements, HashTable, Inline, Vm};
 
 /// The most turns of `bpf_loop()`, and what it refuses with.
 const MAX_TURNS: i64 = 1 << 23;
@@ -73,7 +73,28 @@ impl Translator<'_> {
             Arg::Const(value) => self.builder.ins().iconst(I64, value.cast_signed()),
             Arg::Reg(reg) => self.get(reg),
             Arg::Load(reg, size) => self.load(size, false, reg, 0),
+            Arg::Bucket(reg, size, table) => {
+                let key = self.load(size, false, reg, 0);
+                self.bucket(&table, key)
+            }
         }
+    }
+
+    /// What [`HashTable::bucket`] says.
+    fn bucket(&mut self, table: &HashTable, key: Value) -> Value {
+        let [start, multiplier, finish] = table
+            .seed
+            .map(|word| self.builder.ins().iconst(I64, word.cast_signed()));
+        let hash = self.builder.ins().bxor(key, start);
+        let hash = self.builder.ins().imul(hash, multiplier);
+        let high = self.builder.ins().ushr_imm_u(hash, 32);
+        let hash = self.builder.ins().bxor(hash, high);
+        let hash = self.builder.ins().imul(hash, finish);
+        let buckets = self.builder.ins().iconst(I64, i64::from(table.buckets));
+        let number = self.builder.ins().umulhi(hash, buckets);
+        let off = self.builder.ins().ishl_imm_u(number, i64::from(table.shift));
+        let base = self.builder.ins().iconst(I64, table.base.cast_signed());
+        self.builder.ins().iadd(base, off)
     }
 
     pub(super) fn set_result(&mut self, result: Option<Value>) {

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::fence;
 
+use hitless_jit::HashTable;
+
 use super::super::bucket::{Meta, try_lock_seen, try_publish_seen};
-use super::{Bucket, Inline, PASSED, WordKey};
+use super::{BUCKET, Bucket, Inline, PASSED, WordKey, Words};
 use crate::map::common::errno;
-use crate::map::key::Short;
+use crate::map::key::{Seed, Short};
 use crate::map::{Map, MapCalls, Pass, Put, Rule, TracedCalls, UpdateFlags};
 use crate::primitive::Ordering::{Acquire, Release};
 use crate::region::load_word;
@@ -28,10 +30,17 @@ impl<const WIDE: bool> Inline<WIDE> {
     }
 
     fn calls_for<const KEY: bool, const VALUE: bool>(&self, key: Pass, value: Pass) -> MapCalls {
+        let [start, multiplier] = self.seed.words();
         MapCalls {
             state: std::ptr::from_ref(self).cast(),
             key,
             value,
+            table: KEY.then(|| HashTable {
+                base: self.region.address(0),
+                buckets: self.buckets,
+                shift: BUCKET.ilog2(),
+                seed: [start, multiplier, Seed::FINISH],
+            }),
             lookup: Self::lookup_call::<KEY>,
             update: Self::update_call::<KEY, VALUE>,
             delete: Self::delete_call::<KEY>,
@@ -73,10 +82,33 @@ impl<const WIDE: bool> Inline<WIDE> {
         }
     }
 
-    unsafe extern "C" fn lookup_call<const KEY: bool>(state: *const (), _run: &Run<'_>, key: u64) -> u64 {
+    /// The home bucket of a key, which is what the call was given if the key is passed as an integer, and the slots in which
+    /// it has the key.
+    ///
+    /// # Safety
+    /// As [`MapCalls`] says.
+    #[inline(always)]
+    unsafe fn look_home<const KEY: bool>(&self, key: WordKey, bucket: u64) -> (Bucket<'_>, u64) {
+        if !KEY {
+            return self.look(self.home(key), key);
+        }
+        // SAFETY: the address of a bucket of the map's region, as its table has it.
+        let words = unsafe { &*(bucket as *const Words) };
+        Self::look_at(self.number(words), words, key)
+    }
+
+    /// The number of a bucket.
+    #[inline(always)]
+    fn number(&self, words: &Words) -> u32 {
+        let off = std::ptr::from_ref(words) as u64 - self.region.address(0);
+        (off / BUCKET as u64) as u32
+    }
+
+    unsafe extern "C" fn lookup_call<const KEY: bool>(state: *const (), _run: &Run<'_>, key: u64, bucket: u64) -> u64 {
         // SAFETY: as in `map_and_key`.
         let (map, key) = unsafe { Self::map_and_key::<KEY>(state, key) };
-        let (home, found) = map.look(map.home(key), key);
+        // SAFETY: as above.
+        let (home, found) = unsafe { map.look_home::<KEY>(key, bucket) };
         if found != 0 {
             fence(Acquire);
             if Self::is_unchanged(home) {
@@ -101,6 +133,7 @@ impl<const WIDE: bool> Inline<WIDE> {
         key: u64,
         value: u64,
         flags: u64,
+        bucket: u64,
     ) -> i64 {
         // SAFETY: as in `map_and_key`.
         let (map, key) = unsafe { Self::map_and_key::<KEY>(state, key) };
@@ -109,9 +142,10 @@ impl<const WIDE: bool> Inline<WIDE> {
         if flags != 0 || map.common.is_sealed() {
             return map.update_other(run, key, value, flags);
         }
-        let (home, found) = map.look(map.home(key), key);
+        // SAFETY: as above.
+        let (home, found) = unsafe { map.look_home::<KEY>(key, bucket) };
         if found == 0 {
-            return map.insert(run, home.number, home.meta, key, value);
+            return map.insert(run, home.words, home.meta, key, value);
         }
         if !try_lock_seen(run, &home.words[0], home.meta) {
             return map.update_other(run, key, value, flags);
@@ -151,22 +185,23 @@ impl<const WIDE: bool> Inline<WIDE> {
 
     /// Inserts a key that its home bucket did not have when the meta word was this one.
     #[inline(never)]
-    fn insert(&self, run: &Run<'_>, number: u32, meta: Meta, key: WordKey, value: u64) -> i64 {
-        let words = self.words(number);
+    fn insert(&self, run: &Run<'_>, words: &Words, meta: Meta, key: WordKey, value: u64) -> i64 {
         let free = !meta.own() & Self::FULL;
         if meta.own() >= PASSED || free == 0 || !try_lock_seen(run, &words[0], meta) {
             return self.update_other(run, key, value, UpdateFlags::ANY.bits());
         }
         if !self.credits.take_own(run) {
-            return self.put_other(run, number, meta, key, value);
+            return self.put_other(run, meta, key, value);
         }
+        let number = self.number(words);
         Self::occupy(Bucket { number, words, meta }, free.trailing_zeros(), key, value);
         0
     }
 
     /// An insertion that finds no credit at hand; its home bucket is held.
     #[cold]
-    fn put_other(&self, run: &Run<'_>, number: u32, meta: Meta, key: WordKey, value: u64) -> i64 {
+    fn put_other(&self, run: &Run<'_>, meta: Meta, key: WordKey, value: u64) -> i64 {
+        let number = self.home(key);
         let words = self.words(number);
         let result = self.put_held(run, Bucket { number, words, meta }, key, value, Rule::Any);
         errno(self.common.count_busy(result))
@@ -182,13 +217,14 @@ impl<const WIDE: bool> Inline<WIDE> {
         errno(self.common.count_busy(result))
     }
 
-    unsafe extern "C" fn delete_call<const KEY: bool>(state: *const (), run: &Run<'_>, key: u64) -> i64 {
+    unsafe extern "C" fn delete_call<const KEY: bool>(state: *const (), run: &Run<'_>, key: u64, bucket: u64) -> i64 {
         // SAFETY: as in `map_and_key`.
         let (map, key) = unsafe { Self::map_and_key::<KEY>(state, key) };
         if map.common.is_sealed() {
             return map.delete_other(run, key);
         }
-        let (home, found) = map.look(map.home(key), key);
+        // SAFETY: as above.
+        let (home, found) = unsafe { map.look_home::<KEY>(key, bucket) };
         if found == 0 {
             return if home.meta.own() < PASSED {
                 NOT_FOUND

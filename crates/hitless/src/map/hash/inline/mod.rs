@@ -235,7 +235,11 @@ impl<const WIDE: bool> Inline<WIDE> {
     /// A bucket, and the slots in which it has the key. If its meta word is still the same when it is taken, then so are these.
     #[inline(always)]
     fn look(&self, number: u32, key: WordKey) -> (Bucket<'_>, u64) {
-        let words = self.words(number);
+        Self::look_at(number, self.words(number), key)
+    }
+
+    #[inline(always)]
+    fn look_at(number: u32, words: &Words, key: WordKey) -> (Bucket<'_>, u64) {
         let meta = Meta::load(&words[0]);
         let found = Self::matches(words, key) & meta.own() & Self::FULL;
         (Bucket { number, words, meta }, found)

@@ -78,6 +78,7 @@ impl<const LRU: bool> Tagged<LRU> {
             state: std::ptr::from_ref(self).cast(),
             key,
             value,
+            table: None,
             lookup: Self::lookup_call::<C>,
             update: match value {
                 Pass::Integer(_) => Self::update_word_call::<C>,
@@ -102,7 +103,7 @@ impl<const LRU: bool> Tagged<LRU> {
         }
     }
 
-    unsafe extern "C" fn lookup_call<C: KeyClass>(state: *const (), run: &Run<'_>, key: u64) -> u64 {
+    unsafe extern "C" fn lookup_call<C: KeyClass>(state: *const (), run: &Run<'_>, key: u64, _bucket: u64) -> u64 {
         // SAFETY: as in `map_and_key`.
         let (map, key) = unsafe { Self::map_and_key::<C>(state, key) };
         let hash = map.seed.hash(&key);
@@ -143,6 +144,7 @@ impl<const LRU: bool> Tagged<LRU> {
         key: u64,
         value: u64,
         flags: u64,
+        _bucket: u64,
     ) -> i64 {
         // SAFETY: as in `map_and_key`.
         let (map, key, value) = unsafe {
@@ -159,6 +161,7 @@ impl<const LRU: bool> Tagged<LRU> {
         key: u64,
         value: u64,
         flags: u64,
+        _bucket: u64,
     ) -> i64 {
         // SAFETY: as in `map_and_key`.
         let (map, key) = unsafe { Self::map_and_key::<C>(state, key) };
@@ -243,7 +246,7 @@ impl<const LRU: bool> Tagged<LRU> {
         map.delete_traced(run, ops, (ops.seed.hash(&key) >> 32, &key), pending, delete)
     }
 
-    unsafe extern "C" fn delete_call<C: KeyClass>(state: *const (), run: &Run<'_>, key: u64) -> i64 {
+    unsafe extern "C" fn delete_call<C: KeyClass>(state: *const (), run: &Run<'_>, key: u64, _bucket: u64) -> i64 {
         // SAFETY: as in `map_and_key`.
         let (map, key) = unsafe { Self::map_and_key::<C>(state, key) };
         let result = map
