@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 
 seconds=${1-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- object btf btf_ext btf_split layout core_local core_target insns
+[ $# -gt 0 ] || set -- object btf btf_ext btf_split layout core_local core_target insns map_file
 
 if ! command -v c++ >/dev/null; then
 	if [ "$(id -u)" != 0 ]; then

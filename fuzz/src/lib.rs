@@ -1,4 +1,4 @@
-//! What is done with untrusted bytes: object files, BTF, instructions.
+//! What is done with untrusted bytes: object files, BTF, instructions, files of maps.
 //!
 //! A [`Target`] takes any bytes and does with them what a loader would, and more: whatever it accepts it writes again,
 //! prints, compares. It panics if an answer contradicts another. [`seeds`] are inputs to start from, [`mutate`] makes new
@@ -8,6 +8,7 @@
 //! guided by coverage, in `fuzz` (feature `libfuzzer`).
 #![forbid(unsafe_code)]
 
+mod maps;
 mod mutate;
 mod targets;
 
@@ -42,6 +43,8 @@ pub enum SeedKind {
     Code,
     /// BTF that goes on where that of [`split_base`] ends.
     Split,
+    /// Files of maps.
+    MapFile,
 }
 
 /// The target with this name.
@@ -58,6 +61,9 @@ pub fn target(name: &str) -> Option<&'static Target> {
 pub fn seeds(kind: SeedKind) -> Vec<(String, Vec<u8>)> {
     if kind == SeedKind::Split {
         return vec![("split".into(), split_types().to_bytes())];
+    }
+    if kind == SeedKind::MapFile {
+        return maps::files();
     }
     let mut out = Vec::new();
     for path in objects() {
@@ -77,7 +83,7 @@ pub fn seeds(kind: SeedKind) -> Vec<(String, Vec<u8>)> {
                     .filter(|section| section.executable)
                     .map(|section| (format!("{name}-{}", section.name), bytes[section.range].to_vec())),
             ),
-            SeedKind::Split => unreachable!("handled above"),
+            SeedKind::Split | SeedKind::MapFile => unreachable!("handled above"),
         }
     }
     out

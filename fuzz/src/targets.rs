@@ -7,6 +7,7 @@ use hitless_btf::{Btf, BtfExt, Kind, Type, TypeId, core, dump};
 use hitless_isa::{Insn, asm, decode, disasm, encode};
 use hitless_object::{ObjectSpec, Target as Place};
 
+use crate::maps::map_file;
 use crate::{SeedKind, Target, seeds, split_base};
 
 const BPF_MAP_TYPE_ARENA: u32 = 33;
@@ -52,6 +53,11 @@ pub const TARGETS: &[Target] = &[
         name: "insns",
         run: insns,
         seeds: SeedKind::Code,
+    },
+    Target {
+        name: "map_file",
+        run: map_file,
+        seeds: SeedKind::MapFile,
     },
 ];
 

@@ -102,3 +102,8 @@ fn core_relocations_against_changed_types() {
 fn instructions() {
     run("insns", 20_000, multiple);
 }
+
+#[test]
+fn maps_in_files() {
+    run("map_file", 10_000, multiple);
+}

@@ -355,32 +355,25 @@ impl Inner {
 
     fn open_map(&self, path: &Path) -> Result<(Arc<Map>, Audit), MapOpenReason> {
         let (file, header) = MapFile::open(path, Access::Change)?;
-        let expected = self.slots.count() as u32;
-        if header.slots != expected {
-            // If nothing depends on it, the layout is the same.
-            let other = Header {
-                slots: expected,
-                ..header.clone()
-            };
-            let slots = MapOpenReason::Slots {
-                found: header.slots,
-                expected,
-            };
-            if header.def.is_per_cpu() {
-                return Err(slots);
-            }
-            match other.make(&file, Sharing::Private, &unlimited()) {
-                Err(MapCreateError::OtherSize { .. }) => return Err(slots),
-                made => made?,
-            };
+        let (_, audit) = header.make(&file, Sharing::Private, &unlimited())?;
+        if audit.is_damaged() {
+            return Err(MapOpenReason::Damaged(audit));
         }
+        let (found, expected) = (header.slots, self.slots.count() as u32);
         let header = Header {
             slots: expected,
             ..header
         };
-        let (_, audit) = header.make(&file, Sharing::Private, &unlimited())?;
-        if audit.is_damaged() {
-            return Err(MapOpenReason::Damaged(audit));
+        if found != expected {
+            let slots = MapOpenReason::Slots { found, expected };
+            if header.def.is_per_cpu() {
+                return Err(slots);
+            }
+            // If nothing depends on it, the layout is the same.
+            match header.make(&file, Sharing::Private, &unlimited()) {
+                Err(MapCreateError::OtherSize { .. }) => return Err(slots),
+                made => made?,
+            };
         }
         file.allocate()?;
         let (ops, audit) = header.make(&file, Sharing::Shared, self.budget())?;
