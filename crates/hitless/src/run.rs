@@ -606,12 +606,15 @@ impl Slots {
                 turn += 1;
             }
         }
-        retired.drop_now();
+        // What is dropped may take long, and may have to wait for what a cutover holds: not while the gate is closed.
+        if !self.gate.is_closed() {
+            retired.drop_now();
+        }
         Ok(())
     }
 
-    /// Drops what was unpublished once no run can see it: at once, after a grace period, if the caller may wait for one and
-    /// it ends in time; else after a later one.
+    /// Drops what was unpublished once no run can see it: at once, after a grace period, if the caller may wait for one, it
+    /// ends in time and no cutover is under way; else after a later one.
     pub(crate) fn retire<T: Send + 'static>(&self, unpublished: T) {
         #[cfg(hitless_model)]
         if crate::model::fault(crate::model::Fault::NoRetireGrace) {
@@ -619,8 +622,8 @@ impl Slots {
             return self.retired().0.push(Box::new(unpublished));
         }
         match self.synchronize(Some(RETIRE_TIMEOUT)) {
-            Ok(()) => drop(unpublished),
-            Err(_) => self.retired().0.push(Box::new(unpublished)),
+            Ok(()) if !self.gate.is_closed() => drop(unpublished),
+            _ => self.retired().0.push(Box::new(unpublished)),
         }
     }
 
@@ -737,5 +740,28 @@ impl Drop for Leave<'_> {
         }
         self.slots.leave(self.record, self.index, self.slot);
         THREAD.with(|thread| thread.current.set(self.record.outer));
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Whoever did the cutover would wait for it, and everybody for the cutover.
+    #[test]
+    fn nothing_overdue_is_dropped_while_the_gate_is_closed() {
+        let slots = Slots::new(0, 4, Box::default());
+        let retired = Arc::new(());
+        // Who is inside of a run cannot wait for its end.
+        slots.run(|_| slots.retire(Arc::clone(&retired))).unwrap();
+        let gate = slots.close_gate();
+        slots.wait_at_gate(Duration::from_secs(10)).unwrap();
+        slots.retire(Arc::clone(&retired));
+        assert_eq!(Arc::strong_count(&retired), 3);
+        drop(gate);
+        slots.synchronize(None).unwrap();
+        assert_eq!(Arc::strong_count(&retired), 1);
     }
 }
