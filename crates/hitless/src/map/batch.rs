@@ -203,8 +203,8 @@ impl Map {
     /// (`BPF_MAP_LOOKUP_AND_DELETE_BATCH`).
     ///
     /// # Errors
-    /// [`MapError::OtherKind`] for other types of maps; and as [`Map::update`]. Elements that were taken before an error came are
-    /// lost to the caller only if it comes in the middle of the batch: changes by others make none.
+    /// [`MapError::OtherKind`] for other types of maps; and as [`Map::update`]. If an error comes in the middle of the batch, the
+    /// elements that were taken before are returned, fewer than `limit`, and the next call meets it again.
     pub fn lookup_and_delete_batch(&self, cursor: &mut BatchCursor, limit: usize) -> Result<Vec<Entry>, MapError> {
         self.check_permitted()?;
         if self.def.kind == MapKind::HashOfMaps {
@@ -226,11 +226,15 @@ impl Map {
 
     /// Takes maps out of a map of maps, for one grace period: keys and ids.
     fn take_maps(&self, cursor: &mut BatchCursor, limit: usize) -> Result<Vec<Entry>, MapError> {
-        let keys = self.batch(cursor, limit, |_, _, key| Ok(Some(key.bytes().to_vec())))?;
         let mut taken = Vec::new();
         let mut entries = Vec::new();
         let mut result = Ok(());
-        for key in keys {
+        while entries.len() < limit && result.is_ok() {
+            let before = *cursor;
+            // Taken one by one, since that may not be done in the run in which they are found.
+            let Some(key) = self.batch(cursor, 1, |_, _, key| Ok(Some(key.bytes().to_vec())))?.pop() else {
+                break;
+            };
             match self.take_map(&key) {
                 Ok(map) => {
                     entries.push((key, map.id().to_ne_bytes().to_vec()));
@@ -238,14 +242,22 @@ impl Map {
                 }
                 // Somebody else was first.
                 Err(MapError::NotFound) => {}
-                Err(error) => result = Err(error),
+                Err(error) => {
+                    *cursor = before;
+                    result = Err(error);
+                }
             }
         }
         self.slots.retire(taken);
-        result.map(|()| entries)
+        if entries.is_empty() {
+            result.map(|()| entries)
+        } else {
+            Ok(entries)
+        }
     }
 
-    /// Visits live elements, from where the cursor stands, until `limit` of them gave something.
+    /// Visits live elements, from where the cursor stands, until `limit` of them gave something. An error that comes after some
+    /// have is left to the next call, which begins with the element that it came at.
     fn batch<T>(
         &self,
         cursor: &mut BatchCursor,
@@ -254,7 +266,7 @@ impl Map {
     ) -> Result<Vec<T>, MapError> {
         let mut found = Vec::new();
         while found.len() < limit && !cursor.done {
-            self.slots.run(|run| {
+            let visited = self.slots.run(|run| {
                 let positions = self.ops.positions();
                 let end = positions.min(cursor.next.saturating_add(POSITIONS));
                 let enough = limit.min(found.len() + ELEMENTS);
@@ -266,7 +278,12 @@ impl Map {
                 }
                 cursor.done = cursor.next >= positions;
                 Ok::<_, MapError>(())
-            })??;
+            });
+            match visited.map_err(MapError::from).flatten() {
+                Err(error) if found.is_empty() => return Err(error),
+                Err(_) => break,
+                Ok(()) => {}
+            }
         }
         Ok(found)
     }
@@ -352,5 +369,43 @@ impl Map {
         }
         self.slots.retire(retired);
         result
+    }
+}
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+    use crate::map::MapDef;
+    use crate::runtime::Runtime;
+
+    #[test]
+    fn what_was_taken_before_an_error_is_not_lost() {
+        let map = Runtime::default()
+            .create_map(MapDef::new("map", MapKind::Hash, 4, 4, 10))
+            .unwrap();
+        for key in 0..5u32 {
+            map.update(&key.to_ne_bytes(), &[0; 4], UpdateFlags::ANY).unwrap();
+        }
+        let (mut cursor, mut met) = (BatchCursor::default(), 0);
+        let mut refuse_third = |_: &Run<'_>, _, key: Key| {
+            met += 1;
+            if met == 3 || met == 4 {
+                Err(MapError::Busy)
+            } else {
+                Ok(Some(key.bytes().to_vec()))
+            }
+        };
+        let mut found = map.batch(&mut cursor, 10, &mut refuse_third).unwrap();
+        assert_eq!((found.len(), cursor.is_done()), (2, false));
+        assert_eq!(map.batch(&mut cursor, 10, &mut refuse_third), Err(MapError::Busy));
+        found.extend(map.batch(&mut cursor, 10, &mut refuse_third).unwrap());
+        found.sort_unstable();
+        assert!(
+            found.iter().map(Vec::as_slice).eq((0..5u32)
+                .map(u32::to_ne_bytes)
+                .collect::<Vec<_>>()
+                .iter()
+                .map(|key| &key[..]))
+        );
     }
 }
