@@ -53,6 +53,8 @@ pub(crate) struct RunEnv<'a> {
     lent: (u64, u64),
     /// The latest pointer write, not yet known to have executed.
     latest: Option<(&'a Map, Cell)>,
+    /// The spin lock that the program holds.
+    pub(crate) spin_lock: Option<SharedBytes<'a>>,
     /// What the update or delete helper just did, for the trace call that follows it.
     pending: Option<Pending<'a>>,
 }
@@ -79,6 +81,7 @@ impl<'a> RunEnv<'a> {
             cookie: 0,
             lent: (0, 0),
             latest: None,
+            spin_lock: None,
             pending: None,
         }
     }
@@ -209,7 +212,12 @@ impl<'a> RunEnv<'a> {
     pub(crate) fn finish(&mut self) -> Option<Trap> {
         self.pending = None;
         self.commit_latest();
-        self.vm.take_trap()
+        let trap = self.vm.take_trap();
+        // Only a failed check ends a program that holds one.
+        if let Some(lock) = self.spin_lock.take() {
+            crate::spin::unlock(self.run, lock);
+        }
+        trap
     }
 
     fn commit_latest(&mut self) {
