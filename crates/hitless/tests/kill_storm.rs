@@ -340,9 +340,9 @@ fn check_keys(ledger: &Ledger, which: usize, def: &MapDef, map: &Map) {
         let (may, was) = (about.load(SeqCst), done.load(SeqCst));
         let found = map.lookup(&key(def, number)).unwrap();
         let words = found.map_or(vec![0], |value| words(def, &value));
-        // A value under a lock is written in place, word by word: whole is each of these.
-        let in_place = def.spin_lock.is_some();
-        let is_whole = in_place || words.iter().all(|word| *word == words[0]) || def.kind == MapKind::PercpuHash;
+        // A value under a lock, and those of all slots, are written in place, word by word: whole is each of these.
+        let in_place = def.spin_lock.is_some() || def.kind == MapKind::PercpuHash;
+        let is_whole = in_place || words.iter().all(|word| *word == words[0]);
         let is_evicted = def.kind == MapKind::LruHash && words == [0];
         let are_known = words.iter().all(|word| *word == may || *word == was);
         assert!(

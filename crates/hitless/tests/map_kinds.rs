@@ -293,24 +293,6 @@ fn access_is_what_the_flags_say() {
 }
 
 /// `Freed` means that the memory is there again: ten thousand times a map as large as there may be one of.
-#[test]
-fn freed_maps_make_room() {
-    let runtime = Runtime::default();
-    for n in 0..10_000 {
-        let map = make(&runtime, def(MapKind::Hash, 4, 8, 1024));
-        map.update(&[0; 4], &[0; 8], UpdateFlags::ANY).unwrap();
-        let id = map.id();
-        if n % 2 == 0 {
-            map.wait_freed(LONG).unwrap();
-        } else {
-            drop(map);
-            runtime.wait_freed(id, LONG).unwrap();
-        }
-        assert!(runtime.map_by_id(id).is_none());
-    }
-    assert_eq!(runtime.map_ids(), []);
-}
-
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(20);
 
