@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::primitive::relax;
+use crate::run::Attention;
 use crate::sys;
 
 /// A runtime's gate.
@@ -39,11 +40,14 @@ impl Gate {
     }
 
     /// Closes the gate until the guard is dropped. The thread that closed it may still pass.
-    pub(crate) fn close(&self, thread: u32) -> GateClosed<'_> {
+    /// Runs that begin find attention raised, and so look.
+    pub(crate) fn close<'a>(&'a self, thread: u32, attention: &'a Attention) -> GateClosed<'a> {
         self.longest_wait_ns.store(0, Relaxed);
         self.closed_by.store(thread, SeqCst);
+        attention.raise();
         GateClosed {
             gate: self,
+            attention,
             since: Instant::now(),
         }
     }
@@ -93,6 +97,7 @@ impl Gate {
 /// The gate, closed.
 pub(crate) struct GateClosed<'a> {
     gate: &'a Gate,
+    attention: &'a Attention,
     since: Instant,
 }
 
@@ -105,6 +110,7 @@ impl GateClosed<'_> {
 
 impl Drop for GateClosed<'_> {
     fn drop(&mut self) {
+        self.attention.lower();
         self.gate.closed_by.store(OPEN, SeqCst);
         sys::futex_wake_all(&self.gate.closed_by);
     }

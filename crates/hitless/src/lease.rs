@@ -7,9 +7,12 @@
 //! the slot back to it. Of two that do both at once, at least one sees the other, as at the gate.
 //!
 //! Since a lane is one thread's own, a thread that lost its slot and has yet to notice writes nowhere else. It keeps its lane
-//! until it ends; others find out by its thread id. There are more lanes than slots; a thread without one claims its slot by
+//! until it ends; others find out by its thread id. A thread that goes on to another runtime may look at its old lane when the
+//! runtime of that is gone: so lanes are never freed, but used again by another runtime. There are more lanes than slots; a thread without one claims its slot by
 //! an exchange each time, as does everybody once it has shown that there are more threads than slots: leases would only be taken
 //! away from each other.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
@@ -34,13 +37,20 @@ pub(crate) struct Lane {
 /// The lanes of a runtime.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    lanes: Box<[Lane]>,
+    lanes: &'static [Lane],
     /// How often a slot was taken from a thread.
     taken: AtomicU32,
 }
 
 /// So many slots taken are too many: there are more threads than slots.
 const CROWDED: u32 = 256;
+
+/// The lanes of runtimes that are gone.
+static LEFT: Mutex<Vec<&'static [Lane]>> = Mutex::new(Vec::new());
+
+fn left() -> MutexGuard<'static, Vec<&'static [Lane]>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Lane {
     /// The id of the thread that it is of, 0 if it is nobody's.
@@ -51,18 +61,25 @@ impl Lane {
 
 impl Lanes {
     pub(crate) fn new(slots: usize) -> Lanes {
+        let count = slots * LANES_PER_SLOT;
+        let mut left = left();
+        let used = left.iter().position(|lanes| lanes.len() == count);
+        let lanes = used.map(|index| left.swap_remove(index)).unwrap_or_else(|| {
+            let lanes: Box<[Lane]> = (0..count).map(|_| Lane::default()).collect();
+            Box::leak(lanes)
+        });
         Lanes {
-            lanes: (0..slots * LANES_PER_SLOT).map(|_| Lane::default()).collect(),
+            lanes,
             taken: AtomicU32::new(0),
         }
     }
 
     #[inline]
-    pub(crate) fn get(&self, lane: u32) -> Option<&Lane> {
+    pub(crate) fn get(&self, lane: u32) -> Option<&'static Lane> {
         self.lanes.get(lane as usize)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lane> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Lane> {
         self.lanes.iter()
     }
 
@@ -113,6 +130,16 @@ impl Lanes {
                 .fetch_max(self.taken.load(Relaxed).saturating_add(1), Relaxed);
         }
         true
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        for lane in self.lanes {
+            lane.epoch.store(0, Relaxed);
+            lane.thread.store(0, Relaxed);
+        }
+        left().push(self.lanes);
     }
 }
 

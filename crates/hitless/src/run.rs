@@ -3,8 +3,8 @@
 //! A *slot* is this world's CPU. A thread owns one for the length of a run; there are twice as many as processors, so
 //! that a thread preempted inside a run holds nobody up. It keeps the slot for its next run, until others need it
 //! (`lease.rs`). Entering publishes the current epoch with one plain store; [`Slots::synchronize`] advances the epoch,
-//! executes `membarrier(2)` and waits until nobody shows an earlier epoch any more. What was unpublished before that call can
-//! then be freed: no run can still see it.
+//! executes `membarrier(2)` and waits until nobody shows an earlier epoch any more (`run/grace.rs`). What was unpublished before
+//! that call can then be freed: no run can still see it.
 //!
 //! Entering publishes the run first and looks at the gate (`gate.rs`) second; if that is closed, the run backs out and waits
 //! with no slot and no epoch. So the thread that closed the gate and then waited for a grace period knows that nothing
@@ -13,21 +13,36 @@
 //!
 //! A signal handler that interrupts a run of its own thread nests: it uses the same slot, and must not wait for
 //! anything that the interrupted code may hold. One that interrupts the few instructions in which a run begins or ends is
-//! a run of its own, with another slot; before it waits at a closed gate it withdraws the interrupted run (one that was
-//! beginning then starts over), so that the cutover does not wait for a thread that waits for the cutover.
+//! a run of its own; one that was beginning then starts over, if the handler has used the thread's lane or withdrawn it
+//! (`run/thread.rs`). Before a handler waits at a closed gate it withdraws what it has interrupted, so that the cutover does not
+//! wait for a thread that waits for the cutover.
+//!
+//! Nearly every run is on the thread's lease, with nothing else to look at: that way in ([`Slots::run`]) is a handful of loads and
+//! two stores, and the way out two more. Whatever is rare is one word away (`run/attention.rs`), and goes the other way
+//! ([`Slots::enter_otherwise`]).
+
+mod attention;
+mod grace;
+mod thread;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::{self, MaybeUninit};
 use std::ptr;
 use std::sync::atomic::compiler_fence;
-use std::time::{Duration, Instant};
+
+pub(crate) use attention::Attention;
+use grace::RetiredLater;
+pub use grace::SyncError;
+pub(crate) use thread::thread_id;
+use thread::{Claimed, Kind, Thread};
 
 use crate::gate::{Gate, GateClosed};
 use crate::hook::Snapshot;
-use crate::lease::{Lanes, leased_to};
+use crate::lease::{Lane, Lanes, leased_to};
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::primitive::atomic::{AtomicPtr, AtomicU32, AtomicU64};
-use crate::primitive::{Mutex, MutexGuard, Retired, relax, yield_now};
+use crate::primitive::{Mutex, Retired, yield_now};
 use crate::sys;
 use crate::trace::FlushList;
 
@@ -67,6 +82,8 @@ pub(crate) struct Slots {
     lanes: Lanes,
     /// Starts at 1, so that 0 can mean "no run".
     epoch: AtomicU64,
+    /// Whether runs that begin have to look at the gate, or at any of what follows it.
+    attention: Attention,
     gate: Gate,
     /// Threads that found every slot taken.
     waiting: AtomicU32,
@@ -83,188 +100,39 @@ pub(crate) struct Slots {
 #[error("the runtime belongs to the parent process: hooks and maps are inert in a forked child")]
 pub struct Forked;
 
-/// Why waiting for a grace period ended without one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SyncError {
-    /// The caller is inside a run, which would wait for itself.
-    #[error("waiting for a grace period from inside a run would wait for itself")]
-    Deadlock,
-    /// A run was still active at the deadline.
-    #[error("thread {thread} was still inside a run after {waited:?}")]
-    TimedOut {
-        /// The thread whose run did not end.
-        thread: u32,
-        /// How long was waited.
-        waited: Duration,
-    },
-    /// There is no memory for the code that would run then.
-    #[error("no memory for the code that would run then")]
-    NoMemory,
-}
-
-const NO_SLOT: u32 = u32::MAX;
-
-/// How long to wait for runs before something is dropped later.
-const RETIRE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How often a thread lets others run before it takes a slot that they wait for.
 const COURTESY: u32 = 4;
 
 /// A signal handler that interrupts the entry or the end of a run, where it cannot nest, takes a slot of its own.
 const MIN_SLOTS: usize = 2;
 
-/// Where a thread's runs are recorded, innermost first, for signal handlers to find.
-struct Record {
-    runtime: u64,
-    /// The slot it owns, or [`NO_SLOT`].
-    slot: Cell<u32>,
-    /// Where the run is published: in the slot, or in the lane of the thread. Null if it never was.
-    epoch: Cell<*const AtomicU64>,
-    stage: Cell<Stage>,
-    /// Set by a signal handler that withdrew the entry.
-    withdrawn: Cell<bool>,
-    snapshot: Cell<*const Snapshot>,
-    outer: *const Record,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// On the way in: a handler cannot nest, and may withdraw what is published.
-    Entering,
-    /// A handler nests.
-    Inside,
-    /// On the way out. A handler nests only as long as something is to be flushed, which makes the run go back inside.
-    Leaving,
-}
-
-impl Record {
-    /// Whether a handler nests in the run: it is published, and stays so for as long as the handler needs.
-    fn shelters(&self, slots: &[Slot]) -> bool {
-        let Some(slot) = slots.get(self.slot.get() as usize) else {
-            return false;
-        };
-        match self.stage.get() {
-            Stage::Entering => false,
-            Stage::Inside => !self.withdrawn.get(),
-            Stage::Leaving => !slot.flush.is_empty(),
-        }
-    }
-
-    /// Whether it is published in the thread's lane, since its slot is on lease.
-    #[inline]
-    fn is_leased(&self, slot: &Slot) -> bool {
-        !ptr::eq(self.epoch.get(), &raw const slot.epoch)
-    }
-
-    /// Notes the slot, and where the run is to be published. A handler that finds the slot finds the rest.
-    #[inline]
-    fn take_slot(&self, index: u32, epoch: &AtomicU64) {
-        self.epoch.set(epoch);
-        compiler_fence(SeqCst);
-        self.slot.set(index);
-    }
-
-    /// Unpublishes the run. A handler that comes then finds no run to nest in, and nothing that a grace period waits for.
-    #[inline]
-    fn unpublish(&self, epoch: &AtomicU64) {
-        epoch.store(0, Release);
-        self.slot.set(NO_SLOT);
-        compiler_fence(SeqCst);
-    }
-
-    /// Moves to another stage, at a point that handlers see in order.
-    #[inline]
-    fn enter_stage(&self, stage: Stage) {
-        compiler_fence(SeqCst);
-        self.stage.set(stage);
-        compiler_fence(SeqCst);
-    }
-}
-
-/// What a thread knows of itself.
-struct Thread {
-    /// Its runs, innermost first.
-    current: Cell<*const Record>,
-    /// Its id, 0 if it has not been asked for.
-    id: Cell<u32>,
-    /// The runtime whose lane and slot follow: that in which it was last.
-    runtime: Cell<u64>,
-    /// Its lane there.
-    lane: Cell<u32>,
-    /// The slot that it has on lease there, unless it was taken.
-    slot: Cell<u32>,
-}
-
-/// No runtime has this number.
-const NO_RUNTIME: u64 = u64::MAX;
-
-impl Thread {
-    const fn new() -> Thread {
-        Thread {
-            current: Cell::new(ptr::null()),
-            id: Cell::new(0),
-            runtime: Cell::new(NO_RUNTIME),
-            lane: Cell::new(0),
-            slot: Cell::new(NO_SLOT),
-        }
-    }
-}
-
-#[cfg(not(hitless_model))]
-crate::primitive::thread_local! {
-    static THREAD: Thread = const { Thread::new() };
-}
-#[cfg(hitless_model)]
-crate::primitive::thread_local! {
-    static THREAD: Thread = Thread::new();
-}
-
-/// The calling thread's id; in the model, where all threads share one, a number of its own.
-pub(crate) fn thread_id() -> u32 {
-    THREAD.with(|Thread { id, .. }| {
-        if id.get() == 0 {
-            #[cfg(not(hitless_model))]
-            id.set(sys::thread_id());
-            #[cfg(hitless_model)]
-            {
-                static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
-                id.set(NEXT.fetch_add(1, Relaxed));
-            }
-        }
-        id.get()
-    })
-}
-
-/// The runs of the calling thread, innermost first.
-#[inline]
-fn current() -> *const Record {
-    THREAD.with(|thread| thread.current.get())
-}
-
 /// A run in progress on this thread: the permission to touch what grace periods protect.
 pub(crate) struct Run<'rt> {
-    slot: &'rt Slot,
-    index: u32,
-    snapshot: *const Snapshot,
+    slot: Cell<*const Slot>,
+    index: Cell<u32>,
+    /// What it has latched, marked as long as it is outside (`run/thread.rs`).
+    snapshot: Cell<*const Snapshot>,
     /// Whether it interrupted another run of this thread.
     nested: bool,
     /// Whether statistics of programs are kept.
     timed: bool,
     /// Stripes that the thread held when this run began.
     stripes_before: u32,
-    not_send: PhantomData<*const ()>,
+    /// Of slots that are there, on this thread.
+    runtime: PhantomData<(&'rt Slots, *const ())>,
 }
 
 impl Run<'_> {
     /// The slot's number: what programs see as their CPU.
     #[inline]
     pub(crate) fn index(&self) -> u32 {
-        self.index
+        self.index.get()
     }
 
     #[inline]
     pub(crate) fn slot(&self) -> &Slot {
-        self.slot
+        // SAFETY: a run is given out with a slot of the runtime that it is in, which stays as long as it is in progress.
+        unsafe { &*self.slot.get() }
     }
 
     /// Whether this run interrupted another run of this thread, and so must not wait for a lock.
@@ -288,19 +156,22 @@ impl Run<'_> {
     /// The programs at the hooks, as the outermost run latched them.
     #[inline]
     pub(crate) fn snapshot(&self) -> &Snapshot {
-        // SAFETY: snapshots are freed a grace period after they were replaced; this run began before that ended.
-        unsafe { &*self.snapshot }
+        // SAFETY: a run is given out when it has latched one, and inside. Snapshots are freed a grace period after they were
+        // replaced; this run began before that ended.
+        unsafe { &*self.snapshot.get() }
     }
 }
 
 impl Slots {
     pub(crate) fn new(runtime: u64, count: usize, snapshot: Box<Snapshot>) -> Slots {
-        sys::init();
+        sys::init(thread::close_in_child);
+        let count = count.max(MIN_SLOTS);
         Slots {
             runtime,
-            slots: (0..count.max(MIN_SLOTS)).map(|_| Slot::new()).collect(),
-            lanes: Lanes::new(count.max(MIN_SLOTS)),
+            slots: (0..count).map(|_| Slot::new()).collect(),
+            lanes: Lanes::new(count),
             epoch: AtomicU64::new(1),
+            attention: Attention::new(sys::fences_on_entry()),
             gate: Gate::new(),
             waiting: AtomicU32::new(0),
             timed: AtomicU32::new(0),
@@ -318,213 +189,233 @@ impl Slots {
     /// Inlined, since it is on the way of every invocation of a hook: what a run returns is to stay in registers.
     #[inline]
     pub(crate) fn run<R>(&self, f: impl FnOnce(&Run<'_>) -> R) -> Result<R, Forked> {
-        if sys::forked() {
-            return Err(Forked);
-        }
-        let outer = current();
-        if !outer.is_null()
-            && let Some(run) = self.nested(outer)
-        {
-            return Ok(f(&run));
-        }
-        let record = Record {
-            runtime: self.runtime,
-            slot: Cell::new(NO_SLOT),
-            epoch: Cell::new(ptr::null()),
-            stage: Cell::new(Stage::Entering),
-            withdrawn: Cell::new(false),
-            snapshot: Cell::new(ptr::null()),
-            outer,
+        let thread = Thread::current();
+        let mut place = MaybeUninit::uninit();
+        let claimed = if self.enter_leased(thread) {
+            None
+        } else {
+            Some(self.enter_otherwise(thread, &mut place)?)
         };
-        THREAD.with(|thread| thread.current.set(&raw const record));
-        let (index, slot) = self.enter(&record);
-        let leave = Leave {
+        let run = claimed.map_or(&thread.run, |claimed| &claimed.run);
+        let unwound = Unwound {
             slots: self,
-            slot,
-            index,
-            record: &record,
+            thread,
+            claimed,
         };
-        let run = Run {
-            slot,
-            index,
-            snapshot: record.snapshot.get(),
-            nested: false,
-            timed: self.timed.load(Relaxed) > 0,
-            stripes_before: 0,
-            not_send: PhantomData,
-        };
-        let result = f(&run);
-        // A handler that comes now is a run of its own; one that came before may have left something to be flushed.
-        record.enter_stage(Stage::Leaving);
-        if !slot.flush.is_empty() {
-            flush_and_leave(&run, &record);
-        }
-        drop(leave);
+        let result = f(run);
+        mem::forget(unwound);
+        self.leave(thread, claimed);
         Ok(result)
     }
 
-    /// The run that a signal handler has interrupted, to go on in, if there is one that it can nest in.
-    #[cold]
-    fn nested(&self, outer: *const Record) -> Option<Run<'_>> {
-        let record = self.records(outer).find(|record| record.shelters(&self.slots))?;
-        let index = record.slot.get();
-        let slot = &self.slots[index as usize];
-        Some(Run {
-            slot,
-            index,
-            snapshot: record.snapshot.get(),
-            nested: true,
-            timed: self.timed.load(Relaxed) > 0,
-            stripes_before: slot.stripes.load(Relaxed),
-            not_send: PhantomData,
+    /// Enters on the thread's lease, if it has one and there is nothing else to look at; false if not.
+    #[inline]
+    fn enter_leased(&self, thread: &Thread) -> bool {
+        if thread.ready.get() != self.runtime || thread.run.is_inside() {
+            return false;
+        }
+        // SAFETY: a thread that is ready to enter a runtime has a lane, and lanes are never freed. If a handler has moved the thread to
+        // another runtime in between, it is one of that, which is found out below.
+        let lane = unsafe { &*thread.lane.get() };
+        if lane.epoch.load(Relaxed) != 0 {
+            return false;
+        }
+        self.publish_run(&lane.epoch, &thread.run, || {
+            let is_ours = thread.run.slot().owner.load(Acquire) == thread.lease.get();
+            // Without a `membarrier(2)`, which makes a fence of this one, attention is always raised.
+            ptr::eq(thread.lane.get(), lane) && is_ours && !self.attention.is_raised()
         })
     }
 
-    /// Takes a slot, publishes the run, then looks at the gate; returns once it has passed.
+    /// Publishes a run, and latches the snapshot if it may enter and is not withdrawn meanwhile; false if not.
     #[inline]
-    fn enter(&self, record: &Record) -> (u32, &Slot) {
-        // The slot that the thread has on lease, if it still has it and the gate is open.
-        if record.outer.is_null()
-            && self.waiting.load(Relaxed) == 0
-            && let Some(entered) = self.enter_leased(record)
-        {
-            return entered;
+    fn publish_run(&self, epoch: &AtomicU64, run: &Run<'_>, may_enter: impl FnOnce() -> bool) -> bool {
+        // Release: whoever reads this has also seen the end of the slot's run before.
+        epoch.store(self.epoch.load(Acquire), Release);
+        compiler_fence(SeqCst);
+        if !may_enter() {
+            return back_out(run, epoch);
         }
-        self.enter_anyhow(record)
+        run.latch(self.snapshot.load(Acquire));
+        if epoch.load(Relaxed) == 0 {
+            return back_out(run, epoch);
+        }
+        true
     }
 
+    /// Ends the run.
     #[inline]
-    fn enter_leased(&self, record: &Record) -> Option<(u32, &Slot)> {
-        let (runtime, lane, index) = THREAD.with(|thread| (thread.runtime.get(), thread.lane.get(), thread.slot.get()));
-        if runtime != self.runtime {
-            return None;
-        }
-        let epoch = &self.lanes.get(lane)?.epoch;
-        let slot = self.slots.get(index as usize)?;
-        record.take_slot(index, epoch);
-        if self.publish_run(record, epoch, || slot.owner.load(Acquire) == leased_to(lane)) {
-            return Some((index, slot));
-        }
-        record.unpublish(epoch);
-        None
-    }
-
-    /// Gives the slot back, or keeps it on lease.
-    #[inline]
-    fn leave(&self, record: &Record, index: u32, slot: &Slot) {
-        if record.is_leased(slot) {
-            // SAFETY: it points to the epoch of a lane of this runtime, put there by `enter_leased`.
-            record.unpublish(unsafe { &*record.epoch.get() });
-        } else {
-            self.leave_claimed(record, index, slot);
+    fn leave(&self, thread: &Thread, claimed: Option<&Claimed>) {
+        match claimed {
+            None => {
+                // SAFETY: the run in progress is on the lease in that lane, which is never freed.
+                let lane = unsafe { &*thread.lane.get() };
+                end(&thread.run, &lane.epoch);
+            }
+            Some(claimed) => self.leave_otherwise(thread, claimed),
         }
     }
 
+    /// Enters where the fast way is closed: nests, or looks at everything.
     #[cold]
     #[inline(never)]
-    fn leave_claimed(&self, record: &Record, index: u32, slot: &Slot) {
-        record.unpublish(&slot.epoch);
-        // A handler that comes here is a run of its own, and gives back what it claims. It may take the thread's lease.
-        let lease = THREAD.with(|thread| {
-            let has_lane = record.outer.is_null() && thread.runtime.get() == self.runtime;
-            let lane = thread.lane.get();
-            let before = self.slots.get(thread.slot.get() as usize);
-            let none_yet = before.is_none_or(|slot| slot.owner.load(Relaxed) != leased_to(lane));
-            (has_lane && none_yet && !self.lanes.is_crowded()).then(|| {
-                thread.slot.set(index);
-                lane
-            })
-        });
-        slot.owner.store(lease.map_or(0, leased_to), Release);
-    }
-
-    /// Publishes the run, and latches the snapshot if the slot is the thread's and the gate open; false if not.
-    #[inline]
-    fn publish_run(&self, record: &Record, epoch: &AtomicU64, is_ours: impl Fn() -> bool) -> bool {
-        loop {
-            record.enter_stage(Stage::Entering);
-            record.withdrawn.set(false);
-            // Release: whoever reads this has also seen the end of the slot's run before.
-            epoch.store(self.epoch.load(Acquire), Release);
-            sys::light_barrier();
-            if !is_ours() || self.gate.is_closed_to(thread_id) {
-                return false;
-            }
-            record.snapshot.set(self.snapshot.load(Acquire));
-            record.enter_stage(Stage::Inside);
-            if !record.withdrawn.get() {
-                return true;
-            }
+    fn enter_otherwise<'p>(&self, thread: &Thread, place: &'p mut MaybeUninit<Claimed>) -> Result<&'p Claimed, Forked> {
+        if sys::forked() {
+            return Err(Forked);
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_anyhow(&self, record: &Record) -> (u32, &Slot) {
+        let outer = thread.claimed.get();
+        if let Some(interrupted) = self.shelter(thread) {
+            let run = interrupted.nest(self.is_timed());
+            return Ok(place.write(Claimed::new(self.runtime, run, Kind::Nested, outer)));
+        }
+        let run = Run::outside(self.is_timed());
+        let claimed: &Claimed = place.write(Claimed::new(self.runtime, run, Kind::Claimed, outer));
+        thread.push(claimed);
         loop {
             if self.gate.is_closed_to(thread_id) {
-                self.withdraw_interrupted(record.outer);
+                self.withdraw_interrupted(thread, outer);
                 self.gate.wait();
             }
-            self.prepare_lease(record);
-            let (index, slot) = self.claim();
-            record.take_slot(index, &slot.epoch);
-            if self.publish_run(record, &slot.epoch, || true) {
-                return (index, slot);
+            let may_lease = outer.is_null() && thread.is_outside();
+            if may_lease && self.waiting.load(Relaxed) == 0 && self.enter_on_lease(thread, claimed) {
+                thread.pop(claimed);
+                return Ok(claimed);
             }
-            record.unpublish(&slot.epoch);
+            if may_lease {
+                self.prepare_lease(thread);
+            }
+            let (index, slot) = self.claim();
+            claimed.run.move_to(slot, index);
+            claimed.epoch.set(&raw const slot.epoch);
+            if self.publish_run(&slot.epoch, &claimed.run, || self.passes_gate()) {
+                return Ok(claimed);
+            }
+            claimed.epoch.set(ptr::null());
             slot.owner.store(0, Release);
         }
     }
 
-    /// Before a slot is claimed: finds the thread a lane, to keep a slot on lease later. If others wait for slots, the one that it
-    /// has on lease is theirs.
-    fn prepare_lease(&self, record: &Record) {
-        if !record.outer.is_null() {
-            return;
+    /// Enters on the thread's lease, looking at the gate.
+    fn enter_on_lease(&self, thread: &Thread, claimed: &Claimed) -> bool {
+        if thread.home.get() != self.runtime || !thread.has_slot.get() {
+            return false;
         }
-        THREAD.with(|thread| {
-            if self.waiting.load(Relaxed) > 0 {
-                self.lanes.set_crowded();
-            }
-            if thread.runtime.get() == self.runtime {
-                if self.lanes.is_crowded()
-                    && let Some(slot) = self.slots.get(thread.slot.replace(NO_SLOT) as usize)
-                {
-                    let lease = leased_to(thread.lane.get());
-                    // If it fails, it was taken.
-                    let _ = slot.owner.compare_exchange(lease, 0, Release, Relaxed);
-                }
-            } else if !self.lanes.is_crowded()
-                && let Some(lane) = self.lanes.of_thread(thread_id())
-            {
-                let lease = leased_to(lane);
-                let slot = self.slots.iter().position(|slot| slot.owner.load(Relaxed) == lease);
-                thread.slot.set(slot.map_or(NO_SLOT, |slot| slot as u32));
-                thread.lane.set(lane);
-                thread.runtime.set(self.runtime);
-            }
+        // SAFETY: who is at home in a runtime has a lane there, and lanes are never freed.
+        let lane = unsafe { &*thread.lane.get() };
+        let (slot, index) = (thread.run.slot(), thread.run.index());
+        let entered = self.publish_run(&lane.epoch, &thread.run, || {
+            self.passes_gate() && slot.owner.load(Acquire) == thread.lease.get()
         });
+        if entered {
+            claimed.kind.set(Kind::OnLease);
+            claimed.run.move_to(slot, index);
+            claimed.run.latch(thread.run.snapshot.get());
+        }
+        entered
+    }
+
+    /// After a run has been published: whether the gate is open to the thread.
+    fn passes_gate(&self) -> bool {
+        sys::light_barrier();
+        !self.gate.is_closed_to(thread_id)
+    }
+
+    /// Whether statistics of programs are kept.
+    fn is_timed(&self) -> bool {
+        self.timed.load(Relaxed) > 0
+    }
+
+    /// The run that the caller, a signal handler, has interrupted, if there is one that it can nest in.
+    fn shelter<'t>(&self, thread: &'t Thread) -> Option<&'t Run<'static>> {
+        let mut claimed = thread.claimed_from(thread.claimed.get(), self.runtime);
+        if let Some(claimed) = claimed.find(|claimed| claimed.shelters()) {
+            return Some(&claimed.run);
+        }
+        let lane = (thread.home.get() == self.runtime).then(|| thread.lane())?;
+        (lane?.epoch.load(Relaxed) != 0 && (thread.run.is_inside() || self.has_to_flush(thread))).then_some(&thread.run)
+    }
+
+    /// Whether the run on the thread's lease, which is on its way in or out, has something to flush: then it is on its way out.
+    fn has_to_flush(&self, thread: &Thread) -> bool {
+        let slot = thread.run.slot();
+        slot.owner.load(Acquire) == thread.lease.get() && !slot.flush.is_empty()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_otherwise(&self, thread: &Thread, claimed: &Claimed) {
+        match claimed.kind.get() {
+            Kind::Nested => {}
+            Kind::OnLease => {
+                // As the run that may be timed.
+                flush(&claimed.run);
+                self.leave(thread, None);
+            }
+            Kind::Claimed => {
+                let (slot, index) = (claimed.run.slot(), claimed.run.index());
+                end(&claimed.run, &slot.epoch);
+                // A handler that comes here is a run of its own, and gives back what it claims.
+                let lease = self.takes_on_lease(thread, claimed).then(|| {
+                    thread.run.move_to(slot, index);
+                    thread.has_slot.set(true);
+                    thread.lease.get()
+                });
+                slot.owner.store(lease.unwrap_or(0), Release);
+                thread.pop(claimed);
+            }
+        }
+    }
+
+    /// Whether the thread keeps the slot of a claimed run on lease: it has a lane, and no other slot yet.
+    fn takes_on_lease(&self, thread: &Thread, claimed: &Claimed) -> bool {
+        let is_at_home = thread.home.get() == self.runtime && claimed.outer.is_null() && thread.is_outside();
+        let has_other = || thread.has_slot.get() && thread.run.slot().owner.load(Relaxed) == thread.lease.get();
+        is_at_home && !has_other() && !self.lanes.is_crowded()
+    }
+
+    /// Before a slot is claimed by a thread that has no run: finds it a lane, to keep a slot on lease later. If others wait for
+    /// slots, the one that it has on lease is theirs.
+    fn prepare_lease(&self, thread: &Thread) {
+        if self.waiting.load(Relaxed) > 0 {
+            self.lanes.set_crowded();
+        }
+        if thread.home.get() == self.runtime {
+            if self.lanes.is_crowded() && thread.has_slot.replace(false) {
+                // If it fails, it was taken.
+                let owner = &thread.run.slot().owner;
+                let _ = owner.compare_exchange(thread.lease.get(), 0, Release, Relaxed);
+            }
+        } else if !self.lanes.is_crowded()
+            && let Some(index) = self.lanes.of_thread(thread_id())
+            && let Some(lane) = self.lanes.get(index)
+        {
+            let lease = leased_to(index);
+            let slot = self.slots.iter().position(|slot| slot.owner.load(Relaxed) == lease);
+            thread.move_to(self.runtime, lane, lease);
+            if let Some(index) = slot {
+                thread.run.move_to(&self.slots[index], index as u32);
+                thread.has_slot.set(true);
+            }
+        }
     }
 
     /// Before the calling signal handler waits at the gate: withdraws the runs of this runtime that it interrupted where it
     /// could not nest, so that nobody waits for them meanwhile. One that was entering starts over; one that was leaving has
     /// nothing left to do.
-    fn withdraw_interrupted(&self, outer: *const Record) {
-        for interrupted in self.records(outer) {
-            interrupted.withdrawn.set(true);
-            if interrupted.slot.get() != NO_SLOT {
-                // SAFETY: with a slot, it points to the epoch of a slot or lane of this runtime.
-                unsafe { (*interrupted.epoch.get()).store(0, Release) };
+    fn withdraw_interrupted(&self, thread: &Thread, outer: *const Claimed) {
+        for claimed in thread.claimed_from(outer, self.runtime) {
+            if let Some(epoch) = claimed.epoch() {
+                epoch.store(0, Release);
             }
+        }
+        for lane in self.lanes_of(thread_id()) {
+            lane.epoch.store(0, Release);
         }
     }
 
-    /// The runs of this runtime on the calling thread, from `innermost` outwards.
-    fn records<'a>(&self, innermost: *const Record) -> impl Iterator<Item = &'a Record> {
-        // SAFETY: records lie in stack frames of this thread that are still live, since they are still listed.
-        let all = std::iter::successors(unsafe { innermost.as_ref() }, |record| unsafe { record.outer.as_ref() });
-        all.filter(|record| record.runtime == self.runtime)
+    /// The lanes of a thread: one, but for that of a thread that had the same id before.
+    fn lanes_of(&self, thread: u32) -> impl Iterator<Item = &'static Lane> {
+        self.lanes.iter().filter(move |lane| lane.thread() == thread)
     }
 
     fn claim(&self) -> (u32, &Slot) {
@@ -539,9 +430,11 @@ impl Slots {
             return claimed;
         }
         self.waiting.fetch_add(1, Relaxed);
+        self.attention.raise();
         loop {
             yield_now();
             if let Some(claimed) = self.try_claim(thread) {
+                self.attention.lower();
                 self.waiting.fetch_add(u32::MAX, Relaxed);
                 return claimed;
             }
@@ -563,90 +456,14 @@ impl Slots {
 
     /// Whether the calling thread is inside a run of this runtime, or a handler that interrupted its beginning or end.
     pub(crate) fn in_run(&self) -> bool {
-        self.records(current()).next().is_some()
+        let thread = Thread::current();
+        let claimed = thread.claimed_from(thread.claimed.get(), self.runtime).next().is_some();
+        claimed || self.lanes_of(thread_id()).any(|lane| lane.epoch.load(Relaxed) != 0)
     }
 
     /// The number of the runtime that these are the slots of.
     pub(crate) fn runtime(&self) -> u64 {
         self.runtime
-    }
-
-    /// Waits until every run that was active when it was called has left.
-    pub(crate) fn synchronize(&self, timeout: Option<Duration>) -> Result<(), SyncError> {
-        if self.in_run() {
-            return Err(SyncError::Deadlock);
-        }
-        // Taken first: it is what was unpublished before the epoch ends.
-        let retired = Retiring {
-            slots: self,
-            taken: std::mem::take(&mut self.retired().0),
-        };
-        let target = self.epoch.fetch_add(1, SeqCst) + 1;
-        sys::heavy_barrier();
-        let start = Instant::now();
-        let claimed = self.slots.iter().map(|slot| (&slot.epoch, slot.owner.load(Relaxed)));
-        let leased = self.lanes.iter().map(|lane| (&lane.epoch, lane.thread()));
-        for (word, thread) in claimed.chain(leased) {
-            let mut turn = 0;
-            loop {
-                let epoch = word.load(Acquire);
-                if epoch == 0 || epoch >= target {
-                    break;
-                }
-                if let Some(limit) = timeout
-                    && start.elapsed() >= limit
-                {
-                    return Err(SyncError::TimedOut {
-                        thread,
-                        waited: start.elapsed(),
-                    });
-                }
-                // With the gate closed the traffic stands still: never sleep, only yield.
-                relax(if self.gate.is_closed() { turn.min(1000) } else { turn });
-                turn += 1;
-            }
-        }
-        // What is dropped may take long, and may have to wait for what a cutover holds: not while the gate is closed.
-        if !self.gate.is_closed() {
-            retired.drop_now();
-        }
-        Ok(())
-    }
-
-    /// Drops what was unpublished once no run can see it: at once, after a grace period, if the caller may wait for one, it
-    /// ends in time and no cutover is under way; else after a later one.
-    pub(crate) fn retire<T: Send + 'static>(&self, unpublished: T) {
-        #[cfg(hitless_model)]
-        if crate::model::fault(crate::model::Fault::NoRetireGrace) {
-            // Nothing is dropped that may be in use.
-            return self.retired().0.push(Box::new(unpublished));
-        }
-        match self.synchronize(Some(RETIRE_TIMEOUT)) {
-            Ok(()) if !self.gate.is_closed() => drop(unpublished),
-            _ => self.retired().0.push(Box::new(unpublished)),
-        }
-    }
-
-    fn retired(&self) -> MutexGuard<'_, RetiredLater> {
-        self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// A grace period after a change of what is attached: waits until nothing runs that does not know of it.
-    pub(crate) fn wait_for_change(&self, timeout: Duration) -> Result<(), SyncError> {
-        #[cfg(hitless_model)]
-        if crate::model::fault(crate::model::Fault::NoAttachGrace) {
-            return Ok(());
-        }
-        self.synchronize(Some(timeout))
-    }
-
-    /// With the gate closed, waits until nothing runs.
-    pub(crate) fn wait_at_gate(&self, deadline: Duration) -> Result<(), SyncError> {
-        #[cfg(hitless_model)]
-        if crate::model::fault(crate::model::Fault::NoGate) {
-            return Ok(());
-        }
-        self.synchronize(Some(deadline))
     }
 
     /// Publishes what later runs latch; returns the snapshot before it, to be freed after a grace period.
@@ -658,7 +475,13 @@ impl Slots {
 
     /// Has runs that begin from now on keep statistics of programs, until it is undone as often.
     pub(crate) fn keep_time(&self, keep: bool) {
-        self.timed.fetch_add(if keep { 1 } else { u32::MAX }, Relaxed);
+        if keep {
+            self.timed.fetch_add(1, Relaxed);
+            self.attention.raise();
+        } else {
+            self.attention.lower();
+            self.timed.fetch_add(u32::MAX, Relaxed);
+        }
     }
 
     /// The gate, which holds up runs that begin.
@@ -668,37 +491,7 @@ impl Slots {
 
     /// Closes the gate until the guard is dropped. Runs that began before go on; wait for them with `wait_at_gate`.
     pub(crate) fn close_gate(&self) -> GateClosed<'_> {
-        self.gate.close(thread_id())
-    }
-}
-
-/// What could not be dropped yet.
-#[derive(Default)]
-struct RetiredLater(Vec<Box<dyn Send>>);
-
-impl std::fmt::Debug for RetiredLater {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("RetiredLater").field(&self.0.len()).finish()
-    }
-}
-
-/// What a grace period is for; goes back on the list if that does not end in time.
-struct Retiring<'a> {
-    slots: &'a Slots,
-    taken: Vec<Box<dyn Send>>,
-}
-
-impl Retiring<'_> {
-    fn drop_now(mut self) {
-        self.taken.clear();
-    }
-}
-
-impl Drop for Retiring<'_> {
-    fn drop(&mut self) {
-        if !self.taken.is_empty() {
-            self.slots.retired().0.append(&mut self.taken);
-        }
+        self.gate.close(thread_id(), &self.attention)
     }
 }
 
@@ -709,59 +502,65 @@ impl Drop for Slots {
     }
 }
 
-/// Ends the outermost run, also if it panics.
-struct Leave<'a> {
-    slots: &'a Slots,
-    slot: &'a Slot,
-    index: u32,
-    record: &'a Record,
+/// Takes back a run that was published in this word, and perhaps has latched something; returns that it has not begun.
+#[cold]
+#[inline(never)]
+fn back_out(run: &Run<'_>, epoch: &AtomicU64) -> bool {
+    run.unlatch();
+    epoch.store(0, Release);
+    false
+}
+
+/// Ends a run that is published in this word.
+#[inline]
+fn end(run: &Run<'_>, epoch: &AtomicU64) {
+    // A handler that comes now is a run of its own; one that came before may have left something to be flushed.
+    run.unlatch();
+    if !run.slot().flush.is_empty() {
+        flush_and_unlatch(run);
+    }
+    epoch.store(0, Release);
 }
 
 /// The end of a run that has something to flush, or whose handlers leave something until nothing is left.
 #[cold]
 #[inline(never)]
-fn flush_and_leave(run: &Run<'_>, record: &Record) {
-    while !run.slot.flush.is_empty() {
-        record.enter_stage(Stage::Inside);
-        while !run.slot.flush.is_empty() {
-            crate::trace::flush(run);
-        }
-        record.enter_stage(Stage::Leaving);
+fn flush_and_unlatch(run: &Run<'_>) {
+    while !run.slot().flush.is_empty() {
+        run.relatch();
+        flush(run);
+        run.unlatch();
     }
 }
 
-impl Drop for Leave<'_> {
-    #[inline]
+fn flush(run: &Run<'_>) {
+    while !run.slot().flush.is_empty() {
+        crate::trace::flush(run);
+    }
+}
+
+/// Ends the run if it panics.
+struct Unwound<'a> {
+    slots: &'a Slots,
+    thread: &'a Thread,
+    claimed: Option<&'a Claimed>,
+}
+
+impl Drop for Unwound<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            // What it names may not outlive the run.
-            self.slot.flush.clear();
-            self.record.enter_stage(Stage::Leaving);
-        }
-        self.slots.leave(self.record, self.index, self.slot);
-        THREAD.with(|thread| thread.current.set(self.record.outer));
+        // By value, so that nothing of this is in memory as long as nothing panics.
+        end_unwound(self.slots, self.thread, self.claimed);
     }
 }
 
-#[cfg(all(test, not(hitless_model)))]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    /// Whoever did the cutover would wait for it, and everybody for the cutover.
-    #[test]
-    fn nothing_overdue_is_dropped_while_the_gate_is_closed() {
-        let slots = Slots::new(0, 4, Box::default());
-        let retired = Arc::new(());
-        // Who is inside of a run cannot wait for its end.
-        slots.run(|_| slots.retire(Arc::clone(&retired))).unwrap();
-        let gate = slots.close_gate();
-        slots.wait_at_gate(Duration::from_secs(10)).unwrap();
-        slots.retire(Arc::clone(&retired));
-        assert_eq!(Arc::strong_count(&retired), 3);
-        drop(gate);
-        slots.synchronize(None).unwrap();
-        assert_eq!(Arc::strong_count(&retired), 1);
+#[cold]
+#[inline(never)]
+fn end_unwound(slots: &Slots, thread: &Thread, claimed: Option<&Claimed>) {
+    let run = claimed.map_or(&thread.run, |claimed| &claimed.run);
+    if !run.is_nested() {
+        // What it names may not outlive the run.
+        run.slot().flush.clear();
     }
+    slots.leave(thread, claimed);
 }

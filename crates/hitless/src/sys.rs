@@ -240,18 +240,20 @@ static FENCE_ON_ENTRY: AtomicBool = AtomicBool::new(false);
 static FORKED: AtomicBool = AtomicBool::new(false);
 static INIT: Once = Once::new();
 
-extern "C" fn mark_forked() {
+/// Says that this process is a forked child.
+pub(crate) fn set_forked() {
     FORKED.store(true, Ordering::Relaxed);
 }
 
-/// Once for each process: registers for expedited membarriers and for notice of forks.
-pub(crate) fn init() {
+/// Once for each process: registers for expedited membarriers and for notice of forks, which `in_child` gets, and passes on to
+/// [`set_forked`].
+pub(crate) fn init(in_child: extern "C" fn()) {
     INIT.call_once(|| {
         let usable = membarrier_query().contains(MembarrierQuery::PRIVATE_EXPEDITED)
             && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok();
         FENCE_ON_ENTRY.store(!usable, Ordering::Relaxed);
-        // SAFETY: the handler only stores to a static atomic, which is async-signal-safe.
-        unsafe { libc::pthread_atfork(None, None, Some(mark_forked)) };
+        // SAFETY: the handler only stores to memory of the process and the thread, which is async-signal-safe.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
 }
 
@@ -259,6 +261,11 @@ pub(crate) fn init() {
 #[inline]
 pub(crate) fn forked() -> bool {
     FORKED.load(Ordering::Relaxed)
+}
+
+/// Whether [`light_barrier`] is a fence. Known once [`init`] has been called.
+pub(crate) fn fences_on_entry() -> bool {
+    FENCE_ON_ENTRY.load(Ordering::Relaxed)
 }
 
 /// The reader's side of the barrier: orders the store that publishes a run before the loads of the run, as far as

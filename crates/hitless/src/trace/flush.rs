@@ -42,7 +42,7 @@ impl Cell {
 /// gets a value.
 #[derive(Debug)]
 pub(crate) struct FlushList {
-    /// Entries at and above this index are empty.
+    /// Entries at and above this index are empty. Not 0 if something is marked in bitmaps.
     high: AtomicU32,
     /// 1 if something is marked in bitmaps, too.
     overflowed: AtomicU32,
@@ -99,7 +99,7 @@ impl FlushList {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.high.load(Relaxed) == 0 && self.overflowed.load(Relaxed) == 0
+        self.high.load(Relaxed) == 0
     }
 
     /// Registers a value that has been written.
@@ -123,6 +123,7 @@ impl FlushList {
                 }
                 trace.dirty.mark(cell);
                 self.overflowed.store(1, Relaxed);
+                self.high.fetch_max(1, Relaxed);
             }
         }
     }
