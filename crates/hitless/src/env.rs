@@ -1,5 +1,6 @@
 //! The environment of a run: what helpers find, bounds of memory, and the calls of map tracing.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use hitless_jit::{Env, Function, ProbeFn, Services, Trap, Vm};
@@ -29,7 +30,7 @@ pub(crate) struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     /// None but what the context names by itself: a packet.
-    pub(crate) const NONE: Reach<'static> = Reach {
+    const NONE: &'static Reach<'static> = &Reach {
         memory: &[],
         tracer: false,
     };
@@ -46,18 +47,26 @@ pub(crate) struct RunEnv<'a> {
     run: &'a Run<'a>,
     /// The context, in the runtime's own layout; null in a function that runs by itself.
     context: *const u8,
-    reach: Reach<'a>,
+    /// None but what the context names, unless [`REACHES`] is set.
+    reach: MaybeUninit<&'a Reach<'a>>,
     /// That of the link that the program runs by; 0 where there is none.
     pub(crate) cookie: u64,
-    /// What a helper lends to a function of the program while it calls it back: first address, and one past the last.
-    lent: (u64, u64),
-    /// The latest pointer write, not yet known to have executed.
-    latest: Option<(&'a Map, Cell)>,
+    /// What a helper lends to a function of the program while it calls it back: first address, and one past the last. There
+    /// once [`LENT`] is set.
+    lent: MaybeUninit<(u64, u64)>,
+    /// The latest pointer write, not yet known to have executed, if [`WROTE`] is set.
+    latest: MaybeUninit<(&'a Map, Cell)>,
     /// The spin lock that the program holds.
     pub(crate) spin_lock: Option<SharedBytes<'a>>,
-    /// What the update or delete helper just did, for the trace call that follows it.
+    /// What the update or delete helper just did, for the trace call that follows it. If there is something, [`CHANGED`] is set.
     pending: Option<Pending<'a>>,
 }
+
+// Few programs have any of that: what is there is said by flags, which are one word to be cleared.
+const LENT: u64 = Vm::FREE_FLAG;
+const WROTE: u64 = Vm::FREE_FLAG << 1;
+const CHANGED: u64 = Vm::FREE_FLAG << 2;
+const REACHES: u64 = Vm::FREE_FLAG << 3;
 
 impl<'a> RunEnv<'a> {
     /// `version` is the form of the program that runs.
@@ -70,20 +79,35 @@ impl<'a> RunEnv<'a> {
         run: &'a Run<'a>,
         program: &'a Program,
         context: *const u8,
-        reach: Reach<'a>,
         version: &'a Version,
     ) -> RunEnv<'a> {
         RunEnv {
             vm: Vm::new(run.index(), owner(program, version)),
             run,
             context,
-            reach,
+            reach: MaybeUninit::uninit(),
             cookie: 0,
-            lent: (0, 0),
-            latest: None,
+            lent: MaybeUninit::uninit(),
+            latest: MaybeUninit::uninit(),
             spin_lock: None,
             pending: None,
         }
+    }
+
+    /// Says what it may reach beside what the context names by itself. Out of the way of those that do not.
+    #[cold]
+    pub(crate) fn set_reach(&mut self, reach: &'a Reach<'a>) {
+        self.reach.write(reach);
+        self.vm.set_flag(REACHES);
+    }
+
+    /// What it may reach beside what the context names by itself.
+    fn reach(&self) -> &'a Reach<'a> {
+        if !self.vm.has_flag(REACHES) {
+            return Reach::NONE;
+        }
+        // SAFETY: the flag is set when it has been written, and stays.
+        unsafe { self.reach.assume_init() }
     }
 
     /// The run.
@@ -156,10 +180,25 @@ impl<'a> RunEnv<'a> {
     /// Lends bytes to what `f` calls back; it is given their address.
     pub(crate) fn lend<R>(&mut self, bytes: &[u8], f: impl FnOnce(&mut RunEnv<'a>, u64) -> R) -> R {
         let range = bytes.as_ptr_range();
-        let before = std::mem::replace(&mut self.lent, (range.start as u64, range.end as u64));
+        let before = self.lent();
+        self.set_lent((range.start as u64, range.end as u64));
         let result = f(self, range.start as u64);
-        self.lent = before;
+        self.set_lent(before);
         result
+    }
+
+    fn set_lent(&mut self, range: (u64, u64)) {
+        self.lent.write(range);
+        self.vm.set_flag(LENT);
+    }
+
+    /// First address of what is lent, and one past the last.
+    fn lent(&self) -> (u64, u64) {
+        if !self.vm.has_flag(LENT) {
+            return (0, 0);
+        }
+        // SAFETY: the flag is set when it has been written, and stays.
+        unsafe { self.lent.assume_init() }
     }
 
     /// Which subprogram that is, to be called later by [`Program::run_callback`].
@@ -174,30 +213,30 @@ impl<'a> RunEnv<'a> {
             return 0;
         }
         let version = program.current();
-        self.vm.tail_call(version.entry(), context, owner(program, version))
+        self.vm.tail_call(*version.entry(), context, owner(program, version))
     }
 
     /// Makes the program the one that runs, in place of a function of the one that does now; returns what the code goes on with
     /// (see [`Vm::replace`]).
     pub(crate) fn replace(&mut self, program: &Program) -> u64 {
         let version = program.current();
-        self.vm.replace(version.entry(), owner(program, version))
+        self.vm.replace(*version.entry(), owner(program, version))
     }
 
     /// Before the program is run: with this context, and as if it had not run yet.
     ///
     /// # Safety
-    /// As for [`new`](Self::new), whose program and form these are.
+    /// As for [`new`](Self::new).
     #[inline]
-    pub(crate) unsafe fn begin(&mut self, program: &'a Program, context: *const u8, version: &'a Version) {
+    pub(crate) unsafe fn begin(&mut self, context: *const u8) {
         self.context = context;
-        self.vm.restart(owner(program, version));
+        self.vm.restart();
     }
 
     /// Whether [`finish`](Self::finish) has nothing to do.
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
-        self.pending.is_none() && self.latest.is_none() && !self.vm.has_trap()
+        self.vm.is_clean(REACHES | LENT)
     }
 
     /// For the engine that runs the program.
@@ -208,11 +247,10 @@ impl<'a> RunEnv<'a> {
 
     /// Called when the program has ended: whatever it registered is on the slot's list now. Returns the check that failed, if
     /// one did.
-    #[inline]
     pub(crate) fn finish(&mut self) -> Option<Trap> {
-        self.pending = None;
+        self.forget_pending();
         self.commit_latest();
-        let trap = self.vm.take_trap();
+        let trap = self.vm.clean();
         // Only a failed check ends a program that holds one.
         if let Some(lock) = self.spin_lock.take() {
             crate::spin::unlock(self.run, lock);
@@ -221,9 +259,13 @@ impl<'a> RunEnv<'a> {
     }
 
     fn commit_latest(&mut self) {
-        if let Some((map, cell)) = self.latest.take()
-            && let Some(trace) = map.trace()
-        {
+        if !self.vm.has_flag(WROTE) {
+            return;
+        }
+        self.vm.clear_flag(WROTE);
+        // SAFETY: the flag said that it is there.
+        let (map, cell) = unsafe { self.latest.assume_init() };
+        if let Some(trace) = map.trace() {
             // SAFETY: the map was found among those that the run has latched.
             unsafe { self.run.slot().flush.push(map, trace, cell) };
         }
@@ -256,7 +298,9 @@ impl<'a> RunEnv<'a> {
     #[inline]
     pub(crate) unsafe fn update(&mut self, map: &'a Map, key: u64, value: u64, flags: u64) -> i64 {
         // SAFETY: as for this function.
-        unsafe { map.update_of_program(self.run, (key, value), flags, &mut self.pending) }
+        let result = unsafe { map.update_of_program(self.run, (key, value), flags, &mut self.pending) };
+        self.note_pending();
+        result
     }
 
     /// Likewise deletes from it.
@@ -266,17 +310,31 @@ impl<'a> RunEnv<'a> {
     #[inline]
     pub(crate) unsafe fn delete(&mut self, map: &'a Map, key: u64) -> i64 {
         // SAFETY: as for this function.
-        unsafe { map.delete_of_program(self.run, key, &mut self.pending) }
+        let result = unsafe { map.delete_of_program(self.run, key, &mut self.pending) };
+        self.note_pending();
+        result
     }
 
     /// Where the run is, for compiled code that calls a map's functions.
     pub(crate) const RUN: u32 = std::mem::offset_of!(RunEnv<'static>, run) as u32;
 
+    #[inline]
+    fn note_pending(&mut self) {
+        if self.pending.is_some() {
+            self.vm.set_flag(CHANGED);
+        }
+    }
+
+    fn forget_pending(&mut self) {
+        self.pending = None;
+        self.vm.clear_flag(CHANGED);
+    }
+
     fn run_pending(&mut self) {
         // Where it lies: it was written word by word just before, and to move it would wait for all of that.
         if let Some(pending) = &self.pending {
             pending.run_tracers(self.run);
-            self.pending = None;
+            self.forget_pending();
         }
     }
 }
@@ -315,7 +373,7 @@ unsafe impl Env for RunEnv<'_> {
                 map.ops().element_at(addr, len).is_some() && !(write && map.def().is_readonly_prog())
             }
             Region::ContextMemory { field } => {
-                let Some(&(start, size)) = self.reach.memory.get(usize::from(field)) else {
+                let Some(&(start, size)) = self.reach().memory.get(usize::from(field)) else {
                     return false;
                 };
                 !write
@@ -325,7 +383,7 @@ unsafe impl Env for RunEnv<'_> {
                         .is_some_and(|last| last <= start + size as u64)
             }
             Region::MapKey { .. } | Region::InnerMapKey { .. } => {
-                let (start, end) = self.lent;
+                let (start, end) = self.lent();
                 !write && start <= addr && addr.checked_add(len as u64).is_some_and(|last| last <= end)
             }
             Region::Record { map } => self.program().maps()[map as usize].holds_record(addr, len),
@@ -350,12 +408,15 @@ unsafe impl Env for RunEnv<'_> {
     fn register_pointer(&mut self, addr: u64) {
         self.commit_latest();
         let mut traced = trace::traced_maps(self.run).iter();
-        self.latest = traced.find_map(|map| Some((&**map, Cell::at(map, self.run, addr)?)));
+        if let Some(latest) = traced.find_map(|map| Some((&**map, Cell::at(map, self.run, addr)?))) {
+            self.latest.write(latest);
+            self.vm.set_flag(WROTE);
+        }
     }
 
     fn flush_pointers(&mut self) {
         self.commit_latest();
-        if !self.run.is_nested() && !self.reach.tracer {
+        if !self.run.is_nested() && !self.reach().tracer {
             trace::flush(self.run);
         }
     }

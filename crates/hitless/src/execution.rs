@@ -15,7 +15,6 @@ use crate::primitive::Padded;
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::program::{Failure, Program};
 use crate::run::Run;
-use crate::version::Version;
 
 /// What a program has for each slot.
 #[derive(Debug, Default)]
@@ -57,6 +56,24 @@ impl PerSlot {
         })
     }
 
+    /// Counts one more execution in, unless the program would be re-entered.
+    #[cold]
+    #[inline(never)]
+    fn enter_nested(&self, program: &Program, run: &Run<'_>) -> Result<(), Failure> {
+        let depth = self.active.load(Relaxed);
+        if program.must_not_nest(run, depth) {
+            return Err(Failure::Missed);
+        }
+        self.active.store(depth + 1, Relaxed);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_nested(&self) {
+        self.active.store(self.active.load(Relaxed) - 1, Relaxed);
+    }
+
     /// Counts a run. Only the owner of the slot does, or a handler on its thread, which may make it lose one: so be it.
     fn count(&self, time: u64) {
         self.runs.store(self.runs.load(Relaxed).wrapping_add(1), Relaxed);
@@ -67,36 +84,35 @@ impl PerSlot {
 
 /// A program at work, to be run on one context or several.
 pub(crate) struct Execution<'e, 'a> {
-    program: &'a Program,
     env: &'e mut RunEnv<'a>,
     slot: &'a PerSlot,
-    entry: Entry,
-    version: &'a Version,
+    entry: &'a Entry,
     timed: bool,
 }
 
 impl<'a> Execution<'_, 'a> {
     /// Begins a program in a run, and calls `work` with it; unless the program would be re-entered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn with<R>(
         program: &'a Program,
         run: &'a Run<'a>,
-        reach: Reach<'a>,
+        reach: Option<&'a Reach<'a>>,
         work: impl FnOnce(&mut Execution<'_, 'a>) -> R,
     ) -> Result<R, Failure> {
         let slot = program.slot(run.index());
         let active = Active::enter(program, run, slot)?;
         let version = program.current();
         // SAFETY: there is no context before a call gives one.
-        let env = unsafe { RunEnv::new(run, program, ptr::null(), reach, version) };
+        let env = unsafe { RunEnv::new(run, program, ptr::null(), version) };
         // Each call leaves nothing in it that would be to be dropped.
         let mut env = ManuallyDrop::new(env);
+        if let Some(reach) = reach {
+            env.set_reach(reach);
+        }
         let result = work(&mut Execution {
-            program,
             env: &mut env,
             slot,
             entry: version.entry(),
-            version,
             timed: run.is_timed(),
         });
         drop(active);
@@ -112,52 +128,54 @@ impl<'a> Execution<'_, 'a> {
 
     /// Runs it on a context. `None` if a check of the engine failed, which the program has kept.
     ///
+    /// What is rare gets what it needs by value: this stays in registers.
+    ///
     /// # Safety
     /// `context` is a context of the program's type in its host layout, valid and unaliased for the call, as is the memory
     /// that its pointer fields name; the reach describes that memory.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn call<C: ?Sized>(&mut self, context: &mut C) -> Option<u64> {
         let context = ptr::from_mut(context).cast();
-        if self.timed {
-            // SAFETY: as for this function.
-            return unsafe { self.timed(context) };
-        }
-        // SAFETY: as for this function.
-        unsafe { self.untimed(context) }
-    }
-
-    #[cold]
-    unsafe fn timed(&mut self, context: *mut u8) -> Option<u64> {
-        let start = Instant::now();
-        // SAFETY: as for `call`.
-        let result = unsafe { self.untimed(context) };
-        let time = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.slot.count(time);
-        result
-    }
-
-    #[inline]
-    unsafe fn untimed(&mut self, context: *mut u8) -> Option<u64> {
         // SAFETY: the caller vouches for the context.
-        unsafe { self.env.begin(self.program, context, self.version) };
-        // SAFETY: the caller vouches for the context; the image was lowered for this program type's layout and for this
-        // type of environment. What the environment contains is map regions, accessed atomically only, and what the caller
-        // describes in the reach. The run holds the program, which holds the code.
-        let result = unsafe { self.entry.run(self.env.vm(), context) };
+        unsafe { self.env.begin(context) };
+        let result = if self.timed {
+            // SAFETY: as below.
+            unsafe { timed(self.entry, self.env, context, self.slot) }
+        } else {
+            // SAFETY: the caller vouches for the context; the image was lowered for this program type's layout and for this
+            // type of environment. What the environment contains is map regions, accessed atomically only, and what the
+            // caller describes in the reach. The run holds the program, which holds the code.
+            unsafe { self.entry.run(self.env.vm(), context) }
+        };
         if self.env.is_finished() {
             return Some(result);
         }
-        self.finish(result)
+        finish(self.env, result)
     }
+}
 
-    #[cold]
-    fn finish(&mut self, result: u64) -> Option<u64> {
-        match self.env.finish() {
-            None => Some(result),
-            Some(trap) => {
-                self.program.keep_trap(trap);
-                None
-            }
+/// Runs a program, and counts it and the time that it takes.
+///
+/// # Safety
+/// As for [`Entry::run`], with the environment.
+#[cold]
+unsafe fn timed(entry: &Entry, env: &mut RunEnv<'_>, context: *mut u8, slot: &PerSlot) -> u64 {
+    let start = Instant::now();
+    // SAFETY: as for this function.
+    let result = unsafe { entry.run(env.vm(), context) };
+    let time = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    slot.count(time);
+    result
+}
+
+/// Sees to what a program has left.
+#[cold]
+fn finish(env: &mut RunEnv<'_>, result: u64) -> Option<u64> {
+    match env.finish() {
+        None => Some(result),
+        Some(trap) => {
+            env.program().keep_trap(trap);
+            None
         }
     }
 }
@@ -165,25 +183,31 @@ impl<'a> Execution<'_, 'a> {
 /// Counts an execution in progress, until dropped.
 pub(crate) struct Active<'a> {
     slot: &'a PerSlot,
-    before: u32,
+    run: &'a Run<'a>,
 }
 
 impl<'a> Active<'a> {
     /// Counts one in, unless the program would be re-entered.
     #[inline]
-    pub(crate) fn enter(program: &Program, run: &Run<'_>, slot: &'a PerSlot) -> Result<Active<'a>, Failure> {
-        let before = slot.active.load(Relaxed);
-        if run.is_nested() && program.must_not_nest(run, before) {
-            return Err(Failure::Missed);
+    pub(crate) fn enter(program: &Program, run: &'a Run<'a>, slot: &'a PerSlot) -> Result<Active<'a>, Failure> {
+        // One that is not nested finds none, and so reads nothing that the one before it wrote: programs of a run come one after
+        // the other, and no tracer leads back to itself.
+        if run.is_nested() {
+            slot.enter_nested(program, run)?;
+        } else {
+            slot.active.store(1, Relaxed);
         }
-        slot.active.store(before + 1, Relaxed);
-        Ok(Active { slot, before })
+        Ok(Active { slot, run })
     }
 }
 
 impl Drop for Active<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.slot.active.store(self.before, Relaxed);
+        if self.run.is_nested() {
+            self.slot.leave_nested();
+        } else {
+            self.slot.active.store(0, Relaxed);
+        }
     }
 }

@@ -4,10 +4,10 @@
 //! current when its outermost run began, so it never sees a mixture of old and new programs.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use crate::context::{Context, Xdp};
-use crate::env::Reach;
 use crate::execution::Execution;
 use crate::map::Map;
 use crate::program::Program;
@@ -128,12 +128,10 @@ impl<C: Context> Hook<C> {
     #[inline]
     pub fn run(&self, input: &mut C::Input<'_>) -> Result<C::Verdict, RunError> {
         // Set apart from the verdict, which stays in a register.
-        let mut failed = None;
+        let mut failed = MaybeUninit::uninit();
         let verdict = self.slots.run(|run| self.programs(run).run(run, input, &mut failed))?;
-        match failed {
-            None => Ok(verdict),
-            Some(failed) => Err(failed),
-        }
+        // SAFETY: without a verdict, it has been written.
+        verdict.ok_or_else(|| unsafe { failed.assume_init() })
     }
 
     /// Runs the attached programs on several inputs, each as [`run`](Self::run) does, in one run: entering and leaving is paid
@@ -156,13 +154,14 @@ impl<C: Context> Hook<C> {
             if let [attached] = programs.programs
                 && !C::VARIABLE
             {
-                programs.run_one(attached, run, inputs, each);
+                attached.run_batch::<C>(run, inputs, each);
                 return;
             }
             for input in inputs {
-                let mut failed = None;
-                let verdict = programs.run(run, input, &mut failed);
-                each(input, failed.map_or(Ok(verdict), Err));
+                let mut failed = MaybeUninit::uninit();
+                let verdict = self.programs(run).run(run, input, &mut failed);
+                // SAFETY: without a verdict, it has been written.
+                each(input, verdict.ok_or_else(|| unsafe { failed.assume_init() }));
             }
         })
     }
@@ -184,69 +183,111 @@ struct Programs<'r, C> {
 }
 
 impl<C: Context> Programs<'_, C> {
-    #[inline]
-    fn run(&self, run: &Run<'_>, input: &mut C::Input<'_>, failed: &mut Option<RunError>) -> C::Verdict {
+    /// Runs them. Without a verdict, `failed` is why.
+    #[inline(always)]
+    fn run(self, run: &Run<'_>, input: &mut C::Input<'_>, failed: &mut MaybeUninit<RunError>) -> Option<C::Verdict> {
+        match self.programs {
+            [attached] if !C::VARIABLE => attached.run_alone::<C>(run, input, failed),
+            [] => Some(C::initial()),
+            _ => self.run_all(run, input, failed),
+        }
+    }
+
+    #[inline(never)]
+    fn run_all(
+        self,
+        run: &Run<'_>,
+        input: &mut C::Input<'_>,
+        failed: &mut MaybeUninit<RunError>,
+    ) -> Option<C::Verdict> {
         let each = |frame: &mut C::Frame| {
             let mut verdict = C::initial();
             for Attached { program, cookie } in self.programs {
                 if C::VARIABLE && size_of_val(frame) < program.context_extent() {
-                    *failed = Some(short(program));
-                    break;
+                    return Err(short(program));
                 }
                 // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame.
                 let call = |execution: &mut Execution<'_, '_>| unsafe { execution.attached(*cookie).call(frame) };
-                match Execution::with(program, run, Reach::NONE, call) {
+                match Execution::with(program, run, None, call) {
                     Ok(Some(result)) => {
                         if C::combine(&mut verdict, result).is_break() {
                             break;
                         }
                     }
-                    missed => {
-                        *failed = Some(error(program, missed.is_ok()));
-                        break;
-                    }
+                    missed => return Err(error(program, missed.is_ok())),
                 }
             }
-            verdict
+            Ok(verdict)
         };
         // SAFETY: programs keep nothing of a frame, nor does the closure.
-        unsafe { C::with_frame(input, each) }
+        let verdict = unsafe { C::with_frame(input, each) };
+        verdict.map_err(|error| failed.write(error)).ok()
+    }
+}
+
+impl Attached {
+    /// Runs the program as the only one of its hook. Without a verdict, `failed` is why.
+    #[inline(always)]
+    fn run_alone<C: Context>(
+        &self,
+        run: &Run<'_>,
+        input: &mut C::Input<'_>,
+        failed: &mut MaybeUninit<RunError>,
+    ) -> Option<C::Verdict> {
+        let worked = Execution::with(&self.program, run, None, |execution| {
+            execution.attached(self.cookie);
+            call::<C>(execution, input).or_else(|| self.fail(true, failed))
+        });
+        worked.unwrap_or_else(|_| self.fail(false, failed))
     }
 
-    /// Runs the only program on several inputs, begun once for all of them.
+    /// Says why there is no verdict.
+    #[cold]
+    #[inline(never)]
+    fn fail<V>(&self, trapped: bool, failed: &mut MaybeUninit<RunError>) -> Option<V> {
+        failed.write(error(&self.program, trapped));
+        None
+    }
+
+    /// Runs it as the only one on several inputs, begun once for all of them.
     #[inline]
-    fn run_one<'a: 'i, 'i>(
+    fn run_batch<'a: 'i, 'i, C: Context>(
         &self,
-        Attached { program, cookie }: &Attached,
         run: &Run<'_>,
         inputs: impl IntoIterator<Item = &'i mut C::Input<'a>>,
         mut each: impl FnMut(&'i mut C::Input<'a>, Result<C::Verdict, RunError>),
     ) where
         C::Input<'a>: 'i,
     {
-        let mut inputs = inputs.into_iter();
-        let worked = Execution::with(program, run, Reach::NONE, |execution| {
-            execution.attached(*cookie);
-            for input in inputs.by_ref() {
-                // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame, of which programs keep
-                // nothing.
-                let result = unsafe { C::with_frame(input, |frame| execution.call(frame)) };
-                let verdict = match result {
-                    Some(result) => {
-                        let mut verdict = C::initial();
-                        // There is no program behind it.
-                        let _ = C::combine(&mut verdict, result);
-                        Ok(verdict)
-                    }
-                    None => Err(error(program, true)),
-                };
-                each(input, verdict);
+        // Taken by the loop, so that there is nothing of it left to keep track of.
+        let mut inputs = Some(inputs);
+        // If it cannot be begun, the inputs are left.
+        let _ = Execution::with(&self.program, run, None, |execution| {
+            execution.attached(self.cookie);
+            if let Some(inputs) = inputs.take() {
+                for input in inputs {
+                    let verdict = call::<C>(execution, input);
+                    each(input, verdict.ok_or_else(|| error(&self.program, true)));
+                }
             }
         });
-        if worked.is_err() {
-            inputs.for_each(|input| each(input, Err(error(program, false))));
+        if let Some(inputs) = inputs {
+            for input in inputs {
+                each(input, Err(error(&self.program, false)));
+            }
         }
     }
+}
+
+/// Runs a program that is the only one of its hook, as it has been begun. `None` if a check of the engine failed.
+#[inline(always)]
+fn call<C: Context>(execution: &mut Execution<'_, '_>, input: &mut C::Input<'_>) -> Option<C::Verdict> {
+    // SAFETY: the program is of a kind that the hook takes, and `Context` vouches for the frame, of which programs keep nothing.
+    let result = unsafe { C::with_frame(input, |frame| execution.call(frame)) }?;
+    let mut verdict = C::initial();
+    // There is no program behind it.
+    let _ = C::combine(&mut verdict, result);
+    Some(verdict)
 }
 
 #[cold]
@@ -257,6 +298,7 @@ fn short(program: &Arc<Program>) -> RunError {
 }
 
 #[cold]
+#[inline(never)]
 fn error(program: &Arc<Program>, trapped: bool) -> RunError {
     let program = Arc::clone(program);
     if trapped {

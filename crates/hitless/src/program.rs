@@ -421,7 +421,7 @@ impl Program {
         &self,
         run: &Run<'_>,
         context: &mut C,
-        reach: Reach<'_>,
+        reach: Option<&Reach<'_>>,
     ) -> Result<u64, Failure> {
         // SAFETY: as for this function.
         let result = Execution::with(self, run, reach, |execution| unsafe { execution.call(context) })?;
@@ -443,7 +443,7 @@ impl Program {
         let _active = Active::enter(self, run, self.slot(run.index()))?;
         let version = self.current();
         // SAFETY: there is no context.
-        let mut env = unsafe { RunEnv::new(run, self, std::ptr::null(), Reach::NONE, version) };
+        let mut env = unsafe { RunEnv::new(run, self, std::ptr::null(), version) };
         let result = env.lend(lent, |env, address| {
             // SAFETY: as in `Execution::call`; such a function has no context.
             unsafe { version.code().run_function(env.vm(), function, args(address)) }

@@ -17,7 +17,6 @@ use hitless_verifier::ProgramKind;
 use crate::context::{
     Arguments, CgroupIngress, Context, Packet, PacketBuf, RawTracepoint, SkBuff, SkbFields, Syscall, Xdp,
 };
-use crate::env::Reach;
 use crate::hook::RunError;
 use crate::program::{Failure, Program};
 use crate::run::Forked;
@@ -237,7 +236,7 @@ impl Runtime {
         for _ in 0..repeat {
             let ran = self.inner().slots.run(|run| {
                 // SAFETY: `C` is the context of such programs, and vouches for the frame, of which a program keeps nothing.
-                unsafe { C::with_frame(input, |frame| program.execute(run, frame, Reach::NONE)) }
+                unsafe { C::with_frame(input, |frame| program.execute(run, frame, None)) }
             })?;
             result = ran.map_err(|failure| match failure {
                 Failure::Missed => TestRunError::Recursion,

@@ -81,8 +81,8 @@ pub(crate) struct Version {
 impl Version {
     /// How it is begun.
     #[inline]
-    pub(crate) fn entry(&self) -> Entry {
-        self.entry
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// Its code.

@@ -164,15 +164,24 @@ pub struct Vm {
     /// What runs: the runtime's own words, which change with a tail call.
     pub(crate) owner: [usize; 2],
     /// 1 if the program has ended with a tail call, of `next`.
-    pub(crate) pending: u64,
+    pub(crate) pending: u32,
     /// How many tail calls the run has made.
     tail_calls: u32,
+    /// What of the following is there, and of what the runtime has behind it: so making an environment costs one store for
+    /// all of that. See [`Vm::CHECKED`].
+    flags: u64,
+    /// The innermost interpreter of the run, if there is one.
+    machine: MaybeUninit<*const c_void>,
+    /// The check that failed, if one has. Only the interpreter has some.
+    trap: MaybeUninit<Trap>,
     /// What to go on with.
     pub(crate) next: MaybeUninit<Next>,
-    /// The innermost interpreter of the run; null in native code.
-    pub(crate) machine: *const c_void,
-    /// The check that failed. Only the interpreter has some.
-    pub(crate) trap: Option<Trap>,
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        drop(self.take_trap());
+    }
 }
 
 /// The program that a tail call goes to.
@@ -193,7 +202,7 @@ impl Vm {
     /// Where `pending` is.
     pub(crate) const PENDING: i32 = offset_of!(Vm, pending) as i32;
 
-    /// For a run on this slot. `owner` means nothing to engines.
+    /// For a run on this slot. `owner` means nothing to engines; it is the same again when the run has ended.
     #[inline]
     #[must_use]
     pub const fn new(slot: u32, owner: [usize; 2]) -> Vm {
@@ -203,25 +212,92 @@ impl Vm {
             owner,
             pending: 0,
             tail_calls: 0,
+            flags: 0,
+            machine: MaybeUninit::uninit(),
+            trap: MaybeUninit::uninit(),
             next: MaybeUninit::uninit(),
-            machine: ptr::null(),
-            trap: None,
         }
     }
 
-    /// For another run on the same slot, after one that has ended.
+    /// For another run on the same slot, after one that has ended; [cleaned](Self::clean), if it was not clean.
     #[inline]
-    pub const fn restart(&mut self, owner: [usize; 2]) {
+    pub const fn restart(&mut self) {
         self.turns = MAX_LOOPS;
+    }
+
+    /// In the flags: there is an interpreter.
+    const CHECKED: u64 = 1;
+    /// A check has failed.
+    const TRAPPED: u64 = 2;
+    /// A tail call was made.
+    const CALLED: u64 = 4;
+    /// The first of the flags that mean what the runtime wants them to.
+    pub const FREE_FLAG: u64 = 1 << 8;
+
+    /// Whether one of these flags of the runtime's is set.
+    #[inline]
+    #[must_use]
+    pub const fn has_flag(&self, flags: u64) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// Sets flags of the runtime's.
+    #[inline]
+    pub const fn set_flag(&mut self, flags: u64) {
+        self.flags |= flags;
+    }
+
+    /// Takes flags of the runtime's back.
+    #[inline]
+    pub const fn clear_flag(&mut self, flags: u64) {
+        self.flags &= !flags;
+    }
+
+    /// Whether a run that has ended has left nothing to see to, neither to engines nor to the runtime, whose flags `but` mean
+    /// nothing of that sort.
+    #[inline]
+    #[must_use]
+    pub const fn is_clean(&self, but: u64) -> bool {
+        self.flags & !but == 0
+    }
+
+    /// Sees to what a run that has ended has left. Returns the check that failed, if one has.
+    pub const fn clean(&mut self) -> Option<Trap> {
         self.tail_calls = 0;
-        self.owner = owner;
+        self.flags &= !Vm::CALLED;
+        self.take_trap()
+    }
+
+    /// The innermost interpreter of the run; null in native code.
+    pub(crate) const fn machine(&self) -> *const c_void {
+        if self.is_checked() {
+            // SAFETY: the flag says that it is there.
+            unsafe { self.machine.assume_init() }
+        } else {
+            ptr::null()
+        }
+    }
+
+    /// Sets the innermost interpreter; null if there is none any more.
+    pub(crate) const fn set_machine(&mut self, machine: *const c_void) {
+        self.machine.write(machine);
+        self.flags = if machine.is_null() {
+            self.flags & !Vm::CHECKED
+        } else {
+            self.flags | Vm::CHECKED
+        };
     }
 
     /// Whether a check has failed.
-    #[inline]
-    #[must_use]
-    pub const fn has_trap(&self) -> bool {
-        self.trap.is_some()
+    pub(crate) const fn has_trap(&self) -> bool {
+        self.flags & Vm::TRAPPED != 0
+    }
+
+    /// Keeps the check that failed; one that failed before is lost.
+    pub(crate) fn set_trap(&mut self, trap: Trap) {
+        drop(self.take_trap());
+        self.trap.write(trap);
+        self.flags |= Vm::TRAPPED;
     }
 
     /// Makes a tail call, unless the run has made 33: the calling program ends, and the one with this entry goes on with the
@@ -231,6 +307,7 @@ impl Vm {
             return 0;
         }
         self.tail_calls += 1;
+        self.flags |= Vm::CALLED;
         self.pending = 1;
         self.next.write(Next { entry, ctx, owner });
         1
@@ -268,14 +345,17 @@ impl Vm {
     #[inline]
     #[must_use]
     pub const fn is_checked(&self) -> bool {
-        !self.machine.is_null()
+        self.flags & Vm::CHECKED != 0
     }
 
-    /// The check that failed, if one has.
-    #[inline]
-    pub fn take_trap(&mut self) -> Option<Trap> {
-        // Moved out only if there is one: native code has none, and this is on the way of every run.
-        if self.trap.is_some() { self.trap.take() } else { None }
+    /// The check that failed, if one has; not told again.
+    pub const fn take_trap(&mut self) -> Option<Trap> {
+        if !self.has_trap() {
+            return None;
+        }
+        self.flags &= !Vm::TRAPPED;
+        // SAFETY: the flag said that it is there, and no longer does.
+        Some(unsafe { self.trap.assume_init_read() })
     }
 
     /// Calls a function of the program back: `func` is what a helper was given for it. Returns what it returns; once a check
@@ -326,7 +406,7 @@ impl Entry {
     /// - What the environment [contains](Env::contains) is memory that stays valid for the call, that other threads touch
     ///   with atomic operations only, and whose provenance is exposed.
     #[inline]
-    pub unsafe fn run(self, vm: *mut Vm, ctx: *mut u8) -> u64 {
+    pub unsafe fn run(&self, vm: *mut Vm, ctx: *mut u8) -> u64 {
         // SAFETY: by the caller's promise.
         unsafe { (self.call)(vm, ctx.expose_provenance() as u64, self.state) }
     }

@@ -8,27 +8,36 @@
 //! Programs move the three bounds by helpers (`bpf_xdp_adjust_head` and its neighbours), never beyond the room: a packet that
 //! is to grow needs room from the beginning, since nothing is allocated while programs run.
 
+use std::marker::PhantomData;
 use std::ops::Range;
+use std::ptr::{self, NonNull};
+use std::slice;
 
 /// A packet in its room. The memory is either borrowed, or owned.
 #[derive(Debug)]
+#[repr(C)]
 pub struct PacketBuf<'a> {
-    room: Room<'a>,
-    bounds: Bounds,
+    /// First, so that what begins with a packet begins with where that is: a frame.
+    pub(crate) bounds: PacketBounds,
+    /// The room, if it is this packet's own.
+    own: Option<OwnRoom>,
+    room: PhantomData<&'a mut [u8]>,
 }
 
+/// Memory from a box, which goes with this. It is no `Box`, which would claim to be the only way to it.
 #[derive(Debug)]
-enum Room<'a> {
-    Borrowed(&'a mut [u8]),
-    Owned(Box<[u8]>),
-}
+struct OwnRoom(NonNull<[u8]>);
 
-/// Offsets in the room, in ascending order.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    meta: usize,
-    start: usize,
-    end: usize,
+// SAFETY: it stands for a box of bytes.
+unsafe impl Send for OwnRoom {}
+// SAFETY: as above; a shared reference to it gives no access.
+unsafe impl Sync for OwnRoom {}
+
+impl Drop for OwnRoom {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box (`PacketBuf::copy_of`), and what was borrowed of the packet has ended.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
 }
 
 impl<'a> PacketBuf<'a> {
@@ -39,11 +48,8 @@ impl<'a> PacketBuf<'a> {
     /// A packet that is all of this memory: there is no room around it.
     #[inline]
     pub fn new(packet: &'a mut [u8]) -> PacketBuf<'a> {
-        let end = packet.len();
-        PacketBuf {
-            room: Room::Borrowed(packet),
-            bounds: Bounds { meta: 0, start: 0, end },
-        }
+        let all = 0..packet.len();
+        PacketBuf::at(packet, all)
     }
 
     /// A packet that is part of this memory: what lies before it is headroom, what lies behind it tailroom.
@@ -57,60 +63,74 @@ impl<'a> PacketBuf<'a> {
             "a packet at {packet:?} of {} bytes",
             room.len()
         );
-        PacketBuf {
-            room: Room::Borrowed(room),
-            bounds: Bounds {
-                meta: packet.start,
-                start: packet.start,
-                end: packet.end,
-            },
-        }
+        PacketBuf::at(room, packet)
     }
 
     /// A copy of a packet, in memory of its own with so much room before and behind it.
     #[must_use]
     pub fn copy_of(packet: &[u8], headroom: usize, tailroom: usize) -> PacketBuf<'static> {
         let mut room = vec![0; headroom + packet.len() + tailroom].into_boxed_slice();
-        let end = headroom + packet.len();
-        room[headroom..end].copy_from_slice(packet);
+        let range = headroom..headroom + packet.len();
+        room[range.clone()].copy_from_slice(packet);
+        let room = NonNull::from(Box::leak(room));
         PacketBuf {
-            room: Room::Owned(room),
-            bounds: Bounds {
-                meta: headroom,
-                start: headroom,
-                end,
+            own: Some(OwnRoom(room)),
+            ..PacketBuf::at(room.as_ptr(), range)
+        }
+    }
+
+    /// A packet at a range of a room, which is its own until it ends.
+    #[inline]
+    fn at(room: *mut [u8], packet: Range<usize>) -> PacketBuf<'a> {
+        // Programs and helpers find it by its address.
+        let start = room.cast::<u8>().expose_provenance() as u64;
+        let data = start + packet.start as u64;
+        PacketBuf {
+            bounds: PacketBounds {
+                data,
+                data_end: start + packet.end as u64,
+                data_meta: data,
+                room_start: start,
+                room_end: start + room.len() as u64,
             },
+            own: None,
+            room: PhantomData,
         }
     }
 
     /// The packet as it is now.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        &self.room()[self.bounds.start..self.bounds.end]
+        // SAFETY: the bounds are in ascending order and in the room, wherever programs have moved them; the room is borrowed for
+        // as long as the packet is, or its own, and its provenance was exposed.
+        unsafe { bytes(self.bounds.data, self.bounds.data_end) }
     }
 
     /// The packet as it is now, to be written.
     pub fn data_mut(&mut self) -> &mut [u8] {
-        let Bounds { start, end, .. } = self.bounds;
-        &mut self.room_mut()[start..end]
+        let PacketBounds { data, data_end, .. } = self.bounds;
+        let start = ptr::with_exposed_provenance_mut(data as usize);
+        // SAFETY: as in `data`; borrowed exclusively.
+        unsafe { slice::from_raw_parts_mut(start, (data_end - data) as usize) }
     }
 
     /// What programs keep before the packet (`bpf_xdp_adjust_meta`).
     #[must_use]
     pub fn metadata(&self) -> &[u8] {
-        &self.room()[self.bounds.meta..self.bounds.start]
+        // SAFETY: as in `data`.
+        unsafe { bytes(self.bounds.data_meta, self.bounds.data) }
     }
 
     /// How many bytes there are before packet and metadata.
     #[must_use]
     pub fn headroom(&self) -> usize {
-        self.bounds.meta
+        (self.bounds.data_meta - self.bounds.room_start) as usize
     }
 
     /// How many bytes there are behind the packet.
     #[must_use]
     pub fn tailroom(&self) -> usize {
-        self.room().len() - self.bounds.end
+        (self.bounds.room_end - self.bounds.data_end) as usize
     }
 
     /// Makes the bytes before the packet its metadata, as many as there are to be of it.
@@ -118,60 +138,27 @@ impl<'a> PacketBuf<'a> {
     /// # Panics
     /// If there is not so much before the packet.
     pub fn set_metadata_len(&mut self, len: usize) {
-        assert!(
-            len <= self.bounds.start,
-            "{len} bytes of metadata, at most {}",
-            self.bounds.start
-        );
-        self.bounds.meta = self.bounds.start - len;
+        let before = (self.bounds.data - self.bounds.room_start) as usize;
+        assert!(len <= before, "{len} bytes of metadata, at most {before}");
+        self.bounds.data_meta = self.bounds.data - len as u64;
     }
 
     /// Takes so many bytes from the front of the packet, as headroom; its metadata is lost.
     pub(crate) fn pull(&mut self, len: usize) {
-        self.bounds.start = (self.bounds.start + len).min(self.bounds.end);
-        self.bounds.meta = self.bounds.start;
+        self.bounds.data = (self.bounds.data + len as u64).min(self.bounds.data_end);
+        self.bounds.data_meta = self.bounds.data;
     }
 
     /// Puts so many bytes before the packet, of the metadata and the headroom; as many as there are.
     pub(crate) fn push(&mut self, len: usize) {
-        self.bounds.start = self.bounds.start.saturating_sub(len);
-        self.bounds.meta = self.bounds.start;
+        let room = self.bounds.data - self.bounds.room_start;
+        self.bounds.data -= room.min(len as u64);
+        self.bounds.data_meta = self.bounds.data;
     }
 
-    #[inline]
-    fn room(&self) -> &[u8] {
-        match &self.room {
-            Room::Borrowed(room) => room,
-            Room::Owned(room) => room,
-        }
-    }
-
-    #[inline]
-    fn room_mut(&mut self) -> &mut [u8] {
-        match &mut self.room {
-            Room::Borrowed(room) => room,
-            Room::Owned(room) => room,
-        }
-    }
-
-    /// The addresses of everything, for a frame.
-    #[inline]
-    pub(crate) fn lend(&mut self) -> PacketBounds {
-        let Bounds { meta, start, end } = self.bounds;
-        let room = self.room_mut().as_mut_ptr_range();
-        let base = room.start as u64;
-        PacketBounds {
-            data: base + start as u64,
-            data_end: base + end as u64,
-            data_meta: base + meta as u64,
-            room_start: base,
-            room_end: room.end as u64,
-        }
-    }
-
-    /// Takes the bounds over from a frame whose addresses came from [`lend`](Self::lend), and were moved.
+    /// Takes the bounds over from a frame that was given them, and in which they were moved.
     #[cold]
-    pub(crate) fn take_back(&mut self, bounds: &PacketBounds) {
+    pub(crate) fn take_back(&mut self, bounds: PacketBounds) {
         debug_assert!(
             bounds.room_start <= bounds.data_meta
                 && bounds.data_meta <= bounds.data
@@ -179,17 +166,21 @@ impl<'a> PacketBuf<'a> {
                 && bounds.data_end <= bounds.room_end,
             "{bounds:?}"
         );
-        let offset = |address: u64| (address - bounds.room_start) as usize;
-        self.bounds = Bounds {
-            meta: offset(bounds.data_meta),
-            start: offset(bounds.data),
-            end: offset(bounds.data_end),
-        };
+        self.bounds = bounds;
     }
 }
 
-/// The addresses of a packet, in ascending order but for the first two: room, metadata, packet.
+/// # Safety
+/// These are bytes that are there for as long as `'a`, in this order, whose provenance was exposed.
+unsafe fn bytes<'a>(start: u64, end: u64) -> &'a [u8] {
+    let first = ptr::with_exposed_provenance(start as usize);
+    // SAFETY: as for this function.
+    unsafe { slice::from_raw_parts(first, (end - start) as usize) }
+}
+
+/// The addresses of a packet, of its metadata, and of the room that both lie in. Metadata comes before the packet.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct PacketBounds {
     pub(crate) data: u64,
     pub(crate) data_end: u64,
@@ -217,11 +208,11 @@ mod tests {
     #[test]
     fn bounds_come_back() {
         let mut buf = PacketBuf::copy_of(&[1, 2, 3], 8, 4);
-        let mut bounds = buf.lend();
+        let mut bounds = buf.bounds;
         bounds.data -= 2;
         bounds.data_meta -= 3;
         bounds.data_end += 1;
-        buf.take_back(&bounds);
+        buf.take_back(bounds);
         assert_eq!((buf.data(), buf.metadata()), (&[0, 0, 1, 2, 3, 0][..], &[0][..]));
     }
 }

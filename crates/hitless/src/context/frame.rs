@@ -6,12 +6,12 @@ use hitless_verifier::ProgramKind;
 
 use super::redirect::Redirect;
 use super::skb::SkbFrame;
-use super::xdp::XdpFrame;
+use super::xdp::Packet;
 
 /// The frame of a program that gets a packet.
 #[derive(Debug)]
 pub(crate) enum PacketFrame<'a> {
-    Xdp(&'a mut XdpFrame),
+    Xdp(&'a mut Packet<'static>),
     Skb(&'a mut SkbFrame),
 }
 
@@ -47,7 +47,7 @@ impl<'a> PacketFrame<'a> {
     /// Where the packet is now: start and end.
     pub(crate) fn data(&self) -> (u64, u64) {
         match self {
-            PacketFrame::Xdp(frame) => (frame.data, frame.data_end),
+            PacketFrame::Xdp(packet) => (packet.buf.bounds.data, packet.buf.bounds.data_end),
             PacketFrame::Skb(frame) => (frame.data, frame.data_end),
         }
     }
@@ -55,7 +55,7 @@ impl<'a> PacketFrame<'a> {
     /// Says where the packet is to go if the verdict is to redirect it.
     pub(crate) fn set_redirect(&mut self, target: Redirect) {
         match self {
-            PacketFrame::Xdp(frame) => frame.redirect = Some(target),
+            PacketFrame::Xdp(packet) => packet.redirect = Some(target),
             PacketFrame::Skb(frame) => frame.redirect = Some(target),
         }
     }

@@ -28,8 +28,9 @@ pub use tracing::{
 };
 pub use variable::{Syscall, Tracepoint};
 pub use verdict::Verdict;
-pub use xdp::{Packet, Xdp, XdpAction, XdpFrame};
+pub use xdp::{Packet, Xdp, XdpAction};
 
+pub(crate) use buffer::PacketBounds;
 pub(crate) use frame::PacketFrame;
 pub(crate) use host::{Describe, Writable, facts, facts_of};
 

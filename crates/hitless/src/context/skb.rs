@@ -152,7 +152,7 @@ impl<'a> SkBuff<'a> {
 
     #[inline]
     fn with_frame<R>(&mut self, mac_len: u32, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
-        let lent = self.buf.lend();
+        let lent = self.buf.bounds;
         let frame = &mut self.frame;
         frame.data = lent.data;
         frame.data_end = lent.data_end;
@@ -166,7 +166,7 @@ impl<'a> SkBuff<'a> {
         frame.fields.len = (lent.data_end - lent.data) as u32;
         let result = run(frame);
         if frame.moved {
-            self.buf.take_back(&PacketBounds {
+            self.buf.take_back(PacketBounds {
                 data: frame.data,
                 data_end: frame.data_end,
                 data_meta: frame.data_meta,

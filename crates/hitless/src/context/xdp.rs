@@ -1,11 +1,12 @@
 //! XDP: `struct xdp_md`.
 
 use std::ops::ControlFlow;
+use std::ptr;
 
 use hitless_verifier::ProgramKind;
 
 use super::Context;
-use super::buffer::{PacketBounds, PacketBuf};
+use super::buffer::PacketBuf;
 use super::redirect::Redirect;
 
 /// Hooks that run XDP programs on packets ([`Packet`]).
@@ -15,8 +16,9 @@ use super::redirect::Redirect;
 #[doc(alias = "BPF_PROG_TYPE_XDP")]
 pub enum Xdp {}
 
-/// A packet as an XDP program sees it (`struct xdp_md`).
+/// A packet as an XDP program sees it (`struct xdp_md`). It is its own frame: context accesses are converted to this form.
 #[derive(Debug)]
+#[repr(C)]
 #[doc(alias = "xdp_md")]
 pub struct Packet<'a> {
     /// The frame, from the link-layer header on, in its room. Programs may write and move it.
@@ -25,6 +27,8 @@ pub struct Packet<'a> {
     pub ingress_ifindex: u32,
     /// Index of the receive queue.
     pub rx_queue_index: u32,
+    /// That of the interface it is to leave on, for programs in a device map only.
+    egress_ifindex: u32,
     /// Where the packet is to go, after a run whose verdict was [`XdpAction::Redirect`]. None if the program did not say.
     pub redirect: Option<Redirect>,
 }
@@ -45,6 +49,7 @@ impl<'a> From<PacketBuf<'a>> for Packet<'a> {
             buf,
             ingress_ifindex: 1,
             rx_queue_index: 0,
+            egress_ifindex: 0,
             redirect: None,
         }
     }
@@ -101,64 +106,20 @@ impl XdpAction {
     }
 }
 
-/// The runtime's own form of `struct xdp_md`: what context accesses are converted to, and behind it what helpers need.
-#[derive(Debug)]
-#[repr(C)]
-pub struct XdpFrame {
-    pub(crate) data: u64,
-    pub(crate) data_end: u64,
-    pub(crate) data_meta: u64,
-    pub(crate) ingress_ifindex: u32,
-    pub(crate) rx_queue_index: u32,
-    pub(crate) egress_ifindex: u32,
-    /// Whether a helper has moved the packet.
-    pub(crate) moved: bool,
-    /// First address of the room that the packet may be moved in.
-    pub(crate) room_start: u64,
-    /// One past the last.
-    pub(crate) room_end: u64,
-    /// Where the last program that redirected the packet wants it.
-    pub(crate) redirect: Option<Redirect>,
-}
-
 // SAFETY: the frame has the layout of the XDP table (tested below); the packet is borrowed exclusively.
 unsafe impl Context for Xdp {
     type Input<'a> = Packet<'a>;
-    type Frame = XdpFrame;
+    type Frame = Packet<'static>;
     type Verdict = XdpAction;
 
     const KINDS: &'static [ProgramKind] = &[ProgramKind::Xdp];
     const SECTION: &'static str = "xdp";
 
-    #[inline]
-    unsafe fn with_frame<R>(packet: &mut Packet<'_>, run: impl FnOnce(&mut XdpFrame) -> R) -> R {
+    #[inline(always)]
+    unsafe fn with_frame<R>(packet: &mut Packet<'_>, run: impl FnOnce(&mut Packet<'static>) -> R) -> R {
         packet.redirect = None;
-        let lent = packet.buf.lend();
-        let mut frame = XdpFrame {
-            data: lent.data,
-            data_end: lent.data_end,
-            data_meta: lent.data_meta,
-            ingress_ifindex: packet.ingress_ifindex,
-            rx_queue_index: packet.rx_queue_index,
-            egress_ifindex: 0,
-            moved: false,
-            room_start: lent.room_start,
-            room_end: lent.room_end,
-            redirect: None,
-        };
-        let result = run(&mut frame);
-        if frame.moved {
-            packet.buf.take_back(&PacketBounds {
-                data: frame.data,
-                data_end: frame.data_end,
-                data_meta: frame.data_meta,
-                ..lent
-            });
-        }
-        if frame.redirect.is_some() {
-            packet.redirect = frame.redirect;
-        }
-        result
+        // SAFETY: the same type but for the lifetime of a borrow, of which `run` keeps nothing, by the caller's promise.
+        run(unsafe { &mut *ptr::from_mut(packet).cast() })
     }
 
     #[inline]
@@ -186,12 +147,12 @@ mod tests {
         let table = hitless_verifier::tables::program_types::context(ProgramKind::XdpDevmap).unwrap();
         let offsets: Vec<_> = table.fields.iter().map(|field| field.host_off as usize).collect();
         let expected = [
-            offset_of!(XdpFrame, data),
-            offset_of!(XdpFrame, data_end),
-            offset_of!(XdpFrame, data_meta),
-            offset_of!(XdpFrame, ingress_ifindex),
-            offset_of!(XdpFrame, rx_queue_index),
-            offset_of!(XdpFrame, egress_ifindex),
+            offset_of!(Packet<'_>, buf.bounds.data),
+            offset_of!(Packet<'_>, buf.bounds.data_end),
+            offset_of!(Packet<'_>, buf.bounds.data_meta),
+            offset_of!(Packet<'_>, ingress_ifindex),
+            offset_of!(Packet<'_>, rx_queue_index),
+            offset_of!(Packet<'_>, egress_ifindex),
         ];
         assert_eq!(offsets, expected);
     }

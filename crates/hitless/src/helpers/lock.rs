@@ -99,7 +99,7 @@ mod tests {
         let key = [0u8; 4];
         let memory = [(key.as_ptr() as u64, key.len())];
         let mut context = memory[0].0;
-        let mut execute = |reach| {
+        let mut execute = |reach: Option<&Reach<'_>>| {
             let in_run = |run: &crate::run::Run<'_>| {
                 // SAFETY: the context is that of such a program, and its memory is there; a reach that leaves it out has the
                 // interpreter refuse to read it.
@@ -111,8 +111,11 @@ mod tests {
             };
             map.slots().run(in_run).unwrap()
         };
-        assert_eq!(execute(Reach::memory(&memory, true)), (Ok(0), 0));
-        assert_eq!(execute(Reach::memory(&[(1, 4)], true)), (Err(Failure::Trapped), 0));
+        assert_eq!(execute(Some(&Reach::memory(&memory, true))), (Ok(0), 0));
+        assert_eq!(
+            execute(Some(&Reach::memory(&[(1, 4)], true))),
+            (Err(Failure::Trapped), 0)
+        );
         // It would wait for ever.
         map.update(&key, &[1; 8], UpdateFlags::LOCK).unwrap();
     }

@@ -33,7 +33,7 @@ impl Program {
                 let mut context = RemoveContext { key: at };
                 let memory = [(at, key.len())];
                 // SAFETY: the context has the layout of its table; the stripe holds the key for the call.
-                self.check(unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
+                self.check(unsafe { self.execute(run, &mut context, Some(&Reach::memory(&memory, true))) });
             }
         }
     }
@@ -51,7 +51,7 @@ impl Program {
             };
             let memory = [(context.key, key.len()), (value, live.len())];
             // SAFETY: the context has the layout of its table; the stripe holds the key, and the caller the value, for the call.
-            self.check(unsafe { self.execute(run, &mut context, Reach::memory(&memory, true)) });
+            self.check(unsafe { self.execute(run, &mut context, Some(&Reach::memory(&memory, true))) });
         };
         match stripe.trace().snapshot_buffers() {
             // The value is guarded by a spin lock: the tracer gets a copy made under it.

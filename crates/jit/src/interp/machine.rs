@@ -91,7 +91,7 @@ impl Interpreted {
 pub(crate) unsafe fn callback(vm: *mut Vm, func: u64, args: [u64; 5]) -> u64 {
     // SAFETY: the environment is there. The machine has set this before it called the helper, and waits for it: nobody
     // else uses the machine now.
-    let outer = unsafe { &mut *(*vm).machine.cast_mut().cast::<Machine<'_>>() };
+    let outer = unsafe { &mut *(*vm).machine().cast_mut().cast::<Machine<'_>>() };
     // SAFETY: as for this function.
     unsafe { outer.call_back(func, args) }
 }
@@ -165,14 +165,15 @@ impl<'a> Machine<'a> {
         self.enter_frame();
         // SAFETY: the environment is there, as the caller promises. What is behind the pointer goes to whoever was there
         // before when this machine is done.
-        let (outer, owner) = unsafe { ((*self.vm).machine, (*self.vm).owner) };
+        let (outer, owner) = unsafe { ((*self.vm).machine(), (*self.vm).owner) };
         self.publish();
         let result = self.steps(first as usize);
         // SAFETY: as above.
         let vm = unsafe { &mut *self.vm };
-        (vm.machine, vm.owner) = (outer, owner);
+        vm.set_machine(outer);
+        vm.owner = owner;
         result.unwrap_or_else(|trap| {
-            vm.trap = Some(trap);
+            vm.set_trap(trap);
             1
         })
     }
@@ -181,7 +182,7 @@ impl<'a> Machine<'a> {
     fn publish(&mut self) {
         let (vm, machine) = (self.vm, ptr::from_mut(self));
         // SAFETY: the environment is there while `run` lasts, and is not borrowed while steps are done.
-        unsafe { (*vm).machine = machine.cast_const().cast() };
+        unsafe { (*vm).set_machine(machine.cast_const().cast()) };
     }
 
     /// Runs a function on the stack of this machine, which waits for a helper.
@@ -192,13 +193,16 @@ impl<'a> Machine<'a> {
         let pc = self.program.pcs[self.at];
         let first = function_index(func).and_then(|index| self.program.functions.get(index as usize));
         // SAFETY: the environment is there, as the caller promises.
-        let failed = unsafe { &mut (*self.vm).trap };
-        let (Some(&first), None) = (first, &failed) else {
-            failed.get_or_insert(Trap::Unreachable { pc });
+        let vm = unsafe { &mut *self.vm };
+        if vm.has_trap() {
+            return 1;
+        }
+        let Some(&first) = first else {
+            vm.set_trap(Trap::Unreachable { pc });
             return 1;
         };
         if self.depth + 1 >= MAX_FRAMES {
-            *failed = Some(Trap::CallDepth { pc });
+            vm.set_trap(Trap::CallDepth { pc });
             return 1;
         }
         let mut inner = Machine {
@@ -501,8 +505,8 @@ impl<'a> Machine<'a> {
         let result = unsafe { machine.run(0, args) };
         self.left = machine.left;
         // SAFETY: as above.
-        let failed = unsafe { &mut (*self.vm).trap };
-        failed.take().map_or(Ok(result), Err)
+        let failed = unsafe { (*self.vm).take_trap() };
+        failed.map_or(Ok(result), Err)
     }
 
     fn dispatch(&mut self, at: usize, function: DispatchFn, reg: Reg) -> Result<(), Trap> {
@@ -524,8 +528,8 @@ impl<'a> Machine<'a> {
     fn after_call(&mut self, result: u64) -> Result<(), Trap> {
         self.regs.set(Reg::R0, result);
         // SAFETY: the environment is there while `run` lasts.
-        let failed = unsafe { &mut (*self.vm).trap };
-        failed.take().map_or(Ok(()), Err)
+        let failed = unsafe { (*self.vm).take_trap() };
+        failed.map_or(Ok(()), Err)
     }
 
     #[inline(always)]

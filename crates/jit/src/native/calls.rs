@@ -111,6 +111,8 @@ pub(super) unsafe extern "C" fn go_on_with_next(vm: *mut Vm) -> u64 {
 pub(super) unsafe extern "C" fn begin(vm: *mut Vm, ctx: u64, state: *const c_void) -> u64 {
     // SAFETY: that is what `NativeCode::entry` has put there.
     let body = unsafe { mem::transmute::<*const c_void, EntryFn>(state) };
+    // SAFETY: the environment is there.
+    let owner = unsafe { (*vm).owner };
     // SAFETY: as for this function.
     let result = unsafe { body(vm, ctx, state) };
     // SAFETY: the environment is there.
@@ -118,5 +120,8 @@ pub(super) unsafe extern "C" fn begin(vm: *mut Vm, ctx: u64, state: *const c_voi
         return result;
     }
     // SAFETY: a tail call is pending.
-    unsafe { go_on_with_next(vm) }
+    let result = unsafe { go_on_with_next(vm) };
+    // SAFETY: the environment is there.
+    unsafe { (*vm).owner = owner };
+    result
 }

@@ -17,7 +17,7 @@ pub(super) use bytes::{find as skb_bytes, store};
 pub(super) use xdp::find as xdp_bytes;
 
 use super::Helper;
-use crate::context::{PacketFrame, SkbFrame, XdpFrame};
+use crate::context::{Packet, PacketFrame, SkbFrame};
 use crate::env::RunEnv;
 use crate::region::SharedBytes;
 
@@ -46,9 +46,9 @@ const IP: u16 = 0x0800u16.to_be();
 const IPV6: u16 = 0x86ddu16.to_be();
 
 /// The packet of an XDP program.
-fn xdp<'a>(env: &'a mut RunEnv<'_>) -> &'a mut XdpFrame {
+fn xdp<'a>(env: &'a mut RunEnv<'_>) -> &'a mut Packet<'static> {
     match env.packet_frame() {
-        Some(PacketFrame::Xdp(frame)) => frame,
+        Some(PacketFrame::Xdp(packet)) => packet,
         _ => super::broken(0, "no packet of an XDP program"),
     }
 }

@@ -289,7 +289,7 @@ impl Translator<'_> {
         let owner = self.owner();
         let result = self.call_known(callee, &args);
         self.set(Reg::R0, result);
-        let pending = self.builder.ins().load(I64, MEMORY, self.vm, Vm::PENDING);
+        let pending = self.builder.ins().load(I32, MEMORY, self.vm, Vm::PENDING);
         let (go_on, next) = (self.builder.create_block(), self.builder.create_block());
         self.builder.ins().brif(pending, go_on, &[], next, &[]);
         self.continue_in(go_on);
@@ -324,7 +324,7 @@ impl Translator<'_> {
         let mut given = vec![self.vm];
         given.extend(ARGUMENTS[..args].iter().map(|reg| self.get(*reg)));
         let result = self.call_address(address, &given);
-        let pending = self.builder.ins().load(I64, MEMORY, self.vm, Vm::PENDING);
+        let pending = self.builder.ins().load(I32, MEMORY, self.vm, Vm::PENDING);
         let (go_on, end) = (self.builder.create_block(), self.builder.create_block());
         let last = self.builder.append_block_param(end, I64);
         self.builder

@@ -1,11 +1,12 @@
 //! From a table of fields to the facts about a context.
 //!
 //! The runtime keeps contexts in structs of its own, in which pointers come first, 8 bytes each, and then the numbers, each
-//! aligned to the widest access that is allowed to it, all in the order in which programs see them:
+//! aligned to the widest access that is allowed to it, all in the order in which programs see them. Between both there may be
+//! something that programs do not see ([`OWN`]):
 //!
 //! ```text
-//! xdp_md       offset  0     8         16         24               28              32
-//!                      data  data_end  data_meta  ingress_ifindex  rx_queue_index  egress_ifindex
+//! xdp_md       offset  0     8         16         24                         56               60              64
+//!                      data  data_end  data_meta  where the packet's room is ingress_ifindex  rx_queue_index  egress_ifindex
 //! ```
 //!
 //! A struct that programs of several kinds see, each other fields of it, is one struct there: it has the fields of all.
@@ -14,6 +15,9 @@ use std::collections::BTreeMap;
 
 use super::contexts;
 use crate::facts::{ContextFacts, ContextField, ContextFieldKind, Widths};
+
+/// How many bytes the runtime has for itself behind the pointers of a context: of a packet that is its own frame, its room.
+const OWN: [(&str, u32); 1] = [("xdp_md", 32)];
 
 /// A context struct.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +89,12 @@ impl Layout {
         let mut off = 0;
         let mut places = BTreeMap::new();
         for pointers in [true, false] {
+            if !pointers {
+                off += OWN
+                    .iter()
+                    .find(|(name, _)| *name == self.name)
+                    .map_or(0, |(_, len)| *len);
+            }
             for (field, align) in fields.values().filter(|(field, _)| field.kind.is_number() != pointers) {
                 let (align, len) = if pointers { (8, 8) } else { (*align, field.size) };
                 // Accesses inside the field stay as aligned as programs see them.
