@@ -157,3 +157,22 @@ pub(crate) const fn lane_of(owner: u32) -> Option<u32> {
         None
     }
 }
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_of_a_runtime_that_is_gone_are_used_again() {
+        // As many as no other test has.
+        let count = 777;
+        let lanes = Lanes::new(count);
+        let first = lanes.get(lanes.of_thread(7).unwrap()).unwrap();
+        first.epoch.store(1, Relaxed);
+        drop(lanes);
+        let lanes = Lanes::new(count);
+        assert!(std::ptr::eq(first, lanes.get(0).unwrap()));
+        assert_eq!((first.thread(), first.epoch.load(Relaxed)), (0, 0));
+        assert!(!std::ptr::eq(first, Lanes::new(count).get(0).unwrap()));
+    }
+}

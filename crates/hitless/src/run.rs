@@ -564,3 +564,74 @@ fn end_unwound(slots: &Slots, thread: &Thread, claimed: Option<&Claimed>) {
     }
     slots.leave(thread, claimed);
 }
+
+#[cfg(all(test, not(hitless_model)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn slots(runtime: u64) -> Slots {
+        // Numbers that no other test has.
+        Slots::new(u64::MAX / 2 + runtime, 4, Box::default())
+    }
+
+    fn nothing_runs(slots: &Slots) -> bool {
+        slots.synchronize(Some(Duration::ZERO)) == Ok(())
+    }
+
+    #[test]
+    fn a_thread_goes_from_runtime_to_runtime() {
+        let first = slots(0);
+        for runtime in 1..10 {
+            let second = slots(runtime);
+            let both = first.run(|outer| {
+                let inner = second.run(|inner| inner.is_nested()).unwrap();
+                let within = first.run(|within| (within.is_nested(), within.index())).unwrap();
+                assert_eq!(within, (true, outer.index()));
+                assert_eq!(second.synchronize(None), Ok(()));
+                assert_eq!(first.synchronize(None), Err(SyncError::Deadlock));
+                outer.is_nested() || inner
+            });
+            assert_eq!(both, Ok(false));
+            assert_eq!(second.run(|run| run.is_nested()), Ok(false));
+            assert!(nothing_runs(&first) && nothing_runs(&second));
+        }
+    }
+
+    #[test]
+    fn a_run_that_panics_is_left() {
+        let slots = slots(20);
+        // The first is claimed, later ones are on the lease.
+        for _ in 0..3 {
+            let panicked = catch_unwind(AssertUnwindSafe(|| slots.run(|_| panic!("on purpose"))));
+            assert!(panicked.is_err() && nothing_runs(&slots));
+            assert_eq!(slots.run(|run| run.is_nested()), Ok(false));
+        }
+    }
+
+    #[test]
+    fn runs_are_timed_while_that_is_asked_for() {
+        let slots = slots(30);
+        let is_timed = || slots.run(|run| run.is_timed()).unwrap();
+        assert!(!is_timed() && !is_timed());
+        slots.keep_time(true);
+        assert!(is_timed() && is_timed());
+        slots.run(|_| assert!(is_timed())).unwrap();
+        slots.keep_time(false);
+        assert!(!is_timed() && nothing_runs(&slots));
+    }
+
+    #[test]
+    fn whoever_closes_the_gate_passes_it() {
+        let slots = slots(40);
+        for _ in 0..3 {
+            let gate = slots.close_gate();
+            assert_eq!(slots.run(|run| run.is_nested()), Ok(false));
+            assert!(nothing_runs(&slots));
+            drop(gate);
+            assert_eq!(slots.run(|run| run.is_nested()), Ok(false));
+        }
+    }
+}
