@@ -311,6 +311,8 @@ impl<'a> Machine<'a> {
                 }
                 Step::CallFunction { callee } => self.function(at, callee)?,
                 Step::TailCall { callee } => {
+                    // SAFETY: the environment is there while `run` lasts, and is not borrowed here.
+                    let owner = unsafe { (*self.vm).owner };
                     self.function(at, callee)?;
                     if let Some(other) = self.next_program() {
                         if self.depth == 0 {
@@ -322,6 +324,8 @@ impl<'a> Machine<'a> {
                             next = 0;
                         } else {
                             let result = self.run_other(other.code, other.ctx, [other.ctx, 0, 0, 0, 0])?;
+                            // SAFETY: as above.
+                            unsafe { (*self.vm).owner = owner };
                             self.regs.set(Reg::R0, result);
                             match self.leave_frame() {
                                 Some(step) => next = step,
