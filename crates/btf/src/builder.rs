@@ -120,18 +120,27 @@ impl Builder {
 
     /// A struct of so many bytes: its members with their types and their offsets in bytes.
     pub fn structure<N: AsRef<str>>(&mut self, name: &str, size: u32, members: &[(N, TypeId, u32)]) -> TypeId {
-        let member = |(name, ty, offset): &(N, TypeId, u32)| Member {
-            name: Name::from(name.as_ref()),
-            ty: *ty,
-            bit_offset: offset * 8,
-            bitfield_size: 0,
-        };
-        let members = members.iter().map(member).collect();
-        self.add(Type::Struct(Composite {
+        self.add(composite(name.into(), size, members))
+    }
+
+    /// A struct that is to be [defined](Self::define) later, so that others can point to it that it points to.
+    pub fn declare(&mut self, name: &str) -> TypeId {
+        self.add(Type::Fwd(Fwd {
             name: name.into(),
-            size,
-            members,
+            union: false,
         }))
+    }
+
+    /// Puts a struct in the place of its declaration: its size and its members, as for [`structure`](Self::structure).
+    ///
+    /// # Panics
+    /// If `id` is no declaration.
+    pub fn define<N: AsRef<str>>(&mut self, id: TypeId, size: u32, members: &[(N, TypeId, u32)]) {
+        let Some(Type::Fwd(declared)) = self.get(id) else {
+            panic!("type {id} is no declaration");
+        };
+        let name = declared.name.clone();
+        self.types[id.0 as usize] = composite(name, size, members);
     }
 
     /// An unsigned `enum` of four bytes.
@@ -171,6 +180,17 @@ impl Builder {
     pub fn finish(self) -> Result<Btf, BtfError> {
         Btf::new(self.types)
     }
+}
+
+fn composite<N: AsRef<str>>(name: Name, size: u32, members: &[(N, TypeId, u32)]) -> Type {
+    let member = |(name, ty, offset): &(N, TypeId, u32)| Member {
+        name: Name::from(name.as_ref()),
+        ty: *ty,
+        bit_offset: offset * 8,
+        bitfield_size: 0,
+    };
+    let members = members.iter().map(member).collect();
+    Type::Struct(Composite { name, size, members })
 }
 
 const C_UNSIGNED: [&str; 4] = [
@@ -214,6 +234,17 @@ mod tests {
             assert_eq!(btf.size_of(unsigned), Some(size));
             assert_eq!(btf.size_of(signed), Some(size));
         }
+    }
+
+    #[test]
+    fn structs_that_point_to_each_other() {
+        let mut types = Builder::new();
+        let declared = types.declare("node");
+        let next = types.pointer(declared);
+        types.define(declared, 8, &[("next", next, 0)]);
+        let btf = types.finish().unwrap();
+        assert_eq!(btf.size_of(declared), Some(8));
+        assert_eq!(btf.type_name(btf.members(declared)[0].ty), "struct node *");
     }
 
     #[test]
