@@ -8,7 +8,7 @@
 //! The plain variant takes the same way with the insertions left out; nothing of tracing is in it.
 
 use hitless_isa::{CallTarget, DecodeError, Imm64, Instruction, Size, decode};
-use hitless_verifier::{ArgType, InsnFacts, Region, tables::helpers};
+use hitless_verifier::{ArgType, ContextFieldKind, InsnFacts, Region, tables::helpers};
 
 use crate::callee::{ARGUMENTS, CallSite, Callee};
 use crate::{Frame, HostField, Image, LowerError, LowerInput, Op, Replaced, Variant};
@@ -149,7 +149,17 @@ impl Lowering<'_> {
 
     /// What the traced variant does before an instruction.
     fn trace_before(&mut self, pc: usize, facts: &InsnFacts<'_>, instruction: &Instruction) {
-        let in_map = |region: &Region| matches!(region, Region::MapValue { .. } | Region::InnerMapValue { .. });
+        let fields = &self.input.context.fields;
+        let is_buffer = |field: u16| {
+            let field = fields.get(usize::from(field));
+            field.is_some_and(|field| matches!(field.kind, ContextFieldKind::Buffer { .. }))
+        };
+        // A buffer that a context lends is a value of a map, too: an iterator's.
+        let in_map = |region: &Region| match *region {
+            Region::MapValue { .. } | Region::InnerMapValue { .. } => true,
+            Region::ContextMemory { field } => is_buffer(field),
+            _ => false,
+        };
         match *instruction {
             Instruction::Store { base, off, .. }
             | Instruction::Atomic { base, off, .. }

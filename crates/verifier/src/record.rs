@@ -22,6 +22,7 @@ pub(crate) struct Recorder {
     maps_stored: BTreeSet<u32>,
     inner_maps_updated: BTreeSet<u32>,
     inner_maps_stored: BTreeSet<u32>,
+    context_stored: BTreeSet<u16>,
     /// The global functions that are called.
     called: BTreeSet<usize>,
     /// The functions that timers call, with the map that the timer is in.
@@ -58,6 +59,7 @@ impl Recorder {
             maps_stored: BTreeSet::new(),
             inner_maps_updated: BTreeSet::new(),
             inner_maps_stored: BTreeSet::new(),
+            context_stored: BTreeSet::new(),
             called: BTreeSet::new(),
             called_later: BTreeSet::new(),
             called_back: BTreeSet::new(),
@@ -188,6 +190,7 @@ impl Recorder {
         match region {
             Region::MapValue { map } if write => self.maps_stored.insert(map),
             Region::InnerMapValue { outer } if write => self.inner_maps_stored.insert(outer),
+            Region::ContextMemory { field } if write => self.context_stored.insert(field),
             _ => false,
         };
     }
@@ -265,6 +268,7 @@ impl Recorder {
             maps_stored: self.maps_stored,
             inner_maps_updated: self.inner_maps_updated,
             inner_maps_stored: self.inner_maps_stored,
+            context_stored: self.context_stored,
             extents: self.extents.into_iter().collect(),
             stats,
         }

@@ -82,6 +82,7 @@ fn writer() -> Verified {
         maps_stored: BTreeSet::from([0]),
         inner_maps_updated: BTreeSet::new(),
         inner_maps_stored: BTreeSet::new(),
+        context_stored: BTreeSet::new(),
         extents: Vec::new(),
         stats: Stats::default(),
     }

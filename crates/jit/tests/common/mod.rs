@@ -61,6 +61,7 @@ pub(crate) fn decreed(insns: Vec<Insn>) -> Verified {
         maps_stored: BTreeSet::new(),
         inner_maps_updated: BTreeSet::new(),
         inner_maps_stored: BTreeSet::new(),
+        context_stored: BTreeSet::new(),
         extents: Vec::new(),
         stats: Stats::default(),
     }

@@ -166,8 +166,11 @@ pub struct Verified {
     pub inner_maps_updated: BTreeSet<u32>,
     /// Maps of maps such that stores, atomics or helpers may write through a value pointer to the maps in them.
     pub inner_maps_stored: BTreeSet<u32>,
-    /// For each context field of kind [`ContextFieldKind::Memory`] or [`ContextFieldKind::Record`] (by index): how many bytes
-    /// from its start the program may access, at the most.
+    /// Context fields of kind [`ContextFieldKind::Buffer`] (by index) such that stores, atomics or helpers may write what they
+    /// point to.
+    pub context_stored: BTreeSet<u16>,
+    /// For each context field of kind [`ContextFieldKind::Memory`], [`ContextFieldKind::Buffer`] or
+    /// [`ContextFieldKind::Record`] (by index): how many bytes from its start the program may access, at the most.
     pub extents: Vec<(u16, u32)>,
     /// What the proof cost.
     pub stats: Stats,

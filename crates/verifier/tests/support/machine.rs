@@ -751,6 +751,7 @@ impl<'a> Machine<'a> {
         let recorded = match self.region_at(address) {
             Region::MapValue { map } => self.verified.maps_stored.contains(&map),
             Region::InnerMapValue { outer } => self.verified.inner_maps_stored.contains(&outer),
+            Region::ContextMemory { field } => self.verified.context_stored.contains(&field),
             _ => true,
         };
         if !recorded {
