@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hitless_verifier::ProgramKind;
+
 use crate::chain::{AttachMode, Member, Place};
 use crate::context::Context;
 use crate::hook::Hook;
@@ -79,7 +81,8 @@ impl Runtime {
     }
 
     /// Attaches a program to the hook that its section names: `fentry/NAME` to the hook `NAME` of functions, `xdp` to the only
-    /// hook for XDP programs. An extension, `freplace/FUNCTION`, takes the place of what it was loaded for.
+    /// hook for XDP programs. An extension, `freplace/FUNCTION`, takes the place of what it was loaded for; an iterator's program is
+    /// attached as [`attach_iter`](Self::attach_iter) does it.
     /// The functions that Linux has for trying out programs (`bpf_fentry_test1` to `10`, `bpf_modify_return_test` and `test2`)
     /// have hooks of their own, run by [`test_run`](Self::test_run).
     ///
@@ -88,6 +91,9 @@ impl Runtime {
     pub fn attach_by_section(&self, program: &Arc<Program>) -> Result<Link, AttachError> {
         if program.extends().is_some() {
             return self.attach_extension(program);
+        }
+        if program.program_type().kind() == ProgramKind::Iter {
+            return self.attach_iter(program);
         }
         let mut control = self.inner().control();
         let (section, target) = hook_name(program.section());

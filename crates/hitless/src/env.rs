@@ -4,11 +4,12 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use hitless_jit::{Env, Function, ProbeFn, Services, Trap, Vm};
-use hitless_verifier::Region;
+use hitless_verifier::{ProgramKind, Region};
 
 use crate::context::PacketFrame;
 use crate::fault;
 use crate::helpers::{Shared, broken};
+use crate::iter::{Frame, Seq};
 use crate::map::Map;
 use crate::program::Program;
 use crate::region::SharedBytes;
@@ -24,19 +25,19 @@ pub(crate) const SERVICES: Services = Services::of::<RunEnv<'static>>();
 pub(crate) struct Reach<'a> {
     /// Address and length of the memory behind each context field that points to some.
     memory: &'a [(u64, usize)],
-    /// Whether the program runs as a tracer, under a stripe.
-    tracer: bool,
+    /// Whether the program runs under a stripe, as a tracer or in an iterator: what it writes is then flushed by the run.
+    under_stripe: bool,
 }
 
 impl<'a> Reach<'a> {
     /// None but what the context names by itself: a packet.
     const NONE: &'static Reach<'static> = &Reach {
         memory: &[],
-        tracer: false,
+        under_stripe: false,
     };
 
-    pub(crate) fn memory(memory: &'a [(u64, usize)], tracer: bool) -> Reach<'a> {
-        Reach { memory, tracer }
+    pub(crate) fn memory(memory: &'a [(u64, usize)], under_stripe: bool) -> Reach<'a> {
+        Reach { memory, under_stripe }
     }
 }
 
@@ -280,6 +281,17 @@ impl<'a> RunEnv<'a> {
         (!context.is_null()).then(|| unsafe { PacketFrame::at(kind, context) })?
     }
 
+    /// Where an iterator's program prints to, if `address` is that of what it was given for that.
+    pub(crate) fn seq(&mut self, address: u64) -> Option<&mut Seq> {
+        let is_iterator = self.program().context_kind() == ProgramKind::Iter;
+        if !is_iterator || self.context.is_null() {
+            return None;
+        }
+        // SAFETY: `new` was given the context of such a program, the frame of a reader; the program does not run while a helper
+        // does.
+        unsafe { (*self.context.cast_mut().cast::<Frame>()).seq(address) }
+    }
+
     /// First address of the packet, or of its metadata, and one past its last: as the context has it now, since helpers move
     /// the packet.
     fn packet(&self) -> (u64, u64) {
@@ -376,7 +388,7 @@ unsafe impl Env for RunEnv<'_> {
                 let Some(&(start, size)) = self.reach().memory.get(usize::from(field)) else {
                     return false;
                 };
-                !write
+                (!write || self.program().may_write(field))
                     && start <= addr
                     && addr
                         .checked_add(len as u64)
@@ -416,7 +428,7 @@ unsafe impl Env for RunEnv<'_> {
 
     fn flush_pointers(&mut self) {
         self.commit_latest();
-        if !self.run.is_nested() && !self.reach().tracer {
+        if !self.run.is_nested() && !self.reach().under_stripe {
             trace::flush(self.run);
         }
     }

@@ -46,6 +46,10 @@ impl Link {
         Link { runtime, id }
     }
 
+    pub(crate) fn runtime(&self) -> &Arc<Inner> {
+        &self.runtime
+    }
+
     /// The link's id, unique in its runtime.
     #[must_use]
     pub fn id(&self) -> u32 {
@@ -122,6 +126,14 @@ pub enum LinkTarget {
         /// What the program waits for.
         event: Option<TraceEvent>,
     },
+    /// What is walked (`BPF_LINK_TYPE_ITER`).
+    #[doc(alias = "BPF_LINK_TYPE_ITER")]
+    Iter {
+        /// Its name: `bpf_map_elem`, `bpf_map`, `bpf_prog` or `bpf_link`.
+        name: String,
+        /// The id of the map, if its elements are.
+        map: Option<u32>,
+    },
 }
 
 impl LinkTarget {
@@ -158,6 +170,13 @@ impl Inner {
             Attachment::Trace { map, program } => {
                 let event = program.as_ref().and_then(|program| program.program_type().event());
                 (LinkTarget::Map { id: map.id(), event }, 0)
+            }
+            Attachment::Iter { program, map } => {
+                let target = LinkTarget::Iter {
+                    name: program.program_type().target().unwrap_or_default().to_owned(),
+                    map: map.as_ref().map(|map| map.id()),
+                };
+                (target, 0)
             }
         };
         Some(LinkInfo {
@@ -202,6 +221,12 @@ impl Inner {
         match attachment {
             Attachment::Trace { map, .. } => self.update_tracer(control, id, map, program),
             Attachment::Extension { .. } => self.update_extension(control, id, program),
+            Attachment::Iter { map, .. } => {
+                control.check_iterator(program, map.as_ref())?;
+                let (program, map) = (Arc::clone(program), map.clone());
+                control.links.insert(id, Attachment::Iter { program, map });
+                Ok(())
+            }
             Attachment::Hook { hook, cookie, .. } => {
                 let (hook, cookie, program) = (*hook, *cookie, Arc::clone(program));
                 let chain = &mut control.hooks[hook].chain;
@@ -230,16 +255,16 @@ pub enum AttachError {
         /// What the place takes.
         expected: String,
     },
-    /// `-EACCES`: the tracer reads past the end of the map's key or value.
-    #[error("tracer {program} reads {extent} bytes of the {field}, but in map {map} it has {size}")]
+    /// `-EACCES`: the tracer or iterator accesses what is past the end of the map's key or value.
+    #[error("program {program} accesses {extent} bytes of the {field}, but in map {map} it has {size}")]
     OutOfBounds {
-        /// The tracer.
+        /// The program.
         program: String,
         /// The map.
         map: String,
         /// `key` or `value`.
         field: &'static str,
-        /// How many bytes the program may read.
+        /// How many bytes the program may access.
         extent: u32,
         /// How many there are.
         size: u32,
@@ -257,6 +282,38 @@ pub enum AttachError {
         map: String,
         /// Its type.
         kind: &'static str,
+    },
+    /// `-EBADF`: the program walks the elements of a map, and is given none ([`Runtime::attach_map_iter`]).
+    ///
+    /// [`Runtime::attach_map_iter`]: crate::Runtime::attach_map_iter
+    #[error("program {program} walks the elements of a map, which has to be given")]
+    NoMap {
+        /// The program.
+        program: String,
+    },
+    /// `-EINVAL`: the elements of such maps cannot be walked.
+    #[error("map {map} is of type {kind}, whose elements no iterator walks")]
+    NotWalked {
+        /// The map.
+        map: String,
+        /// Its type.
+        kind: &'static str,
+    },
+    /// `-EACCES`: the iterator's program writes values that it must not.
+    #[error("program {program} writes values of map {map}, which {reason}")]
+    ReadOnly {
+        /// The program.
+        program: String,
+        /// The map.
+        map: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// `-EINVAL`: programs of iterators may not sleep.
+    #[error("program {program} may sleep, which no iterator here allows: use SEC(\"iter/...\")")]
+    Sleepable {
+        /// The program.
+        program: String,
     },
     /// `-EPERM`: the link attaches another program than the caller expects.
     #[error("the link attaches program {found}, expected {expected}")]
@@ -372,6 +429,8 @@ impl AttachError {
             | AttachError::OtherRuntime { .. }
             | AttachError::Untraceable { .. }
             | AttachError::Loop { .. }
+            | AttachError::NotWalked { .. }
+            | AttachError::Sleepable { .. }
             | AttachError::Place { .. }
             | AttachError::Twice {
                 mode: AttachMode::Multi,
@@ -387,7 +446,8 @@ impl AttachError {
             } => libc::E2BIG,
             AttachError::Full { .. } => libc::ERANGE,
             AttachError::Detached => libc::ENOLINK,
-            AttachError::OutOfBounds { .. } => libc::EACCES,
+            AttachError::OutOfBounds { .. } | AttachError::ReadOnly { .. } => libc::EACCES,
+            AttachError::NoMap { .. } => libc::EBADF,
             AttachError::TooMany { .. } => libc::E2BIG,
             AttachError::Build(_) => libc::ENOTSUP,
             AttachError::Sync(SyncError::Deadlock) => libc::EDEADLK,

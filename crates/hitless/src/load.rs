@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hitless_btf::Btf;
+use hitless_btf::{Btf, core};
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::tables::program_types::ContextError;
 use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, Log, MapFacts, ProgramKind, Rejection, tables};
@@ -294,11 +294,9 @@ impl Runtime {
         let btf = spec.btf.clone().map(Arc::new);
         let maps = self.make_maps(spec, btf.as_ref(), options)?;
         let facts: Vec<MapFacts> = maps.iter().map(|map| map.facts()).collect();
-        let programs = spec
-            .programs
-            .iter()
-            .filter(|program| program.autoload)
-            .map(|program| self.verify_and_build((spec, btf.as_ref()), program, (&maps, &facts), options, None));
+        let programs = spec.programs.iter().filter(|program| program.autoload).map(|program| {
+            self.verify_and_build((spec, btf.as_ref()), program, (&maps, &facts), (options, &types), None)
+        });
         let programs: Vec<_> = programs.collect::<Result<_, _>>()?;
         fill_prog_arrays(spec, &maps, &programs)?;
         Ok(Collection { programs, maps })
@@ -309,7 +307,7 @@ impl Runtime {
         (object, btf): (&ObjectSpec, Option<&Arc<Btf>>),
         spec: &ProgramSpec,
         (maps, facts): (&[MapHandle], &[MapFacts]),
-        options: &LoadOptions,
+        (options, types): (&LoadOptions, &Arc<core::Target>),
         log: Option<&mut Log>,
     ) -> Result<Arc<Program>, LoadError> {
         let program_type = ProgramType::of(spec)?;
@@ -331,16 +329,8 @@ impl Runtime {
         let helpers = tables::helpers::of(kind).iter().map(offered).collect();
         let lacking = |proto: &KfuncProto| kfuncs::by_name(&proto.name).is_none().then_some(NOT_HERE);
         let excluded = |proto: &KfuncProto| proto.excluded.or_else(|| lacking(proto));
-        let types = self.btf();
-        let mut known = ProgramFacts::new(
-            object,
-            spec,
-            kind,
-            context.clone(),
-            helpers,
-            excluded,
-            Some(types.btf()),
-        );
+        let own = self.btf();
+        let mut known = ProgramFacts::new(object, spec, kind, context.clone(), helpers, excluded, Some(own.btf()));
         let (extends, main) = extension.map(|Prepared { extends, main, .. }| (extends, main)).unzip();
         if let Some(main) = main {
             known.replace(main);
@@ -362,6 +352,7 @@ impl Runtime {
             functions: spec.subprograms.clone(),
             btf: btf.cloned(),
             extends,
+            types: Arc::clone(types),
         };
         let program = self.inner().create_program(parts).map_err(|source| LoadError::Build {
             program: spec.name.clone(),

@@ -39,7 +39,7 @@ impl Runtime {
             ..program.clone()
         };
         let facts: Vec<MapFacts> = maps.iter().map(|map| map.facts()).collect();
-        self.verify_and_build((object, btf.as_ref()), &program, (maps, &facts), options, log)
+        self.verify_and_build((object, btf.as_ref()), &program, (maps, &facts), (options, &types), log)
     }
 }
 

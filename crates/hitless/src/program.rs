@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
-use hitless_btf::Btf;
+use hitless_btf::{Btf, core};
 use hitless_isa::{CallTarget, Instruction};
 use hitless_jit::{CompileError, Engine, Function, LowerError, Trap};
 use hitless_verifier::{ContextFacts, ContextFieldKind, ProgramKind, Verified, tables};
@@ -40,6 +40,7 @@ pub struct Program {
     /// Maps that it keeps, and does not use.
     bound: Mutex<Vec<Arc<Map>>>,
     kfuncs: Vec<(i32, Kfunc)>,
+    types: Arc<core::Target>,
     itself: OnceLock<Weak<Program>>,
     shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
@@ -51,6 +52,8 @@ pub struct Program {
     /// What it takes the place of, if it is an extension.
     extends: Option<Extends>,
     uses_spin_lock: bool,
+    /// The maps whose values it was shown as an iterator's, to write them.
+    walked: Mutex<Vec<Weak<Map>>>,
     slots: Box<[Padded<PerSlot>]>,
     failed_check: OnceLock<Trap>,
     misses: AtomicU64,
@@ -111,6 +114,8 @@ pub(crate) struct ProgramParts {
     pub(crate) btf: Option<Arc<Btf>>,
     /// What it takes the place of, if it is an extension.
     pub(crate) extends: Option<Extends>,
+    /// What it was relocated against.
+    pub(crate) types: Arc<core::Target>,
 }
 
 impl Program {
@@ -131,6 +136,7 @@ impl Program {
             functions,
             btf,
             extends,
+            types,
         } = parts;
         let kind = extends.as_ref().map_or(program_type.kind(), Extends::kind);
         let versions = Versions::new(&Source {
@@ -161,6 +167,7 @@ impl Program {
             maps,
             bound: Mutex::default(),
             kfuncs,
+            types,
             itself: OnceLock::new(),
             shared,
             engine,
@@ -169,6 +176,7 @@ impl Program {
             btf,
             extends,
             uses_spin_lock,
+            walked: Mutex::new(Vec::new()),
             slots: PerSlot::for_slots(slots),
             failed_check: OnceLock::new(),
             misses: AtomicU64::new(0),
@@ -312,6 +320,42 @@ impl Program {
         }
     }
 
+    /// Whether it writes a map whose content has moved.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.written().any(|map| map.is_sealed())
+    }
+
+    /// Whether it may sleep.
+    pub(crate) fn is_sleepable(&self) -> bool {
+        self.context.sleepable
+    }
+
+    /// Whether it may write what its context points to: the values that an iterator shows it.
+    pub(crate) fn writes_context(&self) -> bool {
+        !self.verified.context_stored.is_empty()
+    }
+
+    /// Whether it may be allowed to write what this field of its context points to.
+    pub(crate) fn may_write(&self, field: u16) -> bool {
+        let field = self.context.fields.get(usize::from(field));
+        field.is_some_and(|field| matches!(field.kind, ContextFieldKind::Buffer { writable: true }))
+    }
+
+    /// Before it is shown the values of a map. The caller holds the runtime's control lock, and chooses the variant anew.
+    pub(crate) fn will_walk(&self, map: &Arc<Map>) {
+        if self.writes_context() {
+            let mut walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+            walked.retain(|known| known.upgrade().is_some_and(|known| known.id() != map.id()));
+            walked.push(Arc::downgrade(map));
+        }
+    }
+
+    /// The maps whose values it may write since an iterator shows them.
+    fn walked(&self) -> Vec<Arc<Map>> {
+        let walked = self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+        walked.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// The maps that the program may change, by helpers or through pointers.
     fn written(&self) -> impl Iterator<Item = &Arc<Map>> {
         let written = self.verified.maps_updated.union(&self.verified.maps_stored);
@@ -346,6 +390,11 @@ impl Program {
         &self.maps
     }
 
+    /// The types that it was relocated against, which it may ask to be printed by.
+    pub(crate) fn types(&self) -> &Btf {
+        self.types.btf()
+    }
+
     /// Another reference to the program, which its runtime has made.
     pub(crate) fn itself(&self) -> Option<Arc<Program>> {
         self.itself.get()?.upgrade()
@@ -365,8 +414,15 @@ impl Program {
     pub(crate) fn written_maps(&self) -> Vec<u32> {
         self.written()
             .chain(self.written_inside())
+            .chain(&self.walked())
             .map(|map| map.id())
             .collect()
+    }
+
+    /// Ids of the maps whose elements helpers may update or delete for it, or those of the maps in them.
+    pub(crate) fn updated_maps(&self) -> Vec<u32> {
+        let updated = self.verified.maps_updated.union(&self.verified.inner_maps_updated);
+        updated.map(|index| self.maps[*index as usize].id()).collect()
     }
 
     /// How many bytes of a context whose size varies the program accesses; 0 for others.
@@ -401,7 +457,12 @@ impl Program {
     /// `outers` are the maps of maps that hold a map that is traced.
     pub(crate) fn choose_variant(&self, outers: &BTreeSet<u32>) -> Result<(), BuildError> {
         let traced = self.written().filter_map(|map| map.trace()).any(TraceState::is_armed)
-            || self.written_inside().any(|outer| outers.contains(&outer.id()));
+            || self.written_inside().any(|outer| outers.contains(&outer.id()))
+            || self
+                .walked()
+                .iter()
+                .filter_map(|map| map.trace())
+                .any(TraceState::is_armed);
         self.versions.choose(&self.source(), traced)
     }
 

@@ -7,6 +7,7 @@ use hitless_object::{MapEvent, ProgramSpec, SectionKind};
 use hitless_verifier::{ProgramKind, tables};
 
 use crate::facts::Sort;
+use crate::iter::Target;
 use crate::load::LoadError;
 use crate::trace::TraceEvent;
 
@@ -27,8 +28,8 @@ pub enum ProgramType {
     MapTrace(TraceEvent),
 }
 
-/// The kinds of programs that there are hooks for, and extensions.
-const HOSTED: [ProgramKind; 19] = [
+/// The kinds of programs that there are hooks for, extensions, and iterators.
+const HOSTED: [ProgramKind; 20] = [
     ProgramKind::SocketFilter,
     ProgramKind::Kprobe,
     ProgramKind::KprobeSession,
@@ -44,6 +45,7 @@ const HOSTED: [ProgramKind; 19] = [
     ProgramKind::Fexit,
     ProgramKind::FmodRet,
     ProgramKind::TpBtf,
+    ProgramKind::Iter,
     ProgramKind::Hook,
     ProgramKind::Lsm,
     ProgramKind::Syscall,
@@ -108,6 +110,13 @@ impl ProgramType {
         }
         if !HOSTED.contains(&sort.kind) {
             return refused(table.section, "the runtime has no hook for them");
+        }
+        let is_walked = |target| Target::by_name(target).is_some();
+        if sort.kind == ProgramKind::Iter && !sort.target.is_some_and(is_walked) {
+            return refused(
+                table.section,
+                "the runtime has iterators of bpf_map_elem, bpf_map, bpf_prog and bpf_link",
+            );
         }
         // What extensions take the place of need not be in their section.
         let names_function = sort.kind == ProgramKind::Ext && sort.target.is_some();

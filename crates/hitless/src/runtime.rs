@@ -101,6 +101,8 @@ impl std::fmt::Debug for Inner {
 /// What the control lock guards.
 pub(crate) struct Control {
     last_id: u32,
+    /// How many iterators there have been.
+    sessions: u64,
     pub(crate) hooks: Vec<HookEntry>,
     /// The types that programs are relocated against.
     types: Arc<core::Target>,
@@ -175,13 +177,20 @@ pub(crate) enum Attachment {
         map: Arc<Map>,
         program: Option<Arc<Program>>,
     },
+    /// The map is there if its elements are walked.
+    Iter {
+        program: Arc<Program>,
+        map: Option<MapHandle>,
+    },
 }
 
 impl Attachment {
     /// The program, if it is not one of the runtime's own mirrors.
     pub(crate) fn program(&self) -> Option<&Arc<Program>> {
         match self {
-            Attachment::Hook { program, .. } | Attachment::Extension { program, .. } => Some(program),
+            Attachment::Hook { program, .. }
+            | Attachment::Extension { program, .. }
+            | Attachment::Iter { program, .. } => Some(program),
             Attachment::Trace { program, .. } => program.as_ref(),
         }
     }
@@ -523,6 +532,12 @@ impl Inner {
             None => Ok(()),
             Some(Attachment::Trace { map, .. }) => self.detach_tracer(control, id, &map),
             Some(extension @ Attachment::Extension { .. }) => self.detach_extension(control, id, extension),
+            Some(iterator @ Attachment::Iter { .. }) => {
+                // What it holds may take the lock when it goes.
+                drop(control);
+                drop(iterator);
+                Ok(())
+            }
             Some(Attachment::Hook { hook, .. }) => {
                 control.hooks[hook].chain.remove(id);
                 self.republish(control)
@@ -549,6 +564,7 @@ impl Control {
     fn new() -> Control {
         Control {
             last_id: 0,
+            sessions: 0,
             hooks: Vec::new(),
             types: Arc::clone(types::target()),
             described: Vec::new(),
@@ -610,6 +626,12 @@ impl Control {
         self.last_id
     }
 
+    /// The number of an iterator.
+    pub(crate) fn next_session(&mut self) -> u64 {
+        self.sessions += 1;
+        self.sessions
+    }
+
     /// The programs at every hook, as the links say.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let programs = |hook: &HookEntry| {
@@ -628,14 +650,16 @@ impl Control {
                 program: Arc::clone(program),
                 cookie: *cookie,
             }),
-            Attachment::Extension { .. } | Attachment::Trace { .. } => None,
+            Attachment::Extension { .. } | Attachment::Trace { .. } | Attachment::Iter { .. } => None,
         }
     }
 
-    /// The program that a link attaches to a hook, or to another program.
+    /// The program that a link attaches to a hook, or to another program, or that walks something.
     pub(crate) fn program_of(&self, link: u32) -> Option<&Arc<Program>> {
         match self.links.get(&link)? {
-            Attachment::Hook { program, .. } | Attachment::Extension { program, .. } => Some(program),
+            Attachment::Hook { program, .. }
+            | Attachment::Extension { program, .. }
+            | Attachment::Iter { program, .. } => Some(program),
             Attachment::Trace { .. } => None,
         }
     }

@@ -13,6 +13,7 @@ use hitless_verifier::{ContextFacts, ContextField, ContextFieldKind, tables};
 use crate::context::{Describe, XdpAction};
 use crate::header::{tag_hook, tag_writable};
 use crate::helpers::{HELPERS, kfuncs};
+use crate::iter;
 use crate::map::{KINDS, kind_name};
 use crate::test_functions;
 
@@ -54,13 +55,14 @@ fn btf() -> Btf {
     types.structure("bpf_spin_lock", 4, &[("val", u32, 0)]);
     // What stands for a thread has an address, and no members.
     types.structure::<&str>("task_struct", 8, &[]);
-    types.enumeration(
+    let map_type = types.enumeration(
         "bpf_map_type",
         KINDS.iter().map(|known| {
             let name = format!("BPF_MAP_TYPE_{}", kind_name(known.kind).to_uppercase());
             (name, known.kind.number().into())
         }),
     );
+    iter::describe(&mut types, map_type);
     types.enumeration(
         "bpf_func_id",
         HELPERS.iter().filter_map(|&id| {

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use common::committed;
 use hitless::context::{FmodRet, Kretprobe, MAX_ARGUMENTS, Registers};
 use hitless::upgrade::{MapAction, Options, Progress, Upgrade};
-use hitless::{Hook, Runtime};
+use hitless::{Collection, Engine, Hook, LoadOptions, Map, Runtime};
 
 /// The names of `struct pt_regs`' members, in their order.
 const REGISTERS: [&str; 21] = [
@@ -167,23 +168,123 @@ fn upgrade_while_files_open_and_close(round: u32) {
         assert_eq!(map.plan.action, MapAction::TraceAndCopy);
         (new, processes)
     });
-    let mut expected = BTreeMap::new();
-    for process in &processes {
-        for (fd, writes) in &process.files {
-            expected.insert((process.pid, *fd), *writes);
-        }
-    }
-    let map = new.map("open_files").expect("a map");
-    let found: BTreeMap<_, _> = map
-        .iter()
+    assert_eq!(files(new.map("open_files").expect("a map")), known(&processes));
+}
+
+/// The files that processes have open: process and descriptor, with how often it was written to.
+fn known(processes: &[Process]) -> BTreeMap<(u32, u32), u64> {
+    let files = |process: &Process| {
+        let pid = process.pid;
+        process
+            .files
+            .clone()
+            .into_iter()
+            .map(move |(fd, writes)| ((pid, fd), writes))
+    };
+    processes.iter().flat_map(files).collect()
+}
+
+/// The same, as the map of the second version has it.
+fn files(map: &Map) -> BTreeMap<(u32, u32), u64> {
+    map.iter()
         .map(|entry| {
             let (key, value) = entry.expect("an entry");
             let word = |at: usize| u32::from_ne_bytes(key[at..at + 4].try_into().expect("four bytes"));
             let writes = u64::from_ne_bytes(value[8..16].try_into().expect("eight bytes"));
             ((word(4), word(0)), writes)
         })
-        .collect();
-    assert_eq!(found, expected);
+        .collect()
+}
+
+/// The RFC's own way: tracers on the old map repeat every change on the new one, an iterator copies what was there before. When
+/// it has been read to its end, and nobody changes anything, the maps have the same files.
+fn migrate_with_tracers_and_an_iterator(round: u32, engine: Engine) {
+    let runtime = Runtime::new(hitless::Options {
+        engine,
+        ..hitless::Options::default()
+    });
+    let kernel = Kernel::new(&runtime);
+    let old = runtime.load(&committed("fd_policy_v1")).expect("the object loads");
+    let new = runtime.load(&committed("fd_policy_v2")).expect("the object loads");
+    let shared = LoadOptions::new()
+        .replace_map("old_files", old.map("open_files").expect("a map"))
+        .replace_map("new_files", new.map("open_files").expect("a map"));
+    let migration = runtime
+        .load_with(&committed("fd_policy_migration"), &shared)
+        .expect("the object loads");
+    let attach = |object: &Collection| -> Vec<_> {
+        let programs = object.programs().iter();
+        programs
+            .map(|program| runtime.attach_by_section(program).expect("attaches"))
+            .collect()
+    };
+    let _old = attach(&old);
+    let done = AtomicBool::new(false);
+    let start = |index| Process {
+        pid: thread_id(),
+        files: BTreeMap::new(),
+        random: round * 4 + index,
+    };
+    let (processes, _tracers) = thread::scope(|scope| {
+        let processes: Vec<_> = (0..4)
+            .map(|index| {
+                let (kernel, done) = (kernel.clone(), &done);
+                scope.spawn(move || {
+                    let mut process = start(index);
+                    while !done.load(Ordering::Relaxed) {
+                        process.act(&kernel);
+                    }
+                    process
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(1));
+        let program = |name| migration.program(name).expect("a program");
+        let old_files = old.map("open_files").expect("a map");
+        // Deletes first: what the other tracer brings over must not miss one.
+        let tracers = ["on_delete", "on_update"].map(|name| {
+            let link = runtime.trace_map(old_files, program(name));
+            link.expect("attaches")
+        });
+        let iterator = runtime
+            .attach_map_iter(program("bulk_copy"), old_files)
+            .expect("attaches");
+        let mut text = String::new();
+        iterator
+            .iter()
+            .expect("an iterator")
+            .read_to_string(&mut text)
+            .expect("it is read");
+        assert!(text.starts_with("copied "), "{text}");
+        done.store(true, Ordering::Relaxed);
+        let processes: Vec<_> = processes
+            .into_iter()
+            .map(|process| process.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        (processes, tracers)
+    });
+    assert_eq!(
+        migration
+            .global::<u64>("failed")
+            .expect("a variable")
+            .get()
+            .expect("its value"),
+        0
+    );
+    let moved = new.map("open_files").expect("a map");
+    assert_eq!(files(moved), known(&processes));
+}
+
+#[test]
+fn a_policy_is_migrated_as_the_rfc_does_it() {
+    for round in 0..30 {
+        let engine = if round % 10 == 0 {
+            Engine::Interpreter
+        } else {
+            Engine::Compiler
+        };
+        migrate_with_tracers_and_an_iterator(round, engine);
+    }
 }
 
 #[test]

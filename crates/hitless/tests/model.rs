@@ -262,7 +262,7 @@ fn stranded() {
     }
 }
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 14] = [
     ("stale overwrite", stale_overwrite, Fault::NoStripes),
     ("resurrected delete", resurrected_delete, Fault::NoStripes),
     ("late flush", late_flush, Fault::NoGate),
@@ -280,6 +280,7 @@ const SCENARIOS: [Scenario; 13] = [
     ),
     ("eviction", tracing::eviction, Fault::NoVictimStripe),
     ("inner map", tracing::inner_map, Fault::NoInnerGrace),
+    ("migration by an iterator", tracing::migration, Fault::NoStripes),
 ];
 
 #[test]

@@ -3,15 +3,16 @@
 mod common;
 
 use std::cell::Cell;
+use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
-use common::{Command, HASH, committed, entries, object, send};
+use common::{Command, HASH, committed, entries, map, object, program, send, with};
 use hitless::upgrade::{Options, Progress, Upgrade, UpgradeError};
 use hitless::{
-    Collection, Hook, Link, LoadOptions, Map, Packet, RunError, Runtime, SyncError, UpdateFlags, Xdp, XdpAction,
+    Collection, Hook, Iter, Link, LoadOptions, Map, Packet, RunError, Runtime, SyncError, UpdateFlags, Xdp, XdpAction,
 };
 use hitless_object::ObjectSpec;
 
@@ -267,6 +268,110 @@ fn changes_in_signal_handlers_are_traced_or_refused() {
     });
     assert_eq!(entries(mirror), entries(source));
     assert_eq!(tracers.map(|tracer| tracer.recursion_misses()), [0, 0]);
+}
+
+/// Copies what an iterator shows to the second map. `insist` wants to be shown the first element again and again.
+fn copiers() -> ObjectSpec {
+    let copy = |result| {
+        format!(
+            "
+            r2 = *(u64 *)(r1 +16)
+            r3 = *(u64 *)(r1 +24)
+            r6 = 0
+            if r2 == 0 goto out
+            if r3 == 0 goto out
+            r1 = map[idx:1]
+            r4 = 0
+            call bpf_map_update_elem#2
+            r6 = {result}
+        out:
+            r0 = r6
+            exit"
+        )
+    };
+    with(
+        vec![map("source", 1024), map("mirror", 1024)],
+        vec![
+            program("bulk_copy", "iter/bpf_map_elem", &copy(0)),
+            program("insist", "iter/bpf_map_elem", &copy(1)),
+        ],
+    )
+}
+
+thread_local! {
+    static WALK: Cell<Option<&'static Mutex<Iter>>> = const { Cell::new(None) };
+}
+
+static NESTED_READS: AtomicU64 = AtomicU64::new(0);
+
+/// A change, and a read of an iterator.
+fn nested_read() {
+    nested_change();
+    let Some(walk) = WALK.with(Cell::get) else { return };
+    let mut walk = walk
+        .try_lock()
+        .expect("only handlers of this thread have it, one at a time");
+    match walk.read(&mut [0; 64]) {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        // The map was empty: the end has been told.
+        Ok(len) => assert_eq!(len, 0),
+    }
+    NESTED_READS.fetch_add(1, SeqCst);
+}
+
+/// Iterators that copy a traced map, read by threads and by signal handlers that interrupt them in the middle of everything: what they
+/// copy is never older than what tracers have brought over.
+#[test]
+fn iterators_copy_nothing_stale_in_a_signal_storm() {
+    let _alone = ONE_AT_A_TIME.lock();
+    install();
+    let spec = committed("trace_mirror");
+    let runtime = Runtime::default();
+    let object = runtime.load(&spec).unwrap();
+    let (source, mirror) = (object.map("source").unwrap(), object.map("mirror").unwrap());
+    let shared = object.maps().iter().filter(|map| map.name() != ".rodata");
+    let options = shared.fold(LoadOptions::new(), |options, map| options.replace_map(map.name(), map));
+    let again = runtime.load_with(&spec, &options).unwrap();
+    let both = LoadOptions::new()
+        .replace_map("source", source)
+        .replace_map("mirror", mirror);
+    let copiers = runtime.load_with(&copiers(), &both).unwrap();
+    let (outer, inner) = (runtime.hook::<Xdp>("outer"), runtime.hook::<Xdp>("inner"));
+    let _links = [
+        runtime.trace_map(source, object.program("on_delete").unwrap()).unwrap(),
+        runtime.trace_map(source, object.program("on_update").unwrap()).unwrap(),
+        runtime.attach(&outer, object.program("writer").unwrap()).unwrap(),
+        runtime.attach(&inner, again.program("writer").unwrap()).unwrap(),
+    ];
+    let bulk_copy = runtime
+        .attach_map_iter(copiers.program("bulk_copy").unwrap(), source)
+        .unwrap();
+    let insist = runtime
+        .attach_map_iter(copiers.program("insist").unwrap(), source)
+        .unwrap();
+    NESTED_CHANGES.store(0, SeqCst);
+    NESTED_READS.store(0, SeqCst);
+    let work = |random: u32| {
+        if WALK.with(|walk| walk.get().is_none()) {
+            let walk: &'static _ = Box::leak(Box::new(Mutex::new(insist.iter().unwrap())));
+            WALK.with(|cell| cell.set(Some(walk)));
+        }
+        if random >> 28 == 0 {
+            let mut walk = bulk_copy.iter().unwrap();
+            assert_eq!(walk.read(&mut [0; 64]).unwrap(), 0);
+        }
+        let mut data = [0; 16];
+        data[0] = 1 + (random >> 12) as u8 % 4;
+        data[4..8].copy_from_slice(&((random >> 16) % 50).to_ne_bytes());
+        data[8..12].copy_from_slice(&random.to_ne_bytes());
+        outer.run(&mut Packet::new(&mut data)).expect("the program runs");
+    };
+    under_storm(2, (&runtime, &inner, nested_read), work, || {
+        while NESTED_CHANGES.load(SeqCst) < 2000 || NESTED_READS.load(SeqCst) < 2000 {
+            thread::yield_now();
+        }
+    });
+    assert_eq!(entries(mirror), entries(source));
 }
 
 /// The same with the mirror of an upgrade.

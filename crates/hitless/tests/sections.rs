@@ -33,7 +33,11 @@ fn refusal(program: ProgramSpec) -> String {
 fn programs_without_a_hook() {
     let no_hook = "the runtime has no hook for them";
     for (section, program_type, expected) in [
-        ("iter/task", "iter", no_hook),
+        (
+            "iter/task",
+            "iter",
+            "the runtime has iterators of bpf_map_elem, bpf_map, bpf_prog and bpf_link",
+        ),
         ("lwt_in", "lwt_in", "it runs in the kernel's network stack"),
         ("xdp/devmap", "xdp/devmap", no_hook),
         ("migrate/flows", "migrate", no_hook),

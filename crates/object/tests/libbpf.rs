@@ -41,6 +41,7 @@ enum Expected {
     There,
 }
 
+const ITERATORS: &str = "walks what the types of the corpus do not have";
 const OF_THE_KERNEL: &str = "calls functions of the kernel that the types of the corpus do not have";
 
 /// Objects that are not simply the same, and why.
@@ -72,10 +73,14 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
         Expected::SameUnloaded,
         "extends a program that is not there",
     ),
+    ("fd_policy_migration", Expected::SameUnloaded, ITERATORS),
+    ("flows_iter", Expected::SameUnloaded, ITERATORS),
     ("graphs", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_dynptr", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_host", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_kfuncs", Expected::SameUnloaded, OF_THE_KERNEL),
+    ("iter_dump", Expected::SameUnloaded, ITERATORS),
+    ("iter_typed", Expected::SameUnloaded, ITERATORS),
     ("iterators", Expected::SameUnloaded, OF_THE_KERNEL),
     ("kconfig_kind", Expected::Refused, "text for a number"),
     ("kconfig_size", Expected::There, "libbpf has values of any size"),

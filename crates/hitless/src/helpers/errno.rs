@@ -18,10 +18,12 @@ pub(super) const EBUSY: Errno = Errno(libc::EBUSY);
 pub(super) const EDEADLK: Errno = Errno(libc::EDEADLK);
 pub(super) const EFAULT: Errno = Errno(libc::EFAULT);
 pub(super) const EINVAL: Errno = Errno(libc::EINVAL);
+pub(super) const ENOENT: Errno = Errno(libc::ENOENT);
 pub(super) const ENOMEM: Errno = Errno(libc::ENOMEM);
 pub(super) const ENOSPC: Errno = Errno(libc::ENOSPC);
 pub(super) const EPERM: Errno = Errno(libc::EPERM);
 pub(super) const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
+pub(super) const EOVERFLOW: Errno = Errno(libc::EOVERFLOW);
 pub(super) const ERANGE: Errno = Errno(libc::ERANGE);
 
 /// What a helper returns: a number that is not negative, or an error's.

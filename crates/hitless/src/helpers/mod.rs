@@ -23,6 +23,7 @@ mod print;
 mod probe;
 mod random;
 mod ringbuf;
+mod seq;
 mod shared;
 mod tail_call;
 mod task;
@@ -89,6 +90,7 @@ const LISTS: &[&[Helper]] = &[
     tail_call::HELPERS,
     text::HELPERS,
     print::HELPERS,
+    seq::HELPERS,
     checksum::HELPERS,
     ringbuf::HELPERS,
     dynptr::HELPERS,

@@ -43,12 +43,8 @@ unsafe extern "C" fn trace_vprintk(env: &mut RunEnv<'_>, format: u64, size: u64,
 }
 
 fn trace(env: &RunEnv<'_>, format: SharedBytes<'_>, args: &[u64]) -> Result<u64, Errno> {
-    let mut copy = [0; LONGEST_FORMAT];
-    let room = copy.len().min(format.len());
-    format.part(0, room).read(&mut copy[..room]);
-    let end = copy[..room].iter().position(|byte| *byte == 0);
-    let end = end.ok_or(if room < format.len() { E2BIG } else { EINVAL })?;
-    let format = &copy[..end];
+    let format = Format::copy_of(format)?;
+    let format = format.text();
     let staged = Staged::new(format, args)?;
     let mut text = [0; LONGEST];
     let mut out = Output::to_slice(&mut text);
@@ -86,14 +82,36 @@ unsafe extern "C" fn snprintf(env: &mut RunEnv<'_>, to: u64, size: u64, format: 
     returned(printed)
 }
 
+/// A copy of a format that is not constant.
+pub(super) struct Format {
+    bytes: [u8; LONGEST_FORMAT],
+    len: usize,
+}
+
+impl Format {
+    pub(super) fn copy_of(format: SharedBytes<'_>) -> Result<Format, Errno> {
+        let mut bytes = [0; LONGEST_FORMAT];
+        let room = bytes.len().min(format.len());
+        format.part(0, room).read(&mut bytes[..room]);
+        let end = bytes[..room].iter().position(|byte| *byte == 0);
+        let len = end.ok_or(if room < format.len() { E2BIG } else { EINVAL })?;
+        Ok(Format { bytes, len })
+    }
+
+    /// Without the zero at its end.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
 /// Arguments in an array.
-struct Args {
+pub(super) struct Args {
     numbers: [u64; MOST_ARGS],
     count: usize,
 }
 
 impl Args {
-    fn read(bytes: SharedBytes<'_>) -> Result<Args, Errno> {
+    pub(super) fn read(bytes: SharedBytes<'_>) -> Result<Args, Errno> {
         let count = bytes.len() / 8;
         if !bytes.len().is_multiple_of(8) || count > MOST_ARGS || (count > 0 && bytes.address() == 0) {
             return Err(EINVAL);
@@ -107,7 +125,7 @@ impl Args {
         Ok(Args { numbers, count })
     }
 
-    fn as_slice(&self) -> &[u64] {
+    pub(super) fn as_slice(&self) -> &[u64] {
         &self.numbers[..self.count]
     }
 }

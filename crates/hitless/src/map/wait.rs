@@ -147,9 +147,19 @@ impl Inner {
                 holders.push(format!("program {} (id {})", program.name(), program.id()));
             }
         }
-        let traces = |attachment: &Attachment| matches!(attachment, Attachment::Trace { map, .. } if map.id() == id);
-        let links = control.links.iter().filter(|(_, attachment)| traces(attachment));
-        holders.extend(links.map(|(link, _)| format!("link {link}")));
+        // Those of iterators have handles.
+        let mut own = own;
+        for (link, attachment) in &control.links {
+            let (held, handles) = match attachment {
+                Attachment::Trace { map, .. } => (map.id(), 0),
+                Attachment::Iter { map: Some(map), .. } => (map.id(), 1),
+                _ => continue,
+            };
+            if held == id {
+                holders.push(format!("link {link}"));
+                own += handles;
+            }
+        }
         let known: Vec<_> = control.maps.values().filter_map(Registered::get).collect();
         // A run may have to wait for a cutover, which takes this lock.
         drop(control);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{MapAction, MapPlan, Moving, Options, Plan, PlanError, Progress, Refusal, UpgradeError};
 use crate::hook::Snapshot;
 use crate::load::Collection;
-use crate::map::{Elem, Map, MapError, UpdateFlags};
+use crate::map::{Elem, Map, MapError, MapHandle, UpdateFlags};
 use crate::primitive::Retired;
 use crate::program::Program;
 use crate::region::SharedBytes;
@@ -121,17 +121,29 @@ fn swap(
             refusals.push(Refusal::Extension { program, source });
         }
     }
+    refusals.extend(check_iterators(&control, plan, new));
     if !refusals.is_empty() {
         return Err(UpgradeError::Refused(PlanError { refusals }));
     }
+    let mut before_iterators = Vec::new();
     let Control { links, hooks, .. } = &mut *control;
     for (link, attachment) in links {
-        if let Attachment::Hook { hook, program, .. } = attachment
-            && let Some(replaced) = plan.programs.iter().find(|plan| plan.old.id() == program.id())
-            && let Some(successor) = new.program(&replaced.new_name)
-        {
-            *program = Arc::clone(successor);
-            hooks[*hook].chain.exchange(*link, successor.id());
+        let Some(successor) = attachment.program().and_then(|program| successor(program, plan, new)) else {
+            continue;
+        };
+        match attachment {
+            Attachment::Hook { hook, program, .. } => {
+                *program = Arc::clone(successor);
+                hooks[*hook].chain.exchange(*link, successor.id());
+            }
+            Attachment::Iter { program, map } => {
+                *program = Arc::clone(successor);
+                if let Some(to) = map.as_ref().and_then(|map| moved(map, plan, new)) {
+                    before_iterators.extend(map.replace(to.clone()));
+                }
+            }
+            // Extensions are exchanged below.
+            Attachment::Extension { .. } | Attachment::Trace { .. } => {}
         }
     }
     let replaced = extensions.iter().map(|(link, successor)| {
@@ -145,6 +157,9 @@ fn swap(
             old.seal();
         }
     }
+    // What they hold may take the lock when it goes.
+    drop(control);
+    drop(before_iterators);
     Ok(((before, replaced), copied))
 }
 
@@ -158,6 +173,33 @@ fn successors(control: &Control, plan: &Plan, new: &Collection) -> Vec<(u32, Arc
         Some((*link, Arc::clone(new.program(&replaced.new_name)?)))
     };
     control.links.iter().filter_map(successor).collect()
+}
+
+/// What takes the place of an attached program.
+fn successor<'a>(program: &Program, plan: &Plan, new: &'a Collection) -> Option<&'a Arc<Program>> {
+    let replaced = plan.programs.iter().find(|plan| plan.old.id() == program.id())?;
+    new.program(&replaced.new_name)
+}
+
+/// What takes the place of a map.
+fn moved<'a>(map: &Map, plan: &Plan, new: &'a Collection) -> Option<&'a MapHandle> {
+    let is_it = |plan: &&MapPlan| plan.old.as_ref().is_some_and(|old| old.id() == map.id());
+    new.map(&plan.maps.iter().find(is_it)?.name)
+}
+
+/// Programs of iterators that would not fit the maps that they are to walk.
+fn check_iterators(control: &Control, plan: &Plan, new: &Collection) -> Vec<Refusal> {
+    let refusal = |attachment: &Attachment| {
+        let Attachment::Iter { program, map } = attachment else {
+            return None;
+        };
+        let successor = successor(program, plan, new)?;
+        let map = map.as_ref().map(|map| moved(map, plan, new).unwrap_or(map));
+        let source = control.check_iterator(successor, map).err()?;
+        let program = successor.name().to_owned();
+        Some(Refusal::Iterator { program, source })
+    };
+    control.links.values().filter_map(refusal).collect()
 }
 
 /// Copies every element of an array. Fields that the old layout does not have keep what the new object says.

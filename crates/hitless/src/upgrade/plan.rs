@@ -567,6 +567,7 @@ fn place(control: &Control, attachment: &Attachment) -> Option<String> {
         Attachment::Extension { target, function, .. } => {
             Some(format!("{} of program {}", function.name(), target.name()))
         }
+        Attachment::Iter { program, .. } => Some(program.program_type().to_string()),
         Attachment::Trace { .. } => None,
     }
 }

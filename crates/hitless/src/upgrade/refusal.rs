@@ -5,6 +5,7 @@ use std::fmt;
 use hitless_btf::layout::LayoutError;
 
 use crate::extension::ExtensionError;
+use crate::link::AttachError;
 use crate::load::LoadError;
 
 /// Why an upgrade is refused: every reason, not only the first. Nothing has been changed.
@@ -148,6 +149,14 @@ pub enum Refusal {
         program: String,
         /// Why.
         source: ExtensionError,
+    },
+    /// The program of an iterator would not fit the map that it is to walk.
+    #[error("program {program}: its iterator cannot go on: {source}")]
+    Iterator {
+        /// The new program.
+        program: String,
+        /// Why.
+        source: AttachError,
     },
     /// An attached program has no successor.
     #[error("program {program}: the new object has no program of this name and type for hook {hook}")]

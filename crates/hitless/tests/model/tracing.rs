@@ -1,12 +1,13 @@
 //! Scenarios of map tracing: a mirror that tracers build, and what must not happen to it.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use hitless::{Hook, Map, MapDef, MapKind, Options, Packet, Runtime, UpdateFlags};
 use hitless_object::MapSpec;
 use shuttle::thread;
 
-use super::common::{self, ARRAY, Command, Host, map, object, program, send, value, with};
+use super::common::{self, ARRAY, Command, HASH, Host, map, object, program, send, value, with};
 
 /// Tracers that repeat every change on the second map.
 const COPY: &str = "
@@ -185,4 +186,54 @@ pub fn inner_map() {
     runner.join().expect("the runs end");
     let found = value(mirror, 0).unwrap_or(0);
     assert_eq!(found, value(&inner, 0).unwrap_or(0), "a change was missed");
+}
+
+/// Copies what an iterator shows to the second map.
+const BULK_COPY: &str = "
+    r2 = *(u64 *)(r1 +16)
+    r3 = *(u64 *)(r1 +24)
+    if r2 == 0 goto out
+    if r3 == 0 goto out
+    r1 = map[idx:1]
+    r4 = 0
+    call bpf_map_update_elem#2
+out:
+    r0 = 0
+    exit";
+
+/// Tracers and an iterator move a map: what the iterator copies neither overwrites what was changed since, nor brings back what
+/// was deleted.
+pub fn migration() {
+    let mut spec = object(HASH, 8);
+    spec.maps.push(map("mirror", 8));
+    spec.programs.extend([
+        program("copy", "map_trace/state/UPDATE_ELEM", COPY),
+        program("forget", "map_trace/state/DELETE_ELEM", FORGET),
+        program("bulk_copy", "iter/bpf_map_elem", BULK_COPY),
+    ]);
+    let host = Host::new(&spec, Some(4));
+    send(&host.hook, Command::Set(0, 1));
+    send(&host.hook, Command::Set(1, 1));
+    let [_, copy, forget, bulk_copy] = host.object.programs() else {
+        panic!("four programs");
+    };
+    let _links = [copy, forget].map(|tracer| host.runtime.trace_map(host.map(), tracer).expect("attaches"));
+    let iterator = host.runtime.attach_map_iter(bulk_copy, host.map()).expect("attaches");
+    let writer = {
+        let hook = host.hook.clone();
+        thread::spawn(move || {
+            send(&hook, Command::Set(0, 2));
+            send(&hook, Command::Delete(1));
+        })
+    };
+    let mut walk = iterator.iter().expect("an iterator");
+    while walk.read(&mut [0; 16]).expect("it is read") > 0 {}
+    drop(walk);
+    writer.join().expect("a writer ends");
+    let mirror = &host.object.maps()[1];
+    assert_eq!(
+        common::entries(mirror),
+        common::entries(host.map()),
+        "the mirror differs"
+    );
 }

@@ -85,6 +85,28 @@ impl Oracle {
         records.map(|record| unhex(record.as_str().expect("bytes"))).collect()
     }
 
+    /// Attaches an iterator, to a map if one is given, and reads so often up to `size` bytes: errno and what was read, each time.
+    /// Or the errno with which it is not attached.
+    #[allow(dead_code, reason = "not each test binary has iterators")]
+    pub fn iterate(
+        &mut self,
+        program: &str,
+        map: Option<&str>,
+        size: usize,
+        count: usize,
+    ) -> Result<Vec<(i32, Vec<u8>)>, i32> {
+        let answer = self.ask(&format!("iter {program} {} {size} {count}", map.unwrap_or("-")));
+        if let Some(errno) = answer.as_i64() {
+            return Err(errno as i32);
+        }
+        let reads = answer.as_array().expect("a list").iter();
+        let read = |read: &Value| {
+            let errno = read[0].as_i64().expect("an errno");
+            (errno as i32, unhex(read[1].as_str().expect("bytes")))
+        };
+        Ok(reads.map(read).collect())
+    }
+
     /// Prints by `bpf_snprintf()`: to so many bytes, followed by eight that it must not touch. Arguments are numbers, or `@` and an
     /// offset in `target`.
     pub fn format(&mut self, text: &[u8], target: &[u8], room: usize, args: &[String]) -> Outcome {

@@ -12,6 +12,10 @@
 //	lookup MAP KEY             the value of an element, or null
 //	update MAP KEY VALUE       an errno, or 0
 //	drain MAP                  the records of a ring buffer
+//	iter PROGRAM MAP SIZE COUNT
+//	                           attaches an iterator (to no map, if MAP is "-"), and
+//	                           reads so often up to so many bytes: errno and bytes of
+//	                           each; just the errno, if it is not attached
 //	format TEXT TARGET SIZE ARGUMENT...
 //	                           bpf_snprintf() of up to 12 arguments: numbers, or
 //	                           "@" and an offset in TARGET for its address
@@ -200,6 +204,38 @@ static void format(const char *text, const char *target, __u32 room, int count, 
 	close(out_map);
 }
 
+static void iterate(struct bpf_object *object, const char *name, const char *over, size_t size, int count)
+{
+	static unsigned char bytes[ROOM];
+	struct bpf_program *program = bpf_object__find_program_by_name(object, name);
+	union bpf_iter_link_info info = { 0 };
+	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
+	struct bpf_link *link;
+	int fd;
+
+	if (strcmp(over, "-"))
+		info.map.map_fd = bpf_map__fd(map(object, over));
+	link = bpf_program__attach_iter(program, &opts);
+	if (!link) {
+		printf("%d\n", errno);
+		return;
+	}
+	fd = bpf_iter_create(bpf_link__fd(link));
+	if (fd < 0 || size > sizeof(bytes))
+		exit(1);
+	putchar('[');
+	for (int i = 0; i < count; i++) {
+		ssize_t len = read(fd, bytes, size);
+
+		printf("%s[%d,", i ? "," : "", len < 0 ? errno : 0);
+		hex(bytes, len < 0 ? 0 : len);
+		putchar(']');
+	}
+	puts("]");
+	close(fd);
+	bpf_link__destroy(link);
+}
+
 static void answer(struct bpf_object *object, char *line)
 {
 	static unsigned char key[ROOM], value[ROOM];
@@ -225,6 +261,8 @@ static void answer(struct bpf_object *object, char *line)
 		printf("%d\n", -bpf_map_update_elem(bpf_map__fd(map(object, words[1])), key, value, 0));
 	} else if (count == 2 && !strcmp(words[0], "drain")) {
 		drain(map(object, words[1]));
+	} else if (count == 5 && !strcmp(words[0], "iter")) {
+		iterate(object, words[1], words[2], strtoul(words[3], NULL, 0), atoi(words[4]));
 	} else if (count >= 4 && !strcmp(words[0], "format")) {
 		format(words[1], words[2], strtoul(words[3], NULL, 0), count - 4, words + 4);
 	} else {

@@ -7,13 +7,17 @@
 //! Then it prints by the format and the staged bytes (`render.rs`), which cannot fail, only be cut off. Both steps here keep
 //! the kernel's layout of the buffer, since a text that is cut off may be followed by what was staged for others.
 //!
+//! `bpf_snprintf_btf()` and `bpf_seq_printf_btf()` print by types instead (`typed.rs`).
+//!
 //! Everything lies on the stack of the caller, so that a signal handler may print while the code that it interrupts does.
 
 mod number;
 mod output;
 mod render;
 mod staging;
+mod typed;
 
 pub(super) use output::Output;
 pub(super) use render::Hide;
 pub(super) use staging::Staged;
+pub(super) use typed::{FLAGS as TYPED_FLAGS, Typed};

@@ -7,7 +7,7 @@ use super::number::{Fill, Number};
 use super::staging::{Reader, Staged, symbol};
 
 /// How many digits an address has.
-const ADDRESS_DIGITS: usize = 16;
+pub(super) const ADDRESS_DIGITS: usize = 16;
 
 /// Width of text that names an address that is no symbol's.
 const SYMBOL: usize = 20;
@@ -33,6 +33,15 @@ impl Staged {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// What is shown of an address that is not to be told: errors and NULL as they are.
+pub(super) fn hidden(address: u64, hide: &impl Hide) -> u64 {
+    if address == 0 || address >= MAX_ERRNO.wrapping_neg() {
+        address
+    } else {
+        hide.hide(address).into()
     }
 }
 
@@ -70,9 +79,7 @@ fn convert(how: &Conversion, args: &mut Reader<'_>, hide: &impl Hide, out: &mut 
             }
         }
         Kind::Hidden => {
-            let value = args.long();
-            let shown = value == 0 || value >= MAX_ERRNO.wrapping_neg();
-            address(if shown { value } else { hide.hide(value).into() }, how, fill, out);
+            address(hidden(args.long(), hide), how, fill, out);
         }
         Kind::Address => address(args.long(), how, fill, out),
         Kind::Symbol => {
