@@ -3,7 +3,7 @@
 //! A subcommand per module: [`run`], [`upgrade`]; [`object`], [`prog`], [`btf`], [`generate`] and [`map`], which run nothing.
 //! What the first two share: objects on a hook of a runtime ([`host`]), captures ([`pcap`]) whose packets are steered to threads
 //! ([`steer`]) that send them ([`traffic`]), the check that no packet was lost ([`account`]), maps as text or JSON
-//! ([`dump`]), their changes ([`watch`]). What the others share: types as they stand in a file ([`elf`]).
+//! ([`dump`]), their changes ([`watch`]), what iterators print ([`iter`]). What the others share: types as they stand in a file ([`elf`]).
 #![forbid(unsafe_code)]
 
 mod account;
@@ -14,6 +14,7 @@ mod elf;
 mod error;
 mod generate;
 mod host;
+mod iter;
 mod kconfig;
 mod map;
 mod object;

@@ -11,6 +11,7 @@ use crate::account::{self, Check};
 use crate::args::TrafficArgs;
 use crate::dump::{self, JsonMap};
 use crate::host::{Host, read_capture, read_object};
+use crate::iter::{self, IterArgs};
 use crate::traffic::{self, Verdicts};
 use crate::watch::{self, WatchArgs, Watched};
 use crate::{output, pcap, steer};
@@ -44,9 +45,12 @@ pub(crate) struct Args {
     dump_maps: bool,
 
     #[command(flatten)]
+    iter: IterArgs,
+
+    #[command(flatten)]
     watch: WatchArgs,
 
-    /// Print one JSON object: packets, seconds, packets_per_second, threads, verdicts, check (or null), watched, maps
+    /// Print one JSON object: packets, seconds, packets_per_second, threads, verdicts, check (or null), watched, iterators, maps
     #[arg(long)]
     json: bool,
 }
@@ -61,6 +65,7 @@ struct Report {
     verdicts: Verdicts,
     check: Option<Check>,
     watched: Vec<Watched>,
+    iterators: Vec<iter::Output>,
     maps: Vec<JsonMap>,
 }
 
@@ -82,6 +87,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             dump::maps(&host.collection, std::slice::from_ref(name))?;
         }
     }
+
+    let iterators = iter::attach(&args.iter, &host)?;
 
     let shares = steer::shares(&frames, args.traffic.threads, args.traffic.steer);
     let ((sent, time), watched) = watch::during(&args.watch, &host.collection, args.json, || {
@@ -116,12 +123,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         verdicts: Verdicts::of(&sent),
         check,
         watched,
+        iterators: iter::read(&iterators)?,
         maps: maps.iter().map(dump::Dump::json).collect::<Result<_>>()?,
     };
     if args.json {
         output::json(&report)?;
     } else {
         let mut text = report.text()?;
+        for iterator in &report.iterators {
+            text.push_str(iterator.text());
+        }
         for map in &maps {
             text.push_str(&map.text());
         }

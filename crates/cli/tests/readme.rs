@@ -38,7 +38,7 @@ fn its_commands_succeed() {
             count += 1;
         }
     }
-    assert_eq!(count, 15);
+    assert_eq!(count, 16);
 }
 
 #[test]

@@ -204,3 +204,53 @@ fn changes_that_do_not_fit_are_counted() {
     let wrong = fails(&["run", V1, "--pcap", CAPTURE, "--watch", "flow"]);
     assert!(wrong.contains("cannot watch map flow: no such map"), "{wrong}");
 }
+
+#[test]
+fn iterators_print_what_maps_hold_in_the_end() {
+    const FLOWS: &str = "bpf/flows_iter.bpf.o";
+    let args = [
+        "run",
+        FLOWS,
+        "--pcap",
+        CAPTURE,
+        "--threads",
+        "1",
+        "--iter",
+        "print_flows:flows",
+    ];
+    let text = succeeds(&args);
+    let (_, printed) = text.split_once("check: ").unwrap();
+    let lines: Vec<_> = printed.lines().skip(1).collect();
+    let report: serde_json::Value =
+        serde_json::from_str(&succeeds(&[&args[..], &["--json", "--dump", "flows"]].concat())).unwrap();
+    let iterator = &report["iterators"][0];
+    assert_eq!(iterator["iterator"], "print_flows:flows");
+    let output = iterator["output"].as_str().unwrap();
+    let held = report["maps"][0]["elements"].as_array().unwrap().len();
+    for lines in [&lines, &output.lines().collect()] {
+        let (end, flows) = lines.split_last().unwrap();
+        assert_eq!((*end, flows.len()), ("end of map flows", held));
+        let is_flow = |line: &&str| line.contains(" > ") && line.ends_with(" bytes");
+        assert!(held > 0 && flows.iter().all(is_flow), "{flows:?}");
+    }
+    for (iterator, reason) in [
+        (
+            "print_flows",
+            "program print_flows walks the elements of a map, which has to be given",
+        ),
+        ("print_flows:flaws", "no map flaws"),
+        ("print", "no such iterator program, expected one of: print_flows"),
+        (
+            "print_flows:.bss",
+            "program print_flows accesses 36 bytes of the key, but in map .bss it has 4",
+        ),
+    ] {
+        let wrong = fails(&["run", FLOWS, "--pcap", CAPTURE, "--iter", iterator]);
+        assert!(
+            wrong.contains(&format!("cannot attach iterator {iterator}: {reason}")),
+            "{wrong}"
+        );
+    }
+    let none = fails(&["run", V1, "--pcap", CAPTURE, "--iter", "any"]);
+    assert!(none.contains("the object has no iterator programs"), "{none}");
+}
