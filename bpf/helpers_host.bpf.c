@@ -12,6 +12,7 @@ struct bpf_dynptr {
 
 extern int bpf_copy_from_user_str(void *dst, u32 dst__sz, const void *unsafe_ptr__ign, u64 flags) __ksym;
 
+static u64 (*const bpf_get_func_ip)(void *ctx) = (void *)173;
 static u64 (*const bpf_perf_event_read)(void *map, u64 flags) = (void *)22;
 static long (*const bpf_perf_event_output)(void *ctx, void *map, u64 flags, void *data, u64 size) = (void *)25;
 static long (*const bpf_perf_event_read_value)(void *map, u64 flags, void *to, u32 size) = (void *)55;
@@ -78,6 +79,12 @@ SEC("tc") int report(struct __sk_buff *skb)
 	answers[3] = bpf_perf_event_read_value(&events, F_CURRENT_CPU, bytes + 32, 16);
 	answers[4] = bpf_perf_event_read(&events, 1ULL << 32);
 	answers[5] = bpf_perf_event_read(&events, 0x7fffffff);
+	return 0;
+}
+
+SEC("kprobe/somewhere") int where(void *ctx)
+{
+	answers[0] = bpf_get_func_ip(ctx);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 // scratch space, or at the beginning of the packet.
 #include "skb.h"
 
+static long (*const bpf_clone_redirect)(struct __sk_buff *skb, u32 ifindex, u64 flags) = (void *)13;
 static long (*const bpf_redirect)(u32 ifindex, u64 flags) = (void *)23;
 static long (*const bpf_redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
 static long (*const bpf_redirect_neigh)(u32 ifindex, void *params, int len, u64 flags) = (void *)152;
@@ -50,6 +51,18 @@ SEC("xdp") int through_map(struct xdp_md *ctx)
 SEC("xdp") int to_map(struct xdp_md *ctx __attribute__((unused)))
 {
 	return bpf_redirect_map(&devices, 1, XDP_PASS);
+}
+
+// cb[0]: flags. Copies of the packet go elsewhere, with other first bytes; the packet itself goes on.
+SEC("tc") int copies(struct __sk_buff *skb)
+{
+	u8 first = 0xaa;
+
+	answers[0] = bpf_clone_redirect(skb, 7, 0);
+	bpf_skb_store_bytes(skb, 0, &first, 1, 0);
+	answers[1] = bpf_clone_redirect(skb, 8, 1);
+	answers[2] = bpf_clone_redirect(skb, 9, skb->cb[0]);
+	return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -158,14 +158,19 @@ impl Builder {
         }))
     }
 
-    /// A function that returns `ret`, without linkage of its own.
-    pub fn function<N: AsRef<str>>(&mut self, name: &str, ret: TypeId, params: &[(N, TypeId)]) -> TypeId {
+    /// What functions take and return.
+    pub fn prototype<N: AsRef<str>>(&mut self, ret: TypeId, params: &[(N, TypeId)]) -> TypeId {
         let param = |(name, ty): &(N, TypeId)| Param {
             name: Name::from(name.as_ref()),
             ty: *ty,
         };
         let params = params.iter().map(param).collect();
-        let proto = self.add(Type::FuncProto(FuncProto { ret, params }));
+        self.add(Type::FuncProto(FuncProto { ret, params }))
+    }
+
+    /// A function that returns `ret`, without linkage of its own.
+    pub fn function<N: AsRef<str>>(&mut self, name: &str, ret: TypeId, params: &[(N, TypeId)]) -> TypeId {
+        let proto = self.prototype(ret, params);
         self.add(Type::Func(Func {
             name: name.into(),
             proto,

@@ -399,13 +399,13 @@ unsafe impl Env for RunEnv<'_> {
                 !write && start <= addr && addr.checked_add(len as u64).is_some_and(|last| last <= end)
             }
             Region::Record { map } => self.program().maps()[map as usize].holds_record(addr, len),
-            // The runtime has no objects.
+            Region::Allocated => self.shared().objects().is_some_and(|heap| heap.holds(addr, len)),
+            // Loads from other objects are guarded.
             Region::Stack
             | Region::Context { .. }
             | Region::InnerRecord { .. }
             | Region::InnerMapValue { .. }
-            | Region::Object
-            | Region::Allocated => false,
+            | Region::Object => false,
         }
     }
 

@@ -79,6 +79,7 @@ mod memory;
 #[cfg(hitless_model)]
 pub mod model;
 mod object;
+mod objects;
 mod primitive;
 mod program;
 mod program_type;

@@ -1,21 +1,24 @@
 //! From the description of an object to maps and programs of a runtime.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hitless_btf::{Btf, core};
+use hitless_btf::{Btf, TypeId, core};
+use hitless_isa::{Imm64, Insn, Instruction, Operand, decode};
 use hitless_object::{ObjectSpec, ProgramSpec, RelocateError};
 use hitless_verifier::tables::program_types::ContextError;
 use hitless_verifier::{ContextFacts, HelperProto, KfuncProto, Log, MapFacts, ProgramKind, Rejection, tables};
 
 use crate::Value;
 use crate::extension::{Extends, ExtensionError, Prepared, function_for, prepare};
-use crate::facts::{ProgramFacts, Sort, forbidden_use};
+use crate::facts::{ProgramFacts, Sort, forbidden_use, value_fields};
 use crate::helpers::HELPERS;
 use crate::helpers::kfuncs::{self, Kfunc};
 use crate::load_maps::{check_prog_arrays, fill_prog_arrays, reason, type_name};
 use crate::load_options::LoadOptions;
 use crate::map::{MapCreateError, MapError, MapHandle};
 use crate::maps::{GetMapError, Global, TypedMap, find_global, known_globals};
+use crate::objects::{Describe, ObjectType};
 use crate::program::{BuildError, Program, ProgramParts};
 use crate::program_type::ProgramType;
 use crate::runtime::Runtime;
@@ -262,6 +265,14 @@ pub enum LoadError {
         /// What it should be.
         what: String,
     },
+    /// There is no memory for objects that a program allocates.
+    #[error("program {program}: no memory for the objects that it allocates")]
+    Objects {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// An engine refused a verified program.
     #[error("program {program}")]
     Build {
@@ -293,7 +304,18 @@ impl Runtime {
         let spec = &*options.relocate_against(spec, &types)?;
         let btf = spec.btf.clone().map(Arc::new);
         let maps = self.make_maps(spec, btf.as_ref(), options)?;
-        let facts: Vec<MapFacts> = maps.iter().map(|map| map.facts()).collect();
+        // Fields of values are of the types that the object has, which are those of maps that were given in place of its own.
+        let host = self.btf();
+        let facts = spec.maps.iter().zip(&maps).map(|(spec_map, map)| {
+            let fields = value_fields(spec.btf.as_ref(), spec_map.value_type, Some(host.btf()));
+            MapFacts {
+                kptrs: fields.kptrs,
+                managed: fields.managed,
+                graph: fields.graph,
+                ..map.facts()
+            }
+        });
+        let facts: Vec<MapFacts> = facts.collect();
         let programs = spec.programs.iter().filter(|program| program.autoload).map(|program| {
             self.verify_and_build((spec, btf.as_ref()), program, (&maps, &facts), (options, &types), None)
         });
@@ -326,7 +348,8 @@ impl Runtime {
                 reason,
             });
         }
-        let helpers = tables::helpers::of(kind).iter().map(offered).collect();
+        let helpers = tables::helpers::of(kind);
+        let helpers = helpers.iter().map(|proto| offered(kind, proto)).collect();
         let lacking = |proto: &KfuncProto| kfuncs::by_name(&proto.name).is_none().then_some(NOT_HERE);
         let excluded = |proto: &KfuncProto| proto.excluded.or_else(|| lacking(proto));
         let own = self.btf();
@@ -353,6 +376,10 @@ impl Runtime {
             btf: btf.cloned(),
             extends,
             types: Arc::clone(types),
+            objects: self.objects(object, spec).map_err(|source| LoadError::Objects {
+                program: spec.name.clone(),
+                source,
+            })?,
         };
         let program = self.inner().create_program(parts).map_err(|source| LoadError::Build {
             program: spec.name.clone(),
@@ -383,6 +410,19 @@ impl Runtime {
             prepare(spec, btf.map(|btf| &**btf), target, function.as_deref())
         });
         prepared.map_err(|source| extension_error(spec, source))
+    }
+
+    /// The structs that a program may allocate objects of, by id: those whose ids it has as constants.
+    fn objects(&self, object: &ObjectSpec, spec: &ProgramSpec) -> std::io::Result<Vec<(TypeId, Arc<ObjectType>)>> {
+        let allocates = spec.kfuncs.iter().any(|kfunc| &*kfunc.name == "bpf_obj_new_impl");
+        let Some(btf) = object.btf.as_ref().filter(|_| allocates) else {
+            return Ok(Vec::new());
+        };
+        let types = Describe::new(btf, self.btf().btf());
+        let heap = self.inner().start_objects()?;
+        let ids: BTreeSet<_> = constants(&spec.insns).map(TypeId).collect();
+        let known = ids.into_iter().filter_map(|id| Some((id, types.object(heap, id)?)));
+        known.map(|(id, ty)| Ok((id, ty?))).collect()
     }
 
     /// What the program is given.
@@ -432,11 +472,35 @@ fn called(spec: &ProgramSpec) -> Vec<(i32, Kfunc)> {
         .collect()
 }
 
+/// The constants of a program.
+fn constants(insns: &[Insn]) -> impl Iterator<Item = u32> {
+    (0..insns.len()).filter_map(|pc| match decode(insns, pc) {
+        Ok(Instruction::LoadImm64 {
+            imm: Imm64::Value(value),
+            ..
+        }) => u32::try_from(value).ok(),
+        Ok(Instruction::Alu {
+            src: Operand::Imm(value),
+            ..
+        }) => u32::try_from(value).ok(),
+        _ => None,
+    })
+}
+
+/// Why programs at functions do not learn where these are.
+const NO_ADDRESSES: &str = "functions of the host have names, no addresses";
+
 /// A helper as it is here: what the runtime lacks is refused by name.
-fn offered(proto: &HelperProto) -> HelperProto {
-    let lacking = proto.excluded.is_none() && !HELPERS.contains(&proto.id);
+fn offered(kind: ProgramKind, proto: &HelperProto) -> HelperProto {
+    let of_kprobes = proto.id == tables::helpers::number("bpf_get_func_ip");
+    let has_registers = matches!(kind, ProgramKind::Kprobe | ProgramKind::KprobeSession);
+    let lacking = match () {
+        () if of_kprobes && !has_registers => Some(NO_ADDRESSES),
+        () if !HELPERS.contains(&proto.id) => Some(NOT_HERE),
+        () => None,
+    };
     HelperProto {
-        excluded: if lacking { Some(NOT_HERE) } else { proto.excluded },
+        excluded: proto.excluded.or(lacking),
         ..*proto
     }
 }

@@ -7,10 +7,13 @@ use hitless_btf::Btf;
 use hitless_object::{Element, InitialValue, MapSpec, ObjectSpec, Pinning, ProgramSpec, map_type_name};
 use hitless_verifier::MapKind;
 
-use crate::facts::{used_maps, whole};
+use crate::facts::{used_maps, value_fields, whole};
 use crate::load::LoadError;
 use crate::load_options::LoadOptions;
-use crate::map::{KINDS, Map, MapDef, MapError, MapFlags, MapHandle, MapSource, UpdateFlags, kind_name};
+use crate::map::{
+    KINDS, Map, MapCreateError, MapDef, MapError, MapFlags, MapHandle, MapSource, UpdateFlags, kind_name,
+};
+use crate::objects::{Describe, Fields, Owned};
 use crate::program::Program;
 use crate::program_type::ProgramType;
 use crate::runtime::Runtime;
@@ -23,6 +26,7 @@ impl Runtime {
         btf: Option<&Arc<Btf>>,
         options: &LoadOptions,
     ) -> Result<Vec<MapHandle>, LoadError> {
+        let host = self.btf();
         let defs = map_defs(spec, self.inner().slots.count())?;
         let mut maps = Vec::with_capacity(spec.maps.len());
         for (map, def) in spec.maps.iter().zip(defs) {
@@ -31,12 +35,25 @@ impl Runtime {
                     return Err(LoadError::OtherRuntime { map: map.name.clone() });
                 }
                 check_replacement(given, &def)?;
+                let found = given.owned().map_or("", Owned::description);
+                let expected = owned_fields(spec.btf.as_ref(), map, host.btf());
+                check_same_objects(map, found, expected.as_ref().map_or("", |(_, text)| text))?;
                 maps.push(MapHandle::new(Arc::clone(given), self.inner()));
                 continue;
             }
             let content = map.data.as_ref().map(|data| whole(data, map.value_size));
             let frozen = content.clone().filter(|_| map.frozen);
+            let owned = owned_fields(spec.btf.as_ref(), map, host.btf()).map(|fields| {
+                let heap = self.inner().start_objects();
+                heap.map(|heap| Arc::new(Owned::new(heap, fields)))
+            });
+            let owned = owned.transpose().map_err(|source| MapCreateError::Memory {
+                name: map.name.clone(),
+                bytes: 0,
+                source,
+            })?;
             let source = MapSource {
+                owned,
                 btf: btf.cloned(),
                 key_type: map.key_type,
                 value_type: map.value_type,
@@ -65,6 +82,34 @@ impl Runtime {
         }
         Ok(maps)
     }
+}
+
+/// The fields of a map's values that refer to objects of programs, and what they look like; none if there are none.
+pub(crate) fn owned_fields(btf: Option<&Btf>, map: &MapSpec, host: &Btf) -> Option<(Fields, String)> {
+    let btf = btf?;
+    let found = value_fields(Some(btf), map.value_type, Some(host));
+    // Most maps have none.
+    if found.kptrs.is_empty() && found.graph.is_empty() {
+        return None;
+    }
+    Describe::new(btf, host).value(&found, map.spin_lock)
+}
+
+/// Refuses a map that was given in place of one of the object's if its values refer to other objects.
+fn check_same_objects(map: &MapSpec, found: &str, expected: &str) -> Result<(), LoadError> {
+    if found == expected {
+        return Ok(());
+    }
+    let lines = |text: &str| match text {
+        "" => "nothing".to_owned(),
+        text => text.trim().replace('\n', "; "),
+    };
+    Err(LoadError::Replacement {
+        map: map.name.clone(),
+        what: "values that refer to objects,",
+        found: lines(found),
+        expected: lines(expected),
+    })
 }
 
 fn content_error(map: &MapSpec, source: MapError) -> LoadError {

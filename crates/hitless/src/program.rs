@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
-use hitless_btf::{Btf, core};
+use hitless_btf::{Btf, TypeId, core};
 use hitless_isa::{CallTarget, Instruction};
 use hitless_jit::{CompileError, Engine, Function, LowerError, Trap};
 use hitless_verifier::{ContextFacts, ContextFieldKind, ProgramKind, Verified, tables};
@@ -16,6 +16,7 @@ use crate::helpers::Shared;
 use crate::helpers::kfuncs::Kfunc;
 use crate::link::AttachError;
 use crate::map::Map;
+use crate::objects::ObjectType;
 use crate::primitive::Ordering::Relaxed;
 use crate::primitive::atomic::AtomicU64;
 use crate::primitive::{Mutex, Padded};
@@ -41,6 +42,7 @@ pub struct Program {
     bound: Mutex<Vec<Arc<Map>>>,
     kfuncs: Vec<(i32, Kfunc)>,
     types: Arc<core::Target>,
+    objects: Vec<(TypeId, Arc<ObjectType>)>,
     itself: OnceLock<Weak<Program>>,
     shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
@@ -116,6 +118,8 @@ pub(crate) struct ProgramParts {
     pub(crate) extends: Option<Extends>,
     /// What it was relocated against.
     pub(crate) types: Arc<core::Target>,
+    /// The structs that it may allocate, by their ids in its types, in order.
+    pub(crate) objects: Vec<(TypeId, Arc<ObjectType>)>,
 }
 
 impl Program {
@@ -137,6 +141,7 @@ impl Program {
             btf,
             extends,
             types,
+            objects,
         } = parts;
         let kind = extends.as_ref().map_or(program_type.kind(), Extends::kind);
         let versions = Versions::new(&Source {
@@ -168,6 +173,7 @@ impl Program {
             bound: Mutex::default(),
             kfuncs,
             types,
+            objects,
             itself: OnceLock::new(),
             shared,
             engine,
@@ -428,6 +434,12 @@ impl Program {
     /// How many bytes of a context whose size varies the program accesses; 0 for others.
     pub(crate) fn context_extent(&self) -> usize {
         self.context_extent as usize
+    }
+
+    /// The struct with this id in the program's types, if the program may allocate such objects.
+    pub(crate) fn object_type(&self, id: u64) -> Option<&ObjectType> {
+        let found = self.objects.binary_search_by_key(&id, |(known, _)| known.0.into());
+        found.ok().map(|index| &*self.objects[index].1)
     }
 
     /// Whether the program may write the packets that it is given.

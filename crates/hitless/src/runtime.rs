@@ -26,6 +26,7 @@ use crate::map::{
     UpdateFlags,
 };
 use crate::memory::{Budget, MemoryLimit};
+use crate::objects::Heap;
 use crate::primitive::{Mutex, MutexGuard};
 use crate::program::{BuildError, Program, ProgramParts};
 use crate::program_type::{ProgramType, hook_name};
@@ -404,6 +405,12 @@ impl Runtime {
             .create_map(def, source)
             .map(|map| MapHandle::new(map, &self.inner))
     }
+
+    /// How many objects programs have allocated (`bpf_obj_new`) that something refers to: a run, a map, a list, a tree.
+    #[must_use]
+    pub fn live_objects(&self) -> u64 {
+        self.inner.live_objects()
+    }
 }
 
 /// Statistics of programs are kept as long as this lives. Made by [`Runtime::enable_stats`].
@@ -437,6 +444,16 @@ impl Inner {
         } else {
             Ok(())
         }
+    }
+
+    /// How many objects of programs there are.
+    pub(crate) fn live_objects(&self) -> u64 {
+        self.shared.objects().map_or(0, |heap| heap.live())
+    }
+
+    /// Makes the memory for objects of programs.
+    pub(crate) fn start_objects(&self) -> std::io::Result<&Arc<Heap>> {
+        self.shared.start_objects(&self.slots)
     }
 
     pub(crate) fn create_map(&self, def: MapDef, source: MapSource) -> Result<Arc<Map>, MapCreateError> {
@@ -556,7 +573,7 @@ impl Drop for Inner {
             // What cannot be detached, since a run does not end or this is a signal handler inside of one, is never freed.
             let _ = self.detach(link);
         }
-        self.shared.stop_timers();
+        self.shared.stop_threads();
     }
 }
 

@@ -23,11 +23,16 @@ fn word<'a>(lock: SharedBytes<'a>) -> &'a AtomicU32 {
     unsafe { &*(lock.address() as *const AtomicU32) }
 }
 
+/// Whether the run is one that interrupted code that holds a lock.
+pub(crate) fn is_interrupted(run: &Run<'_>) -> bool {
+    run.is_nested() && run.slot().spin_locked.load(Relaxed) > 0
+}
+
 /// Takes the lock. Fails with [`MapError::Busy`] if the code that this run interrupted holds one, which could be this one; any
 /// other holder goes on by itself, since it cannot wait for anything that this thread has.
 pub(crate) fn lock(run: &Run<'_>, lock: SharedBytes<'_>) -> Result<(), MapError> {
     let held = &run.slot().spin_locked;
-    if run.is_nested() && held.load(Relaxed) > 0 {
+    if is_interrupted(run) {
         return Err(MapError::Busy);
     }
     // Counted first, so that a signal that comes in between finds it.

@@ -147,10 +147,21 @@ fn function(types: &mut Builder, kfunc: &tables::kfuncs::Kfunc) {
     let params: Vec<_> = kfunc
         .params
         .iter()
-        .map(|(name, ty)| (name, c_type(types, ty)))
+        .map(|(name, ty)| match *name {
+            "less" => (name, comparison(types)),
+            _ => (name, c_type(types, ty)),
+        })
         .collect();
     let ret = c_type(types, kfunc.ret);
     types.function(kfunc.name, ret, &params);
+}
+
+/// A pointer to a function that compares nodes of a tree.
+fn comparison(types: &mut Builder) -> TypeId {
+    let node = c_type(types, "struct bpf_rb_node *");
+    let bool = types.boolean();
+    let proto = types.prototype(bool, &[("a", node), ("b", node)]);
+    types.pointer(proto)
 }
 
 /// The type that is written so in C, in the table of such functions.
@@ -193,6 +204,10 @@ fn opaque(types: &mut Builder, text: &str) -> TypeId {
         "struct bpf_dynptr" => ("bpf_dynptr", 2),
         "struct bpf_iter_num" => ("bpf_iter_num", 1),
         "struct bpf_iter_bits" => ("bpf_iter_bits", 2),
+        "struct bpf_list_head" => ("bpf_list_head", 2),
+        "struct bpf_list_node" => ("bpf_list_node", 3),
+        "struct bpf_rb_root" => ("bpf_rb_root", 2),
+        "struct bpf_rb_node" => ("bpf_rb_node", 4),
         other => panic!("{other} is no type of a function that the runtime has"),
     };
     let word = types.unsigned(8);

@@ -19,6 +19,8 @@ mod host;
 mod kfuncs;
 #[path = "helpers/maps.rs"]
 mod maps;
+#[path = "helpers/objects.rs"]
+mod objects;
 #[path = "helpers/packet.rs"]
 mod packet;
 #[path = "helpers/redirect.rs"]

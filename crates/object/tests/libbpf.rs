@@ -79,6 +79,7 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
     ("helpers_dynptr", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_host", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_kfuncs", Expected::SameUnloaded, OF_THE_KERNEL),
+    ("helpers_objects", Expected::SameUnloaded, OF_THE_KERNEL),
     ("iter_dump", Expected::SameUnloaded, ITERATORS),
     ("iter_typed", Expected::SameUnloaded, ITERATORS),
     ("iterators", Expected::SameUnloaded, OF_THE_KERNEL),

@@ -9,6 +9,7 @@
 //!   `hook/NAME`, and nothing is converted. `host.rs` makes of the description what the verifier is told.
 
 mod buffer;
+mod clones;
 mod frame;
 mod host;
 mod redirect;
@@ -19,6 +20,7 @@ mod verdict;
 mod xdp;
 
 pub use buffer::PacketBuf;
+pub use clones::CloneRedirect;
 pub use host::{Bytes, BytesMut};
 pub use redirect::Redirect;
 pub use skb::{CgroupEgress, CgroupIngress, CgroupVerdict, SkBuff, SkbFields, SkbFrame, SocketFilter, Tc, TcAction};

@@ -9,6 +9,7 @@ use hitless_verifier::ProgramKind;
 
 use super::Context;
 use super::buffer::{PacketBounds, PacketBuf};
+use super::clones::{CloneRedirect, CloneRoom, Clones};
 use super::redirect::Redirect;
 
 /// A packet as the network stack has it.
@@ -18,6 +19,7 @@ pub struct SkBuff<'a> {
     /// The packet in its room: from the link-layer header on where programs of traffic control and socket filters run, from
     /// the network header on in control groups.
     pub buf: PacketBuf<'a>,
+    clones: Clones,
     frame: SkbFrame,
 }
 
@@ -107,6 +109,8 @@ pub struct SkbFrame {
     pub(crate) mac_len: u32,
     /// Whether a program has put the packet into another one in this run.
     pub(crate) encapsulated: bool,
+    /// Room for copies.
+    pub(crate) clones: CloneRoom,
 }
 
 /// Bytes before the network header of a packet that begins with the link-layer header.
@@ -150,6 +154,17 @@ impl<'a> SkBuff<'a> {
         self.frame.redirect
     }
 
+    /// Makes room for so many bytes of copies that programs send elsewhere (`bpf_clone_redirect`): of the packet, and 16
+    /// more for each. Without room they get `-ENOMEM`.
+    pub fn set_clone_room(&mut self, bytes: usize) {
+        self.clones = Clones::new(bytes);
+    }
+
+    /// The copies that programs have sent elsewhere in the latest run.
+    pub fn clones(&self) -> impl Iterator<Item = CloneRedirect<'_>> {
+        self.clones.iter()
+    }
+
     #[inline]
     fn with_frame<R>(&mut self, mac_len: u32, run: impl FnOnce(&mut SkbFrame) -> R) -> R {
         let lent = self.buf.bounds;
@@ -163,8 +178,10 @@ impl<'a> SkBuff<'a> {
         frame.mac_len = mac_len;
         frame.encapsulated = false;
         frame.moved = false;
+        frame.clones = self.clones.lend();
         frame.fields.len = (lent.data_end - lent.data) as u32;
         let result = run(frame);
+        self.clones.take_back(&frame.clones);
         if frame.moved {
             self.buf.take_back(PacketBounds {
                 data: frame.data,
@@ -183,6 +200,7 @@ impl<'a> From<PacketBuf<'a>> for SkBuff<'a> {
         let wire_len = buf.data().len() as u32;
         SkBuff {
             buf,
+            clones: Clones::default(),
             frame: SkbFrame {
                 data: 0,
                 data_end: 0,
@@ -200,6 +218,7 @@ impl<'a> From<PacketBuf<'a>> for SkBuff<'a> {
                 redirect: None,
                 mac_len: 0,
                 encapsulated: false,
+                clones: CloneRoom::default(),
             },
         }
     }

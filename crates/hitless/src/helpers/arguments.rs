@@ -1,14 +1,17 @@
-//! Arguments and results of functions by their number, for programs that are not written for one function.
+//! Arguments and results of functions by their number, for programs that are not written for one function; and where the function
+//! is, as far as the host says so.
 //!
 //! The context of programs at functions is the arguments in their order, 8 bytes each, and behind them the result
 //! ([`Arguments`]). How many there are is known from the description of the function, with which the program was loaded.
+
+use std::mem::offset_of;
 
 use hitless_verifier::ProgramKind;
 use hitless_verifier::tables::helpers::number;
 
 use super::Helper;
 use super::errno::{EINVAL, EOPNOTSUPP, returned};
-use crate::context::{Arguments, MAX_ARGUMENTS};
+use crate::context::{Arguments, MAX_ARGUMENTS, Registers};
 use crate::env::RunEnv;
 use crate::region::SharedBytes;
 
@@ -16,6 +19,7 @@ pub(super) const HELPERS: &[Helper] = &[
     Helper::new(number("bpf_get_func_arg"), get_func_arg),
     Helper::new(number("bpf_get_func_ret"), get_func_ret),
     Helper::new(number("bpf_get_func_arg_cnt"), get_func_arg_cnt),
+    Helper::new(number("bpf_get_func_ip"), get_func_ip),
 ];
 
 /// Writes the word of the context with this index to `to`.
@@ -57,4 +61,11 @@ unsafe extern "C" fn get_func_ret(env: &mut RunEnv<'_>, context: u64, to: u64, _
 
 unsafe extern "C" fn get_func_arg_cnt(env: &mut RunEnv<'_>, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
     env.program().arguments() as u64
+}
+
+/// Of kprobes, whose registers say it. Other functions of the host have names, no addresses; the loader refuses their programs.
+unsafe extern "C" fn get_func_ip(_: &mut RunEnv<'_>, context: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: the verifier proved the context, which is that of a kprobe.
+    let registers = unsafe { SharedBytes::from_raw(context, size_of::<Registers>()) };
+    registers.part(offset_of!(Registers, rip), 8).load_word()
 }

@@ -9,7 +9,7 @@ use hitless_jit::{Callee, Inline};
 use hitless_verifier::tables::kfuncs;
 
 use super::errno::{E2BIG, EFAULT, EINVAL, Errno, returned};
-use super::{Helper, HelperCode, dynptr, memory, probe};
+use super::{Helper, HelperCode, dynptr, memory, objects, probe};
 use crate::env::RunEnv;
 use crate::region::SharedBytes;
 
@@ -42,6 +42,21 @@ const KFUNCS: &[Kfunc] = &[
     kfunc("bpf_dynptr_is_null", dynptr::is_null),
     kfunc("bpf_dynptr_is_rdonly", dynptr::is_rdonly),
     kfunc("bpf_dynptr_size", dynptr::size),
+    kfunc("bpf_list_back", objects::back),
+    kfunc("bpf_list_front", objects::front),
+    kfunc("bpf_list_pop_back", objects::pop_back),
+    kfunc("bpf_list_pop_front", objects::pop_front),
+    kfunc("bpf_list_push_back_impl", objects::push_back),
+    kfunc("bpf_list_push_front_impl", objects::push_front),
+    kfunc("bpf_obj_drop_impl", objects::release),
+    kfunc("bpf_obj_new_impl", objects::new),
+    kfunc("bpf_rbtree_add_impl", objects::tree_add),
+    kfunc("bpf_rbtree_first", objects::tree_first),
+    kfunc("bpf_rbtree_left", objects::tree_left),
+    kfunc("bpf_rbtree_remove", objects::tree_remove),
+    kfunc("bpf_rbtree_right", objects::tree_right),
+    kfunc("bpf_rbtree_root", objects::tree_root),
+    kfunc("bpf_refcount_acquire_impl", objects::acquire),
     kfunc("bpf_rdonly_cast", itself),
     kfunc("bpf_copy_from_user_str", memory::copy_from_user_str),
     kfunc("bpf_rcu_read_lock", nothing),

@@ -18,6 +18,7 @@ mod lock;
 mod maps;
 mod memory;
 mod number;
+mod objects;
 mod packet;
 mod print;
 mod probe;
@@ -95,6 +96,7 @@ const LISTS: &[&[Helper]] = &[
     ringbuf::HELPERS,
     dynptr::HELPERS,
     events::HELPERS,
+    objects::HELPERS,
     timer::HELPERS,
     packet::LISTS[0],
     packet::LISTS[1],

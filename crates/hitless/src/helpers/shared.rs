@@ -9,6 +9,7 @@ use super::format::Hide;
 use super::random::Random;
 use super::task::Identity;
 use super::time::Tick;
+use crate::objects::Heap;
 use crate::run::Slots;
 use crate::timer::Timers;
 use crate::trace_pipe::TraceBuffer;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     addresses: RandomState,
     /// Made with the first map that has timers.
     timers: OnceLock<Arc<Timers>>,
+    /// Made with the first program that allocates objects, or the first map that refers to some.
+    objects: OnceLock<Arc<Heap>>,
 }
 
 impl Shared {
@@ -34,6 +37,7 @@ impl Shared {
             identity: Identity::new(),
             addresses: RandomState::new(),
             timers: OnceLock::new(),
+            objects: OnceLock::new(),
         }
     }
 }
@@ -58,10 +62,28 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends all timers.
-    pub(crate) fn stop_timers(&self) {
+    /// The objects of programs, if there are programs that allocate some.
+    pub(crate) fn objects(&self) -> Option<&Arc<Heap>> {
+        self.objects.get()
+    }
+
+    /// Makes the memory for objects, and starts the thread that serves it.
+    pub(crate) fn start_objects(&self, slots: &Arc<Slots>) -> io::Result<&Arc<Heap>> {
+        if self.objects.get().is_none()
+            && let Err(second) = self.objects.set(Heap::start(slots)?)
+        {
+            second.stop();
+        }
+        self.objects().ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Ends what works for programs beside them.
+    pub(crate) fn stop_threads(&self) {
         if let Some(timers) = self.timers() {
             timers.stop();
+        }
+        if let Some(objects) = self.objects() {
+            objects.stop();
         }
     }
 

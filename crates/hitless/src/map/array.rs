@@ -41,7 +41,7 @@ pub(super) fn make(creation: &Creation<'_>) -> Result<Box<dyn MapOps>, MapCreate
     let bytes = block.checked_add(slot_stride * (slots - 1));
     let region = creation.reserve(stride, bytes.ok_or_else(|| creation.too_large(stride))?)?;
     Ok(Box::new(Array {
-        common: Common::new(def),
+        common: Common::new(def).owning(creation),
         region,
         values: Values {
             at: 0,
@@ -64,26 +64,27 @@ impl Array {
         }
         let elem = Elem(index);
         if self.values.slot_stride > 0 {
-            put.cpus.write(run, value, self.slots, |slot| self.value(elem, slot));
+            put.cpus
+                .write(&self.common, run, value, self.slots, |slot| self.value(elem, slot));
+            let written = put.cpus.written(run, Some(self.slots));
+            self.common.forget(run, written.map(|slot| self.value(elem, slot)));
             return Ok(elem);
         }
-        if self.common.value_size <= 8 && self.common.spin_lock.is_none() {
+        if self.common.is_word() {
             // What is beyond the value belongs to nobody.
             let word = self.region.word64(self.values.offset(index, 0));
             word.store(value.load_word(), Relaxed);
             return Ok(elem);
         }
+        self.common.check_forget(run)?;
         let target = self.value(elem, 0);
         // SAFETY: `target` is memory of this map's region, which is writable; its lock word is left alone.
-        unsafe {
-            match self.common.spin_lock.map(|off| off as usize) {
-                None => target.write(value),
-                Some(off) if put.in_place => {
-                    crate::spin::with_lock(run, target.part(off, 4), || target.write_around(value, (off, 4)))?;
-                }
-                Some(off) => target.write_around(value, (off, 4)),
-            }
+        let write = || unsafe { self.common.store(target, value) };
+        match self.common.spin_lock {
+            Some(off) if put.in_place => crate::spin::with_lock(run, target.part(off as usize, 4), write)?,
+            _ => write(),
         }
+        self.common.forget(run, std::iter::once(target));
         Ok(elem)
     }
 
@@ -233,7 +234,7 @@ impl MapOps for Array {
 
     fn inline(&self) -> Option<InlineArray> {
         let base = self.region.address(self.values.at);
-        let closed = self.common.spin_lock.is_none().then(|| self.common.sealed_address());
+        let closed = self.common.is_bytes().then(|| self.common.sealed_address());
         Some(self.values.inline(base, self.common.max_entries, closed))
     }
 }

@@ -1,8 +1,12 @@
 //! What the state of every kind has: sizes, who may write, counters. Compiled code finds it beside what else it needs.
 
+use std::sync::Arc;
+
 use super::{
-    Cpus, Elem, InlineArray, Key, Map, MapCalls, MapDef, MapError, MapOps, Pass, Put, TracedCalls, UpdateFlags, Words,
+    Cpus, Creation, Elem, InlineArray, Key, Map, MapCalls, MapDef, MapError, MapOps, Pass, Put, TracedCalls,
+    UpdateFlags, Words,
 };
+use crate::objects::Owned;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU32, AtomicU64};
 use crate::region::{SharedBytes, round_up_8};
@@ -19,6 +23,8 @@ pub(crate) struct Common {
     pub(crate) max_entries: u32,
     /// Offset of the spin lock in the value.
     pub(crate) spin_lock: Option<u32>,
+    /// What its values refer to.
+    pub(crate) owned: Option<Arc<Owned>>,
     /// Operations refused with [`MapError::Busy`].
     busy: AtomicU64,
 }
@@ -31,7 +37,61 @@ impl Common {
             value_size: def.value_size,
             max_entries: def.max_entries,
             spin_lock: def.spin_lock,
+            owned: None,
             busy: AtomicU64::new(0),
+        }
+    }
+
+    /// The same, of a kind whose values may refer to objects.
+    pub(crate) fn owning(self, creation: &Creation<'_>) -> Common {
+        Common {
+            owned: creation.owned.cloned(),
+            ..self
+        }
+    }
+
+    /// Overwrites a value, but for its spin lock, and fields that refer to objects.
+    ///
+    /// # Safety
+    /// `to` is a value in memory of the map's region, which is writable, `from` another one.
+    #[inline]
+    pub(crate) unsafe fn store(&self, to: SharedBytes<'_>, from: SharedBytes<'_>) {
+        // SAFETY: as for this function.
+        unsafe {
+            match (&self.owned, self.spin_lock) {
+                (None, None) => to.write(from),
+                (None, Some(off)) => to.write_around(from, (off as usize, 4)),
+                (Some(owned), _) => owned.fields().write(to, from),
+            }
+        }
+    }
+
+    /// Whether a value can be stored as a word: it is small, and all of it is bytes.
+    #[inline]
+    pub(crate) fn is_word(&self) -> bool {
+        self.value_size <= 8 && self.is_bytes()
+    }
+
+    /// Whether all of a value is bytes, to be overwritten as they are.
+    #[inline]
+    pub(crate) fn is_bytes(&self) -> bool {
+        self.spin_lock.is_none() && self.owned.is_none()
+    }
+
+    /// Fails where [`forget`](Self::forget) could not do all of its work.
+    #[inline]
+    pub(crate) fn check_forget(&self, run: &Run<'_>) -> Result<(), MapError> {
+        match &self.owned {
+            None => Ok(()),
+            Some(owned) => owned.fields().check_clear(run),
+        }
+    }
+
+    /// Lets go of what values refer to that are no element's any more, or were overwritten.
+    #[inline]
+    pub(crate) fn forget<'a>(&self, run: &Run<'_>, values: impl Iterator<Item = SharedBytes<'a>>) {
+        if let Some(owned) = &self.owned {
+            values.for_each(|value| owned.clear(run, value));
         }
     }
 
@@ -242,13 +302,14 @@ impl Cpus {
     /// Writes the values of an element of a per-CPU map that was there: those meant, at `target`.
     pub(crate) fn write<'a>(
         self,
+        common: &Common,
         run: &Run<'_>,
         value: SharedBytes<'_>,
         slots: u32,
         target: impl Fn(u32) -> SharedBytes<'a>,
     ) {
         // SAFETY: `target` is memory of a map's region, which is writable.
-        let write = |slot: u32, value: SharedBytes<'_>| unsafe { target(slot).write(value) };
+        let write = |slot: u32, value: SharedBytes<'_>| unsafe { common.store(target(slot), value) };
         match self {
             Cpus::Own => write(run.index(), value),
             Cpus::One(slot) => write(slot, value),
@@ -265,6 +326,7 @@ impl Cpus {
     /// Writes all values of an element that is new: those not meant become zero.
     pub(crate) fn fill<'a>(
         self,
+        common: &Common,
         run: &Run<'_>,
         value: SharedBytes<'_>,
         slots: u32,
@@ -273,9 +335,14 @@ impl Cpus {
         let meant = self.written(run, Some(slots));
         for slot in (0..slots).filter(|slot| !meant.contains(slot)) {
             // SAFETY: as in `write`.
-            unsafe { target(slot).clear() };
+            unsafe {
+                match &common.owned {
+                    None => target(slot).clear(),
+                    Some(owned) => owned.fields().wipe(target(slot)),
+                }
+            }
         }
-        self.write(run, value, slots, target);
+        self.write(common, run, value, slots, target);
     }
 }
 

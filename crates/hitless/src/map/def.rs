@@ -11,6 +11,7 @@ use super::MapCreateError;
 use super::file::MapFile;
 use super::key::Seed;
 use crate::memory::{Budget, Charge};
+use crate::objects::Owned;
 use crate::region::Region;
 use crate::sys::{self, FilePart, Sharing};
 
@@ -235,6 +236,8 @@ pub(crate) struct Creation<'a> {
     pub(crate) seed: Seed,
     /// The file that its region lies in, and who sees what is written there; `None` if it has none.
     pub(super) file: Option<(&'a MapFile, Sharing)>,
+    /// What its values refer to.
+    pub(crate) owned: Option<&'a Arc<Owned>>,
 }
 
 impl<'a> Creation<'a> {
@@ -251,6 +254,7 @@ impl<'a> Creation<'a> {
             budget,
             seed,
             file: None,
+            owned: None,
         }
     }
 }

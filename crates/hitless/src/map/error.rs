@@ -106,6 +106,9 @@ pub enum MapError {
     /// `-EBADF`: the map's elements are programs, maps or buffers.
     #[error("elements of this map are no bytes: see Map::insert_program, insert_map and insert_buffer")]
     NotBytes,
+    /// `-EACCES`: what is to be read or written refers to objects that programs have allocated.
+    #[error("objects that programs have allocated are theirs alone")]
+    OfPrograms,
     /// `-EINVAL`: the program does not fit to those that the array has, or that use it.
     #[error("the program is of another type than those that the array has, or that use it")]
     IncompatibleProgram,
@@ -209,6 +212,7 @@ impl MapError {
             MapError::NoElements | MapError::OtherKind { .. } => ENOTSUPP,
             MapError::Unsupported | MapError::OtherSlot => libc::EOPNOTSUPP,
             MapError::NotBytes => libc::EBADF,
+            MapError::OfPrograms => libc::EACCES,
             MapError::InRun => libc::EDEADLK,
             MapError::NoMemory => libc::ENOMEM,
             MapError::TraceVariant => libc::ENOTSUP,

@@ -11,6 +11,7 @@ const SECTION: Elem = Elem(0);
 impl Map {
     /// Copies the bytes at `offset` of the only value, under the spin lock in it if it has one.
     pub(crate) fn read_global(&self, offset: u32, to: &mut [u8]) -> Result<(), MapError> {
+        self.check_bytes(offset, to.len())?;
         let from = self.ops.value(SECTION, 0).part(offset as usize, to.len());
         self.slots
             .run(|run| self.count_busy(self.with_section(run, || from.read(to))))?
@@ -18,6 +19,7 @@ impl Map {
 
     /// Overwrites the bytes at `offset` of the only value, and tells the map's tracers.
     pub(crate) fn write_global(&self, offset: u32, from: &[u8]) -> Result<(), MapError> {
+        self.check_bytes(offset, from.len())?;
         let key = Key::new(SharedBytes::from_slice(&0u32.to_ne_bytes()));
         let to = self.ops.value(SECTION, 0).part(offset as usize, from.len());
         self.slots.run(|run| {
@@ -32,6 +34,14 @@ impl Map {
             }
             Ok(())
         })?
+    }
+
+    /// Refuses variables that refer to objects of programs.
+    fn check_bytes(&self, offset: u32, len: usize) -> Result<(), MapError> {
+        match self.owned() {
+            Some(owned) if owned.fields().touches(offset as usize, len) => Err(MapError::OfPrograms),
+            _ => Ok(()),
+        }
     }
 
     fn with_section(&self, run: &Run<'_>, f: impl FnOnce()) -> Result<(), MapError> {

@@ -54,6 +54,7 @@ use hitless_verifier::{MapFacts, MapKind};
 
 use crate::facts::value_fields;
 use crate::memory::Budget;
+use crate::objects::Owned;
 use crate::primitive::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::primitive::atomic::AtomicU32;
 use crate::region::{SharedBytes, round_up_8};
@@ -149,6 +150,8 @@ pub(crate) struct MapSource {
     pub(crate) frozen: Option<Vec<u8>>,
     /// Offset of the `struct bpf_timer` in the value, if it has one.
     pub(crate) timer: Option<u32>,
+    /// What its values refer to.
+    pub(crate) owned: Option<Arc<Owned>>,
 }
 
 /// A key and its value.
@@ -187,7 +190,21 @@ impl Map {
         source: MapSource,
     ) -> Result<Map, MapCreateError> {
         let known = check_def(&def)?;
-        let ops = (known.make)(&Creation::new(&def, slots.count(), &budget))?;
+        let creation = Creation {
+            owned: source.owned.as_ref(),
+            ..Creation::new(&def, slots.count(), &budget)
+        };
+        if let Some(owned) = &source.owned {
+            let graph = owned.fields().has_graph();
+            let holds = match def.kind {
+                MapKind::Hash | MapKind::LruHash | MapKind::Array => true,
+                MapKind::PercpuHash | MapKind::PercpuArray | MapKind::LruPercpuHash => !graph,
+                _ => false,
+            };
+            let expected = "hashes and arrays, if its values refer to objects";
+            creation.check(holds, "type", def.kind.number(), expected)?;
+        }
+        let ops = (known.make)(&creation)?;
         Ok(Map::of(id, def, (slots, runtime), budget, source, (ops, None)))
     }
 
@@ -220,6 +237,11 @@ impl Map {
     /// Whether its values have timers.
     pub(crate) fn has_timers(&self) -> bool {
         self.source.timer.is_some()
+    }
+
+    /// What its values refer to.
+    pub(crate) fn owned(&self) -> Option<&Owned> {
+        self.source.owned.as_deref()
     }
 
     /// Whether anybody holds it but programs, maps and links.
@@ -309,10 +331,8 @@ impl Map {
         self.def.spin_lock.is_some() || self.has_timers() || !is_plain
     }
 
-    /// What the verifier is told of the map.
+    /// What the verifier is told of the map, but for fields of its values: what types these are of depends on the program.
     pub(crate) fn facts(&self) -> MapFacts {
-        // What only a host could fill programs do not touch.
-        let fields = value_fields(self.btf(), self.value_type(), None);
         MapFacts {
             name: self.def.name.clone(),
             kind: self.def.kind,
@@ -325,9 +345,9 @@ impl Map {
             spin_lock: self.def.spin_lock,
             timer: self.source.timer,
             inner: self.def.inner.as_deref().map(|inner| Box::new(inner.facts())),
-            kptrs: fields.kptrs,
-            managed: fields.managed,
-            graph: fields.graph,
+            kptrs: Vec::new(),
+            managed: Vec::new(),
+            graph: Vec::new(),
         }
     }
 
@@ -478,6 +498,7 @@ impl Map {
             None => false,
             Some(elem) => {
                 self.ops.value(elem, slot).read(&mut value);
+                self.hide_references(&mut value);
                 true
             }
         })?;
@@ -626,7 +647,15 @@ impl Map {
         if let Some(off) = self.source.timer {
             value[off as usize..off as usize + TIMER].fill(0);
         }
+        self.hide_references(value);
         Ok(())
+    }
+
+    /// Clears what refers to objects in a copy of a value.
+    fn hide_references(&self, value: &mut [u8]) {
+        if let Some(owned) = self.owned() {
+            owned.fields().hide(value);
+        }
     }
 
     /// Copies what the host sees of an element.
@@ -638,6 +667,7 @@ impl Map {
             Some(_) => {
                 for (slot, part) in (0..).zip(value.chunks_exact_mut(round_up_8(size))) {
                     self.ops.value(elem, slot).read(&mut part[..size]);
+                    self.hide_references(&mut part[..size]);
                 }
                 Ok(())
             }
@@ -687,5 +717,19 @@ impl Map {
         }
         // An insertion that is not complete.
         None
+    }
+}
+
+impl Drop for Map {
+    /// What its values refer to goes with it, also what a program has put into an element that was deleted meanwhile.
+    fn drop(&mut self) {
+        let Some(owned) = self.owned() else { return };
+        let slots = self.slots_of_values().unwrap_or(1);
+        let elements = (0..self.ops.indices()).map(Elem);
+        for elem in elements.filter(|elem| self.ops.key_of(*elem).is_some()) {
+            for slot in 0..slots {
+                owned.clear_last(self.ops.value(elem, slot));
+            }
+        }
     }
 }

@@ -71,6 +71,13 @@ impl Map {
             self.check_index(key.index())?;
         }
         check_fits(template, &inner.def)?;
+        if inner.owned().is_some() {
+            return Err(MapError::OtherInnerMap {
+                what: "number of fields that refer to objects",
+                found: 1,
+                expected: 0,
+            });
+        }
         if self.slots.in_run() {
             return Err(MapError::InRun);
         }

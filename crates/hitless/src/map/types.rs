@@ -77,6 +77,7 @@ impl MapTypes {
             value_type: Some(self.value),
             frozen: None,
             timer,
+            owned: None,
         };
         let def = MapDef { spin_lock: lock, ..def };
         Ok((def, source))

@@ -13,8 +13,9 @@ use hitless_verifier::MapKind;
 
 use super::refusal::{PlanError, Refusal};
 use crate::load::Collection;
-use crate::load_maps::map_def;
+use crate::load_maps::{map_def, owned_fields};
 use crate::map::{Map, MapDef, kind_name};
+use crate::objects::Owned;
 use crate::program::Program;
 use crate::program_type::ProgramType;
 use crate::region::round_up_8;
@@ -102,6 +103,7 @@ pub(super) fn plan(
             refusals: vec![Refusal::OtherRuntime],
         });
     }
+    let host = runtime.btf();
     let control = runtime.inner().control();
     let slots = runtime.inner().slots.count();
     let mut refusals = Vec::new();
@@ -111,7 +113,7 @@ pub(super) fn plan(
             spec,
             new.btf.as_ref(),
             old.map(&spec.name).map(|map| &**map),
-            (always_copy, slots),
+            (always_copy, slots, host.btf()),
         ) {
             Ok(plan) => maps.push(plan),
             Err(found) => refusals.extend(found),
@@ -266,7 +268,7 @@ fn plan_map(
     spec: &MapSpec,
     btf: Option<&Btf>,
     old: Option<&Arc<Map>>,
-    (always_copy, slots): (bool, usize),
+    (always_copy, slots, host): (bool, usize, &Btf),
 ) -> Result<MapPlan, Vec<Refusal>> {
     let def = map_def(spec, slots).map_err(|error| vec![Refusal::Unsupported(error)])?;
     let fresh = |reason| Ok(MapPlan::without_copy(&spec.name, MapAction::Fresh, reason, old));
@@ -331,12 +333,19 @@ fn plan_map(
         return Err(refusals);
     }
     let same = key.is_same() && value.is_same() && same_shape(&def, old.def());
-    let copyable = can_be_copied(def.kind);
+    let objects = owned_fields(btf, spec, host);
+    let same_objects = old.owned().map(Owned::description) == objects.as_ref().map(|(_, text)| text.as_str());
+    let why = || match (same_objects, old.owned()) {
+        (_, None) => why(same, &key, &value, &def, old.def()),
+        (true, Some(_)) => why(same, &key, &value, &def, old.def()) + ", without the objects that it refers to",
+        (false, Some(_)) => "values refer to objects of another layout, which are let go of".to_owned(),
+    };
+    let (same, copyable) = (same && same_objects, can_be_copied(def.kind));
     if !same && !copyable {
         return Err(vec![Refusal::NotCopied {
             map: spec.name.clone(),
             kind: kind_name(def.kind),
-            change: why(same, &key, &value, &def, old.def()),
+            change: why(),
         }]);
     }
     if same && !(always_copy && copyable) {
@@ -349,11 +358,10 @@ fn plan_map(
     }
     let bytes = u64::from(def.max_entries) * round_up_8(def.value_size as usize) as u64;
     let (action, reason) = match def.kind {
-        MapKind::Array if bytes <= CUTOVER_COPY_LIMIT => (
-            MapAction::CopyAtCutover,
-            format!("{}, {bytes} bytes", why(same, &key, &value, &def, old.def())),
-        ),
-        _ => (MapAction::TraceAndCopy, why(same, &key, &value, &def, old.def())),
+        MapKind::Array if bytes <= CUTOVER_COPY_LIMIT => {
+            (MapAction::CopyAtCutover, format!("{}, {bytes} bytes", why()))
+        }
+        _ => (MapAction::TraceAndCopy, why()),
     };
     Ok(MapPlan {
         name: spec.name.clone(),

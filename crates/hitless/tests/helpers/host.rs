@@ -1,5 +1,6 @@
 //! Helpers that have the host at the other end: records of both directions, perf events, strings.
 
+use hitless::context::{Kprobe, Registers};
 use hitless::maps::{PerfEventArray, UserRingBuf};
 use hitless::{Engine, TestRun};
 
@@ -102,5 +103,18 @@ fn strings_of_the_host() {
         );
         assert_eq!((&bytes[64..80], bytes[80]), (&[0; 16][..], b'#'));
         assert_eq!(strings(2).answers()[..3], [EINVAL; 3]);
+    }
+}
+
+#[test]
+fn where_a_probe_is() {
+    for engine in ENGINES {
+        let here = Here::load("helpers_host", engine);
+        let mut registers = Registers {
+            rip: 0x1234_5678_9abc,
+            ..Registers::entry([0; 6])
+        };
+        here.run_at::<Kprobe>("where", &mut registers);
+        assert_eq!(here.look().answers()[0], 0x1234_5678_9abc);
     }
 }

@@ -61,3 +61,31 @@ fn the_host_learns_where_to() {
         assert_eq!(packet.redirect, Some(target));
     }
 }
+
+#[test]
+fn copies_are_the_hosts_to_send() {
+    const ENOMEM: i64 = -12;
+    const EINVAL: i64 = -22;
+    for engine in [Engine::Compiler, Engine::Interpreter] {
+        let here = Here::load("helpers_redirect", engine);
+        let mut bytes: Vec<u8> = (0..60).collect();
+        let mut skb = SkBuff::new(&mut bytes);
+        skb.fields_mut().cb[0] = 2;
+        assert_eq!(here.run_at::<Tc>("copies", &mut skb), TcAction::Ok);
+        assert_eq!(here.look().answers()[..3], [ENOMEM, ENOMEM, EINVAL]);
+        assert_eq!(skb.clones().count(), 0);
+        skb.set_clone_room(2 * (16 + 64));
+        skb.buf.data_mut()[0] = 0;
+        for (flags, third, first) in [(0, ENOMEM, 0), (2, EINVAL, 0xaa)] {
+            skb.fields_mut().cb[0] = flags;
+            here.run_at::<Tc>("copies", &mut skb);
+            assert_eq!(here.look().answers()[..3], [0, 0, third]);
+            let copies: Vec<_> = skb
+                .clones()
+                .map(|copy| (copy.ifindex, copy.flags, copy.data[0]))
+                .collect();
+            assert_eq!(copies, [(7, 0, first), (8, 1, 0xaa)]);
+            assert!(skb.clones().all(|copy| copy.data[1..] == skb.buf.data()[1..]));
+        }
+    }
+}

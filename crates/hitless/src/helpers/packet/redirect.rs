@@ -4,7 +4,9 @@
 use hitless_verifier::MapKind;
 use hitless_verifier::tables::helpers::number;
 
+use super::super::errno::{EINVAL, ENOMEM, returned};
 use super::super::{Helper, broken};
+use super::part;
 use crate::context::{PacketFrame, Redirect, XdpAction};
 use crate::env::RunEnv;
 use crate::map::Key;
@@ -14,6 +16,7 @@ pub(super) const HELPERS: &[Helper] = &[
     Helper::new(number("bpf_redirect_peer"), redirect_peer),
     Helper::new(number("bpf_redirect_neigh"), redirect_neigh),
     Helper::new(number("bpf_redirect_map"), redirect_map),
+    Helper::new(number("bpf_clone_redirect"), clone_redirect),
 ];
 
 const TC_SHOT: u64 = 2;
@@ -67,6 +70,18 @@ unsafe extern "C" fn redirect_neigh(env: &mut RunEnv<'_>, ifindex: u64, _: u64, 
         ifindex: ifindex as u32,
     });
     TC_REDIRECT
+}
+
+/// The copy is the host's to send; the packet itself goes on.
+unsafe extern "C" fn clone_redirect(env: &mut RunEnv<'_>, _: u64, ifindex: u64, flags: u64, _: u64, _: u64) -> u64 {
+    if flags & !F_INGRESS != 0 {
+        return returned(Err(EINVAL));
+    }
+    let frame = super::skb(env);
+    let (data, end) = (frame.data, frame.data_end);
+    let added =
+        part((data, end), 0, end - data).is_some_and(|packet| frame.clones.add(ifindex as u32, flags as u32, packet));
+    returned(if added { Ok(0) } else { Err(ENOMEM) })
 }
 
 unsafe extern "C" fn redirect_map(env: &mut RunEnv<'_>, map: u64, key: u64, flags: u64, _: u64, _: u64) -> u64 {

@@ -132,10 +132,10 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Makes one, or tells that keys and values are too large for it, or a spin lock must not move.
+/// Makes one, or tells that keys and values are too large for it, or a spin lock, or what refers to objects, must not move.
 pub(super) fn make(creation: &Creation<'_>) -> Option<Result<Box<dyn MapOps>, MapCreateError>> {
     let def = creation.def;
-    let plain = def.kind == MapKind::Hash && def.spin_lock.is_none();
+    let plain = def.kind == MapKind::Hash && def.spin_lock.is_none() && creation.owned.is_none();
     if def.key_size > 8 || def.value_size > 8 || !plain {
         return None;
     }

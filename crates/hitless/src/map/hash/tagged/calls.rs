@@ -70,9 +70,9 @@ impl<const LRU: bool> Tagged<LRU> {
     }
 
     fn calls_for<C: KeyClass>(&self, key: Pass) -> MapCalls {
-        let value = match self.common.spin_lock {
-            None => Pass::integer(self.common.value_size),
-            Some(_) => Pass::Address,
+        let value = match self.common.is_bytes() {
+            true => Pass::integer(self.common.value_size),
+            false => Pass::Address,
         };
         MapCalls {
             state: std::ptr::from_ref(self).cast(),

@@ -100,6 +100,7 @@ impl<const LRU: bool> Tagged<LRU> {
                 let (place, meta) = self.evict(home, meta, free);
                 // Before the element is used again.
                 publish_locked(run, self.meta(home), meta);
+                self.forget(run, place.index);
                 (place.slot, place.index, meta)
             }
             None => match evict.then(|| self.evict_neighbour(run, home)).flatten() {
@@ -149,6 +150,7 @@ impl<const LRU: bool> Tagged<LRU> {
             }
             let (place, meta) = self.evict(bucket, meta, free);
             publish(self.meta(bucket), meta);
+            self.forget(run, place.index);
             return Some(place.index);
         }
         None

@@ -169,7 +169,7 @@ impl<const LRU: bool> Tagged<LRU> {
         };
         let region = creation.reserve(size, body)?;
         let map = Tagged {
-            common: Common::new(def),
+            common: Common::new(def).owning(creation),
             region,
             seed: creation.seed,
             buckets: buckets as u32,

@@ -17,23 +17,26 @@ impl<const LRU: bool> Tagged<LRU> {
         // Whoever sees a word of this also sees the version changed.
         fence(Release);
         if self.is_per_cpu() {
-            put.cpus
-                .fill(run, value, self.slots, |slot| self.value(Elem(index), slot));
+            put.cpus.fill(&self.common, run, value, self.slots, |slot| {
+                self.value(Elem(index), slot)
+            });
         } else {
-            let target = self.value(Elem(index), 0);
+            // The lock stays as it is: somebody who looked the element up before it was recycled may hold it, and will
+            // release it. It was zero when the map was made.
             // SAFETY: memory of this map's region, which is writable.
-            unsafe {
-                match self.common.spin_lock {
-                    None => target.write(value),
-                    // The lock stays as it is: somebody who looked the element up before it was recycled may hold it, and will
-                    // release it. It was zero when the map was made.
-                    Some(off) => target.write_around(value, (off as usize, 4)),
-                }
-            }
+            unsafe { self.common.store(self.value(Elem(index), 0), value) };
         }
         for i in 0..key.count() {
             self.key_word(index, i).store(key.word(i), Relaxed);
         }
+    }
+
+    /// Lets go of what an element refers to that no key has any more.
+    #[inline]
+    pub(super) fn forget(&self, run: &Run<'_>, index: u32) {
+        let slots = if self.is_per_cpu() { self.slots } else { 1 };
+        self.common
+            .forget(run, (0..slots).map(|slot| self.value(Elem(index), slot)));
     }
 
     /// Puts an element that was filled where there is none: visible from here on.
@@ -52,6 +55,7 @@ impl<const LRU: bool> Tagged<LRU> {
     }
 
     pub(super) fn put<K: Words>(&self, run: &Run<'_>, content: &Content<'_, K>) -> Result<Elem, MapError> {
+        self.common.check_forget(run)?;
         let hash = self.seed.hash(content.key);
         let (home, tag) = (self.home(hash), tag(hash));
         let meta = lock(run, self.meta(home))?;
@@ -104,6 +108,7 @@ impl<const LRU: bool> Tagged<LRU> {
         self.fill(run, index, content);
         self.index(place.bucket, place.slot).store(index, Release);
         publish(word, meta.next_version());
+        self.forget(run, place.index);
         spare.store(place.index, Relaxed);
         Ok(Elem(index))
     }
@@ -113,19 +118,23 @@ impl<const LRU: bool> Tagged<LRU> {
     fn replace_in_place<K>(&self, run: &Run<'_>, elem: Elem, content: &Content<'_, K>) -> Result<bool, MapError> {
         let (value, put) = (content.value, content.put);
         if self.is_per_cpu() {
-            put.cpus.write(run, value, self.slots, |slot| self.value(elem, slot));
+            put.cpus
+                .write(&self.common, run, value, self.slots, |slot| self.value(elem, slot));
+            let written = put.cpus.written(run, Some(self.slots));
+            self.common.forget(run, written.map(|slot| self.value(elem, slot)));
             return Ok(true);
         }
         if let Some(off) = self.common.spin_lock {
             if put.in_place {
                 let (target, off) = (self.value(elem, 0), off as usize);
                 // SAFETY: memory of this map's region, which is writable; the lock word is left alone.
-                let write = || unsafe { target.write_around(value, (off, 4)) };
+                let write = || unsafe { self.common.store(target, value) };
                 crate::spin::with_lock(run, target.part(off, 4), write)?;
+                self.forget(run, elem.0);
             }
             return Ok(put.in_place);
         }
-        if self.common.value_size <= 8 {
+        if self.common.is_word() {
             // SAFETY: a value has at least one whole word in the region.
             let word = unsafe { self.region.word64_unchecked(self.values.offset(elem.0, 0)) };
             word.store(value.load_word(), Release);
@@ -162,6 +171,7 @@ impl<const LRU: bool> Tagged<LRU> {
 
     #[inline]
     pub(super) fn take_out(&self, run: &Run<'_>, key: &impl Words, look: impl FnOnce(Elem)) -> Result<(), MapError> {
+        self.common.check_forget(run)?;
         let hash = self.seed.hash(key);
         let home = self.home(hash);
         let meta = lock(run, self.meta(home))?;
@@ -177,6 +187,7 @@ impl<const LRU: bool> Tagged<LRU> {
             self.unlink_if_empty(home, place.bucket)
         };
         publish(self.meta(home), self.forget_use(place, meta).next_version());
+        self.forget(run, place.index);
         // Only now may they be used again.
         self.pool.put(run, self, place.index);
         if let Some(number) = empty {
