@@ -13,8 +13,8 @@
 //!
 //! Changes are made under the lock, and each becomes visible by a single store: of the link that leads to a new or a
 //! remaining node, or of the state that turns an element into a node in between. Readers take no lock. A node that left the
-//! trie keeps its links, so a reader that stands on it finds its way. Before it is used again the version changes: a reader
-//! that sees another version in the end than in the beginning starts again. A signal handler that interrupts a change
+//! trie says so, and a reader that comes to stand on it starts again. Before it is used again the version changes: a reader
+//! that sees another version in the end than in the beginning starts again, too. A signal handler that interrupts a change
 //! sees one version, and nothing half-done.
 //!
 //! A replacement of an element's value is another node, which takes over its position in traversals: who visits each position once
@@ -221,20 +221,24 @@ impl LpmTrie {
         limit
     }
 
-    /// Runs a walk over the trie until no node was used again meanwhile. The walk ends, whatever it meets.
-    fn walk<T>(&self, mut walk: impl FnMut() -> T) -> T {
+    /// Runs a walk over the trie until no node was used again meanwhile, and it did not come to stand on one that had left the
+    /// trie (`None`). The walk ends, whatever it meets.
+    fn walk<T>(&self, mut walk: impl FnMut() -> Option<T>) -> T {
         loop {
             let version = self.version().load(Acquire);
             let result = walk();
             std::sync::atomic::fence(Acquire);
-            if self.version().load(Relaxed) == version {
+            if let Some(result) = result
+                && self.version().load(Relaxed) == version
+            {
                 return result;
             }
         }
     }
 
-    /// The element with the longest prefix that the key begins with. A walk whose prefixes do not grow has been led astray.
-    fn matching(&self, key: &Key) -> Option<u32> {
+    /// The element with the longest prefix that the key begins with. `None` where a node has left the trie: what took its place is
+    /// found from the root. A walk whose prefixes do not grow has been led astray.
+    fn matching(&self, key: &Key) -> Option<Option<u32>> {
         let mut found = None;
         let mut link = self.root().load(Acquire);
         let mut shortest = 0;
@@ -243,8 +247,10 @@ impl LpmTrie {
             if common != self.prefix_len(node) || common < shortest {
                 break;
             }
-            if self.state(node).load(Relaxed) == ELEMENT {
-                found = Some(node);
+            match self.state(node).load(Relaxed) {
+                ELEMENT => found = Some(node),
+                BETWEEN => {}
+                _ => return None,
             }
             if common == prefix_len(key.words()[0]) {
                 break;
@@ -252,7 +258,7 @@ impl LpmTrie {
             shortest = common + 1;
             link = self.child(node, bit(key, common)).load(Acquire);
         }
-        found
+        Some(found)
     }
 
     /// Where a key is, or would be, for a writer that holds the lock; with the link to the node above, if there is one.
@@ -403,8 +409,8 @@ impl LpmTrie {
     fn current(&self, node: u32) -> Option<u32> {
         let key = self.key_of(Elem(node))?;
         self.walk(|| {
-            self.matching(&key)
-                .filter(|found| self.prefix_len(*found) == prefix_len(key.words()[0]))
+            let found = self.matching(&key)?;
+            Some(found.filter(|found| self.prefix_len(*found) == prefix_len(key.words()[0])))
         })
     }
 }
@@ -457,11 +463,11 @@ impl MapOps for LpmTrie {
     fn key_of(&self, elem: Elem) -> Option<Key> {
         self.walk(|| {
             let is_element = self.state(elem.0).load(Acquire) == ELEMENT;
-            is_element.then(|| {
+            Some(is_element.then(|| {
                 Key::from_words(self.common.key_size as usize, |i| {
                     self.key_word(elem.0, i).load(Relaxed)
                 })
-            })
+            }))
         })
     }
 
