@@ -27,7 +27,7 @@ fn is_seen(attrs: &[syn::Attribute]) -> bool {
     attrs.iter().all(|attr| {
         let text = attr.to_token_stream().to_string();
         let is_cfg = text.contains("cfg (");
-        !text.contains("doc (hidden)") && !text.contains("cfg (hitless_model)") && !(is_cfg && text.contains("test"))
+        !(text.contains("doc (hidden)") || text.contains("cfg (hitless_model)") || is_cfg && text.contains("test"))
     })
 }
 
@@ -161,12 +161,10 @@ impl Crate {
                     }
                 }
                 item if ident(item).is_some_and(|found| found == name) => self.list_item(path, item),
-                Item::Macro(item) => {
-                    // What a macro makes says the macro.
-                    if text(&item.mac.tokens).contains(&format!("{name}:")) {
-                        self.line(path, format!("{}! {name}", text(&item.mac.path)));
-                        self.types.insert(name.to_owned());
-                    }
+                // What a macro makes says the macro.
+                Item::Macro(item) if text(&item.mac.tokens).contains(&format!("{name}:")) => {
+                    self.line(path, format!("{}! {name}", text(&item.mac.path)));
+                    self.types.insert(name.to_owned());
                 }
                 _ => {}
             }
