@@ -91,15 +91,11 @@ fn btf() -> Btf {
     types.finish().expect("the runtime's types refer to each other only")
 }
 
-/// What links of map tracing are made by. Linux' headers lack all of this, so its enumerations are ours here.
+/// What links of map tracing are made by, but for what is among the enumerators that iterators see (`iter/objects.rs`). Linux' headers
+/// lack all of this.
 fn map_trace_links(types: &mut Builder) {
     let numbers = map_trace::EVENTS.map(|event| (event.enumerator(), event.number.into()));
     let event = types.enumeration("bpf_map_trace_type", numbers);
-    types.enumeration("bpf_attach_type", [("BPF_TRACE_MAP", map_trace::ATTACH_TYPE.into())]);
-    types.enumeration(
-        "bpf_link_type",
-        [("BPF_LINK_TYPE_MAP_TRACE", map_trace::LINK_TYPE.into())],
-    );
     let map_fd = types.unsigned(4);
     let members = [("map_fd", map_fd, 0), ("trace_type", event, 4)];
     types.structure("bpf_map_trace_link_info", 8, &members);

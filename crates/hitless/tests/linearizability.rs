@@ -177,7 +177,8 @@ fn storm(operations: u64, rounds: u64) {
         map("inline", MapKind::Hash, 4, 8),
         map("tagged", MapKind::Hash, 12, 64),
         map("tagged word", MapKind::Hash, 12, 8),
-        map("lru", MapKind::LruHash, 4, 24),
+        // With so many free elements, none is evicted.
+        MapDef::new("lru", MapKind::LruHash, 4, 24, 4096),
         map("array", MapKind::Array, 4, 8),
         MapDef {
             flags: MapFlags::NO_PREALLOC,

@@ -217,7 +217,7 @@ fn a_tracer_that_reads_past_the_value_is_refused_at_attach() {
     assert_eq!(error.errno(), 13);
     assert_eq!(
         error.to_string(),
-        "tracer reader reads 16 bytes of the value, but in map m it has 8"
+        "program reader accesses 16 bytes of the value, but in map m it has 8"
     );
 }
 

@@ -42,6 +42,7 @@ enum Expected {
 }
 
 const ITERATORS: &str = "walks what the types of the corpus do not have";
+const SYSTEM_CALLS: &str = "is for system calls, which the types of the corpus do not have";
 const OF_THE_KERNEL: &str = "calls functions of the kernel that the types of the corpus do not have";
 
 /// Objects that are not simply the same, and why.
@@ -74,6 +75,8 @@ const EXPECTED: &[(&str, Expected, &str)] = &[
         "extends a program that is not there",
     ),
     ("fd_policy_migration", Expected::SameUnloaded, ITERATORS),
+    ("fd_policy_v1", Expected::SameUnloaded, SYSTEM_CALLS),
+    ("fd_policy_v2", Expected::SameUnloaded, SYSTEM_CALLS),
     ("flows_iter", Expected::SameUnloaded, ITERATORS),
     ("graphs", Expected::SameUnloaded, OF_THE_KERNEL),
     ("helpers_dynptr", Expected::SameUnloaded, OF_THE_KERNEL),

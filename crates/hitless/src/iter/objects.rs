@@ -289,7 +289,8 @@ fn prog_struct(types: &mut Builder) -> TypeId {
     let program_type = types.enumeration("bpf_prog_type", program_types);
     let attach_types = AttachType::ALL.iter();
     let attach_types = attach_types.map(|ty| (constant("BPF_", ty.name()), ty.number().into()));
-    let attach_type = types.enumeration("bpf_attach_type", attach_types);
+    let own = ("BPF_TRACE_MAP".to_owned(), map_trace::ATTACH_TYPE.into());
+    let attach_type = types.enumeration("bpf_attach_type", attach_types.chain([own]));
     let prog = types.declare("bpf_prog");
     let prog_pointer = types.pointer(prog);
     let btf = btf_struct(types);

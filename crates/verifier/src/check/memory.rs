@@ -10,7 +10,7 @@ use crate::domain::stack::{DynptrMemory, FRAME_SIZE, PointerByte, SliceBuffer, s
 use crate::domain::tnum::Tnum;
 use crate::domain::value::Value;
 use crate::error::Failure;
-use crate::facts::{ContextFieldKind, ManagedField, ObjectType, Region};
+use crate::facts::{ContextFieldKind, ManagedField, Region};
 use crate::program::NamedMap;
 use crate::requirements::Access;
 
@@ -96,7 +96,7 @@ pub(super) fn accessible(
             return cx.recorder.access_argument(cx.pc, argument);
         }
         PointerKind::Object(object) => {
-            if atomic && matches!(object.ty, ObjectType::Own(_)) {
+            if atomic {
                 aligned(&bytes, "")?;
             }
             object::accessible(cx, &bytes, object, access)?
