@@ -77,7 +77,7 @@ const fn refused(number: u32, name: &'static str, attr_end: usize, errno: Errno,
     }
 }
 
-const NO_ITERATORS: &str = "there are no iterator programs";
+const NO_ITERATORS: &str = "iterators are attached and read by the typed API: Runtime::attach_map_iter, Link::iter";
 const NO_PINS: &str = "there is no BPF file system";
 
 /// Every command of Linux 6.12 (`enum bpf_cmd`), then those of hitless.

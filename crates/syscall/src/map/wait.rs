@@ -62,8 +62,13 @@ pub(crate) fn wait(call: &Call<'_>) -> Result<u32, Errno> {
     let waited = match (event, attr.get(MAP_ID)) {
         (WaitEvent::Freed, 0) => {
             let fd = attr.get(MAP_FD);
-            let id = call.open_map(fd)?.map().id();
-            call.bpf.descriptors.remove(call.caller.identify(fd)?);
+            let identity = call.caller.identify(fd)?;
+            let Some(Object::Map(open)) = call.bpf.descriptors.get(identity) else {
+                return Err(Errno::INVAL);
+            };
+            let id = open.map().id();
+            drop(open);
+            call.bpf.descriptors.remove(identity);
             runtime.wait_freed(id, timeout)
         }
         (WaitEvent::Freed, id) => runtime.wait_freed(id, timeout),

@@ -35,8 +35,6 @@ const CORE: Records = Records {
 
 /// The most bytes of a record.
 const MAX_RECORD: u32 = 252;
-/// The most records of a sort.
-const MAX_COUNT: u32 = i32::MAX as u32 / 16;
 
 /// Where records are, how many, how large.
 struct Records {
@@ -76,9 +74,9 @@ pub(super) fn read(call: &Call<'_>, name: &str, insns: usize) -> Result<Debug, E
         });
     }
     let loaded = call.btf(attr.get(BTF_FD))?;
-    let func_info = FUNC.read(call)?;
-    let line_info = LINE.read(call)?;
-    let core_relos = CORE.read(call)?;
+    let func_info = FUNC.read(call, insns)?;
+    let line_info = LINE.read(call, insns)?;
+    let core_relos = CORE.read(call, insns)?;
     let ext = ext(&[(&func_info, 8), (&line_info, 16), (&core_relos, 16)]);
     let ext = BtfExt::parse(&ext, &loaded.btf).map_err(|_| Errno::INVAL)?;
     let mut subprograms = subprograms(&ext, &loaded.btf, insns)?;
@@ -141,14 +139,14 @@ fn lines(records: &[hitless_btf::SectionRecords<hitless_btf::LineInfo>], insns: 
 }
 
 impl Records {
-    /// The known part of each record, one behind the other.
-    fn read(&self, call: &Call<'_>) -> Result<Vec<u8>, Errno> {
+    /// The known part of each record, one behind the other: at most one for each of so many instructions.
+    fn read(&self, call: &Call<'_>, insns: usize) -> Result<Vec<u8>, Errno> {
         let count = call.attr.get(self.count);
         if count == 0 {
             return Ok(Vec::new());
         }
         let size = call.attr.get(self.size);
-        if count > MAX_COUNT || size < self.known || size > MAX_RECORD || !size.is_multiple_of(4) {
+        if count as usize > insns || size < self.known || size > MAX_RECORD || !size.is_multiple_of(4) {
             return Err(Errno::INVAL);
         }
         let mut found = Vec::new();
