@@ -102,10 +102,11 @@ fn arg(pass: Pass, reg: Reg) -> Arg {
     }
 }
 
-/// What a function is passed for the bucket of the key at `r2`.
+/// What a function is passed for the bucket of the key, which it is passed behind the map's state and the run.
 fn bucket(calls: &MapCalls) -> Arg {
+    const KEY: usize = 2;
     match (calls.table, calls.key) {
-        (Some(table), Pass::Integer(size)) => Arg::Bucket(Reg::R2, size, table),
+        (Some(table), Pass::Integer(_)) => Arg::Bucket(KEY, table),
         _ => Arg::Const(0),
     }
 }

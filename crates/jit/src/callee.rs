@@ -32,16 +32,17 @@ pub enum Arg {
     Reg(Reg),
     /// The integer of this size at the address that a register holds, zero-extended.
     Load(Reg, Size),
-    /// The address of the bucket to which the key belongs that [`Arg::Load`] would load.
-    Bucket(Reg, Size, HashTable),
+    /// The address of the bucket to which a key belongs: the argument with this number, which comes before this one. It is not
+    /// loaded again, since others may write where it lies.
+    Bucket(usize, HashTable),
 }
 
 impl Arg {
     /// The register that it is found by, if it is.
     pub(crate) fn reg(self) -> Option<Reg> {
         match self {
-            Arg::Reg(reg) | Arg::Load(reg, _) | Arg::Bucket(reg, ..) => Some(reg),
-            Arg::Env | Arg::EnvWord(_) | Arg::Const(_) => None,
+            Arg::Reg(reg) | Arg::Load(reg, _) => Some(reg),
+            Arg::Env | Arg::EnvWord(_) | Arg::Const(_) | Arg::Bucket(..) => None,
         }
     }
 }

@@ -68,7 +68,7 @@ impl Resolve for Array {
                         closed: std::ptr::from_ref(&self.closed).expose_provenance() as u64,
                     },
                 ),
-                3 => Callee::function(same as *const (), &[Arg::Bucket(Reg::R2, Size::H, TABLE)]),
+                3 => Callee::function(same as *const (), &[Arg::Load(Reg::R2, Size::H), Arg::Bucket(0, TABLE)]),
                 _ => return None,
             }
         })
@@ -82,7 +82,9 @@ const TABLE: HashTable = HashTable {
     seed: [0x1234_5678_9abc_def0, 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93],
 };
 
-extern "C" fn same(bucket: u64) -> u64 {
+/// The bucket, which is that of the key that was loaded.
+extern "C" fn same(key: u64, bucket: u64) -> u64 {
+    assert_eq!(bucket, TABLE.bucket(key));
     bucket
 }
 

@@ -447,8 +447,8 @@ impl<'a> Machine<'a> {
         let vm = self.before_call(at);
         let callee = &self.program.callees[callee as usize];
         let mut args = [0; MAX_ARGS];
-        for (value, arg) in args.iter_mut().zip(&callee.args) {
-            *value = match *arg {
+        for (index, arg) in callee.args.iter().enumerate() {
+            args[index] = match *arg {
                 Arg::Env => vm.expose_provenance() as u64,
                 // SAFETY: the runtime has said that its environment has a word there.
                 Arg::EnvWord(off) => unsafe { vm.byte_add(off as usize).cast::<u64>().read() },
@@ -456,8 +456,7 @@ impl<'a> Machine<'a> {
                 Arg::Reg(reg) => self.regs.get(reg),
                 // SAFETY: the runtime has said that the helper reads so many bytes there, and the verifier has found them.
                 Arg::Load(reg, size) => unsafe { memory::load(self.regs.get(reg), size) },
-                // SAFETY: as above.
-                Arg::Bucket(reg, size, table) => table.bucket(unsafe { memory::load(self.regs.get(reg), size) }),
+                Arg::Bucket(key, table) => table.bucket(args[key]),
             };
         }
         let [a, b, c, d, e, f] = args;

@@ -61,22 +61,29 @@ impl Translator<'_> {
     }
 
     fn call_callee(&mut self, callee: &Callee) -> Option<Value> {
-        let args: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
+        let args = self.arguments(callee);
         let function = calls::function(callee.function, args.len());
         self.call_runtime(function, &args)
     }
 
-    fn argument(&mut self, arg: Arg) -> Value {
+    fn arguments(&mut self, callee: &Callee) -> Vec<Value> {
+        let mut args = Vec::with_capacity(callee.args.len());
+        for arg in &callee.args {
+            let value = self.argument(*arg, &args);
+            args.push(value);
+        }
+        args
+    }
+
+    /// An argument, behind these.
+    fn argument(&mut self, arg: Arg, before: &[Value]) -> Value {
         match arg {
             Arg::Env => self.vm,
             Arg::EnvWord(off) => self.builder.ins().load(I64, MEMORY, self.vm, off as i32),
             Arg::Const(value) => self.builder.ins().iconst(I64, value.cast_signed()),
             Arg::Reg(reg) => self.get(reg),
             Arg::Load(reg, size) => self.load(size, false, reg, 0),
-            Arg::Bucket(reg, size, table) => {
-                let key = self.load(size, false, reg, 0);
-                self.bucket(&table, key)
-            }
+            Arg::Bucket(key, table) => self.bucket(&table, before[key]),
         }
     }
 
@@ -317,7 +324,7 @@ impl Translator<'_> {
     pub(super) fn replacement(&mut self, callee: usize, args: usize) {
         let owner = self.owner();
         let callee = &self.program.image.callees[callee];
-        let given: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
+        let given = self.arguments(callee);
         let Some(address) = self.call_runtime(calls::function(callee.function, given.len()), &given) else {
             return;
         };
@@ -342,7 +349,7 @@ impl Translator<'_> {
     /// Looks for the program to go on with. If there is one, the subprogram ends, and its caller goes on with that.
     pub(super) fn tail_call(&mut self, callee: usize) {
         let callee = &self.program.image.callees[callee];
-        let args: Vec<_> = callee.args.iter().map(|arg| self.argument(*arg)).collect();
+        let args = self.arguments(callee);
         let found = self.call_runtime(calls::function(callee.function, args.len()), &args);
         let Some(found) = found else { return };
         let (end, next) = (self.builder.create_block(), self.builder.create_block());
