@@ -203,8 +203,8 @@ impl Slots {
             claimed,
         };
         let result = f(run);
-        mem::forget(unwound);
         self.leave(thread, claimed);
+        mem::forget(unwound);
         Ok(result)
     }
 
@@ -223,7 +223,10 @@ impl Slots {
         self.publish_run(&lane.epoch, &thread.run, || {
             let is_ours = thread.run.slot().owner.load(Acquire) == thread.lease.get();
             // Without a `membarrier(2)`, which makes a fence of this one, attention is always raised.
-            ptr::eq(thread.lane.get(), lane) && is_ours && !self.attention.is_raised()
+            thread.ready.get() == self.runtime
+                && ptr::eq(thread.lane.get(), lane)
+                && is_ours
+                && !self.attention.is_raised()
         })
     }
 
