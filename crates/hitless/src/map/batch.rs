@@ -172,6 +172,10 @@ impl Map {
     fn take(&self, run: &Run<'_>, key: &Key, value: &mut [u8]) -> Result<(), MapError> {
         self.check_readable()?;
         self.check_writable()?;
+        if self.def.spin_lock.is_some() && crate::spin::is_interrupted(run) {
+            // The value could not be copied, and would be lost.
+            return self.count_busy(Err(MapError::Busy));
+        }
         let stripe = self.count_busy(self.lock_stripe(run, key))?;
         let mut copied = Ok(());
         let mut copy = |elem: Elem| copied = self.read_for_host(run, elem, value);

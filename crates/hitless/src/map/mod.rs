@@ -128,6 +128,13 @@ fn check_def(def: &MapDef) -> Result<&'static Kind, MapCreateError> {
         def.map_extra,
         "0, but for bloom filters",
     )?;
+    if def.spin_lock.is_some() && !types::LOCKED_KINDS.contains(&def.kind) {
+        return Err(MapCreateError::Field {
+            name: def.name.clone(),
+            kind: def.kind,
+            field: "bpf_spin_lock",
+        });
+    }
     let lock = def.spin_lock.unwrap_or(0);
     let is_inside = def.spin_lock.is_none() || lock.checked_add(4).is_some_and(|end| end <= def.value_size);
     def.check(

@@ -8,6 +8,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use hitless_verifier::ProgramKind;
+
 use super::indexed::{self, Indexed, IndexedMap};
 use super::references::References;
 use super::{Creation, MapCreateError, MapError, MapOps, Special};
@@ -65,7 +67,9 @@ impl ProgArray {
     /// Puts a program in; what was there is to be dropped a grace period later.
     pub(super) fn insert(&self, index: u32, program: &Arc<Program>) -> Result<Option<Arc<Program>>, MapError> {
         let at = self.check(index)?;
-        if !self.admits(program.program_type()) {
+        // What programs of these kinds access and write is checked where they are attached.
+        let is_checked = matches!(program.program_type().kind(), ProgramKind::MapTrace | ProgramKind::Iter);
+        if is_checked || !self.admits(program.program_type()) {
             return Err(MapError::IncompatibleProgram);
         }
         self.set_id(at, program.id());

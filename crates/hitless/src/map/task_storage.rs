@@ -132,7 +132,7 @@ impl TaskStorage {
         let elem = self.create(run, &key)?;
         if let Some(init) = init {
             // SAFETY: memory of this map's region, which is writable.
-            unsafe { self.value(elem, 0).write(init) };
+            unsafe { self.common.store(self.value(elem, 0), init) };
         }
         self.serial(elem).store(own_serial(), Relaxed);
         Ok(address(elem))
@@ -197,7 +197,7 @@ impl MapOps for TaskStorage {
             (None, _) => self.create(run, key)?,
         };
         // SAFETY: memory of this map's region, which is writable.
-        unsafe { self.value(elem, 0).write(value) };
+        unsafe { self.common.store(self.value(elem, 0), value) };
         Ok(elem)
     }
 

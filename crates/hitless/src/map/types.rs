@@ -26,18 +26,20 @@ struct Field {
     kinds: &'static [MapKind],
 }
 
+/// The types of maps whose values may have a spin lock.
+pub(super) const LOCKED_KINDS: &[MapKind] = &[
+    MapKind::Hash,
+    MapKind::Array,
+    MapKind::CgroupStorage,
+    MapKind::SkStorage,
+    MapKind::InodeStorage,
+    MapKind::TaskStorage,
+    MapKind::CgrpStorage,
+];
 const LOCK: Field = Field {
     name: "bpf_spin_lock",
     align: 4,
-    kinds: &[
-        MapKind::Hash,
-        MapKind::Array,
-        MapKind::CgroupStorage,
-        MapKind::SkStorage,
-        MapKind::InodeStorage,
-        MapKind::TaskStorage,
-        MapKind::CgrpStorage,
-    ],
+    kinds: LOCKED_KINDS,
 };
 const TIMER: Field = Field {
     name: "bpf_timer",

@@ -106,6 +106,8 @@ impl<const LRU: bool> Tagged<LRU> {
             }
             audit.note(FindingKind::EmptyBucket, next);
             self.link(bucket, tags.link());
+            // It is free now, so a chain that comes back to it ends there.
+            self.link(next, 0);
             behind.remove(number);
         }
     }
