@@ -213,6 +213,10 @@ impl<'a> RunEnv<'a> {
         if self.run.is_nested() && program.must_not_nest(self.run, 0) {
             return 0;
         }
+        // That there is so much of a context was checked for the program that was begun.
+        if program.context_extent() > self.program().context_extent() {
+            return 0;
+        }
         let version = program.current();
         self.vm.tail_call(*version.entry(), context, owner(program, version))
     }

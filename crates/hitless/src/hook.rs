@@ -123,7 +123,7 @@ impl<C: Context> Hook<C> {
     /// microseconds), unless it is nested in another run.
     ///
     /// # Errors
-    /// [`RunError::Recursion`] in signal handlers only; [`RunError::Forked`] in a forked child; [`RunError::Trap`] never,
+    /// [`RunError::Recursion`] where a signal handler, or what a batch calls, runs a program again that is running; [`RunError::Forked`] in a forked child; [`RunError::Trap`] never,
     /// short of a defect.
     #[inline]
     pub fn run(&self, input: &mut C::Input<'_>) -> Result<C::Verdict, RunError> {

@@ -316,10 +316,12 @@ fn check_target(target: &Program) -> Result<(), ExtensionError> {
     let name = || target.name().to_owned();
     match target.program_type().kind() {
         ProgramKind::Ext => Err(ExtensionError::Recursive { target: name() }),
-        ProgramKind::Fentry | ProgramKind::Fexit | ProgramKind::MapTrace => Err(ExtensionError::Observer {
-            target: name(),
-            program_type: target.program_type().to_string(),
-        }),
+        ProgramKind::Fentry | ProgramKind::Fexit | ProgramKind::MapTrace | ProgramKind::Iter => {
+            Err(ExtensionError::Observer {
+                target: name(),
+                program_type: target.program_type().to_string(),
+            })
+        }
         _ => Ok(()),
     }
 }
