@@ -11,6 +11,8 @@ mod calls;
 mod kernel;
 #[path = "conformance/ours.rs"]
 mod ours;
+#[path = "common/processor.rs"]
+mod processor;
 #[path = "conformance/programs.rs"]
 mod programs;
 
@@ -18,6 +20,7 @@ use calls::{Call, Maps};
 use hitless::{MapDef, MapFlags, MapKind};
 use kernel::KernelMap;
 use ours::OurMap;
+use processor::stay_on_one_processor;
 use programs::{Op, Runs, packet};
 use proptest::prelude::*;
 
@@ -271,16 +274,6 @@ fn creation() {
         }
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
-}
-
-/// Has this thread stay on the first processor, so that both sides mean the same one.
-fn stay_on_one_processor() {
-    // SAFETY: a set of processors is plain data; the call reads it.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(0, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
-    }
 }
 
 /// Does on both sides what programs may do, and in between what descriptors may.

@@ -9,6 +9,9 @@ mod both;
 mod common;
 mod oracle;
 
+#[path = "common/processor.rs"]
+mod processor;
+
 #[path = "helpers/dynptr.rs"]
 mod dynptr;
 #[path = "helpers/format.rs"]
