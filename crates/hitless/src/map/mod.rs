@@ -486,9 +486,17 @@ impl Map {
         }
         let key = self.check_key(key)?;
         self.check_value(value, self.host_value_size())?;
-        self.slots.run(|run| match self.ops.lookup(&key) {
-            None => Ok(false),
-            Some(elem) => self.read_for_host(run, elem, value).map(|()| true),
+        self.slots.run(|run| {
+            // An element that is deleted, or replaced by another one, while it is read may be another key's by then.
+            loop {
+                let Some(elem) = self.ops.lookup(&key) else {
+                    return Ok(false);
+                };
+                self.read_for_host(run, elem, value)?;
+                if self.ops.lookup(&key) == Some(elem) {
+                    return Ok(true);
+                }
+            }
         })?
     }
 
